@@ -1,0 +1,1 @@
+//! The REST documents that server and client share.

@@ -1,0 +1,1 @@
+//! Content-addressed blobs and log segments on disk.

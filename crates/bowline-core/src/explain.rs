@@ -1,0 +1,136 @@
+//! Why a task is where it is: answers from the engine itself, complete and typed. Words for people
+//! are made from them in one place ([`WaitReason::sentence`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptRef, TaskRef};
+use crate::name::{Key, Namespace, WorkerName};
+use crate::spec::{Condition, Requirement};
+use crate::state::StateKind;
+use crate::time::Timestamp;
+
+/// Why a task is in its state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Which.
+    pub task: TaskRef,
+    /// Where it is.
+    pub state: StateKind,
+    /// Since when.
+    pub since: Timestamp,
+    /// Every reason for which it waits: none of them alone would let it start. Empty where it does
+    /// not wait.
+    pub reasons: Vec<WaitReason>,
+}
+
+/// One reason for which a task waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum WaitReason {
+    /// A delay or `--at`.
+    NotBefore {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// The backoff after a failure.
+    Backoff {
+        /// Until then.
+        until: Timestamp,
+        /// The attempt that failed.
+        attempt: u32,
+        /// How.
+        failure: String,
+        /// Attempts left after it.
+        left: u32,
+    },
+    /// A dependency.
+    Dependency {
+        /// On which.
+        task: TaskRef,
+        /// How it must end.
+        on: Condition,
+        /// Where it is.
+        state: StateKind,
+    },
+    /// The task, its run, its namespace or everything is paused.
+    Paused {
+        /// What is paused.
+        what: PausedThing,
+        /// By whom.
+        by: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// No worker has what it requires.
+    NoWorkerFits {
+        /// The workers known.
+        workers: u32,
+        /// The worker that lacks least.
+        nearest: Option<Nearest>,
+    },
+    /// Workers that fit are not connected, suspect, paused or broken.
+    WorkersUnavailable {
+        /// Each with why.
+        workers: Vec<(WorkerName, String)>,
+    },
+    /// Workers fit, but have no room now.
+    NoRoom {
+        /// Each with what it has, what is used and by whom. At most 10; `more` counts the rest.
+        workers: Vec<FullWorker>,
+        /// Workers not listed.
+        more: u32,
+    },
+    /// Others stand before it in its lane.
+    Behind {
+        /// How many.
+        ahead: u64,
+    },
+    /// The array's own limit of elements at a time.
+    ArrayWindow {
+        /// The limit.
+        at_most: u32,
+        /// How many are under way.
+        running: u32,
+    },
+    /// Held by the server itself: a `sleep` until then, a `wait` until somebody completes it.
+    Held {
+        /// Until then, where it has a time.
+        until: Option<Timestamp>,
+    },
+}
+
+/// What is paused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PausedThing {
+    /// The task itself.
+    Task,
+    /// Its run.
+    Run(crate::id::RunId),
+    /// Its namespace.
+    Namespace(Namespace),
+    /// Everything.
+    Everything,
+}
+
+/// The worker that lacks least.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Nearest {
+    /// Its name.
+    pub worker: WorkerName,
+    /// Capabilities that it does not have.
+    pub missing: Vec<Requirement>,
+    /// Amounts (and `slots`) of which it has too little even when empty: wanted, has.
+    pub too_small: Vec<(Key, u64, u64)>,
+}
+
+/// A worker without room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FullWorker {
+    /// Its name.
+    pub worker: WorkerName,
+    /// What there is too little of now: name (`slots` among them), wanted, free, in all.
+    pub short_of: Vec<(Key, u64, u64, u64)>,
+    /// Who has it. At most 10.
+    pub held_by: Vec<AttemptRef>,
+}

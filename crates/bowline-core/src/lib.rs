@@ -1,0 +1,28 @@
+//! What decides in Bowline, and nothing else.
+//!
+//! The [`Engine`] is a pure state machine: it has no IO, no clock, no randomness, no thread and no
+//! async. Time, ids and seeds come in with its inputs; what it changed and what must follow from
+//! that come out as a [`Batch`]. The leader drives it in production, a simulation drives it under a
+//! seed, and both run the very same code.
+//!
+//! **Invariant:** the same inputs give the same outputs, byte for byte.
+
+pub mod answer;
+pub mod effect;
+pub mod engine;
+pub mod explain;
+pub mod id;
+pub mod input;
+pub mod message;
+pub mod name;
+pub mod row;
+pub mod run;
+pub mod size;
+pub mod spec;
+pub mod state;
+pub mod time;
+pub mod worker;
+
+pub use effect::Batch;
+pub use engine::{Engine, EngineConfig};
+pub use input::Input;

@@ -1,0 +1,1 @@
+//! Sessions, REST API and authentication around the leader.

@@ -1,0 +1,17 @@
+//! What a store must do, by role, without saying how.
+//!
+//! * [`LeaderStore`]: the one writer's side. Leadership, take-over, commit.
+//! * [`ReadStore`]: everything that reads. Pages by index, never holds back the writer, never sees
+//!   what is not durable.
+//! * [`RetentionStore`]: removes what has been kept long enough, in small batches.
+//!
+//! **Invariant:** no rule of the model lives in a store. A commit is all or nothing, and a write
+//! that touches another number of rows than it must fails the commit.
+
+pub mod read;
+pub mod write;
+
+pub use read::{
+    AttemptFilter, EventPage, HistoryPage, Page, ReadStore, RunDetail, RunFilter, TaskDetail, TaskFilter, TaskSort,
+};
+pub use write::{CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, StoreError, Swept};

@@ -1,0 +1,156 @@
+//! The readers' side. Calls block: async callers use a blocking pool.
+
+use std::sync::Arc;
+
+use bowline_core::id::{AttemptRef, CommitNo, NodeIndex, RunId, TaskId, TaskRef};
+use bowline_core::input::{Fact, Need};
+use bowline_core::name::{Namespace, WorkerName};
+use bowline_core::row::{
+    ArtifactRow, AttemptRow, ElementRow, HistoryRow, NodeRow, ResultRow, RunRow, Subject, TaskRow, WorkerRow,
+};
+use bowline_core::run::{Graph, RunState};
+use bowline_core::spec::{TaskSpec, Work};
+use bowline_core::state::StateKind;
+use bowline_core::time::Timestamp;
+
+use crate::write::StoreError;
+
+/// One page of a list. The cursor is opaque, and `None` on the last page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// At most as many as were asked for.
+    pub items: Vec<T>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// Which tasks. Everything given must apply.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskFilter {
+    /// In this namespace. `None`: in all of them.
+    pub namespace: Option<Namespace>,
+    /// In one of these states. Empty: any.
+    pub states: Vec<StateKind>,
+    /// Of this name; `*` stands for anything.
+    pub name: Option<String>,
+    /// With all these labels.
+    pub labels: Vec<(String, String)>,
+    /// Last given to this worker.
+    pub worker: Option<WorkerName>,
+    /// Submitted at or after this.
+    pub since: Option<Timestamp>,
+    /// Submitted by.
+    pub created_by: Option<String>,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// Of this node of that run.
+    pub node: Option<NodeIndex>,
+}
+
+/// In which order tasks are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TaskSort {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Oldest first.
+    Oldest,
+}
+
+/// Which attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptFilter {
+    /// Those of a single task or an element; of an array as a whole, all its elements'.
+    Of(TaskRef),
+    /// This one.
+    One(AttemptRef),
+}
+
+/// Which runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunFilter {
+    /// In this namespace. `None`: in all of them.
+    pub namespace: Option<Namespace>,
+    /// In one of these states. Empty: any.
+    pub states: Vec<RunState>,
+    /// Of this workflow.
+    pub workflow: Option<String>,
+}
+
+/// A task with what never changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskDetail {
+    /// Its row.
+    pub row: TaskRow,
+    /// As described.
+    pub spec: Arc<TaskSpec>,
+    /// The newest result of a single task.
+    pub result: Option<ResultRow>,
+}
+
+/// A run with what never changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunDetail {
+    /// Its row.
+    pub row: RunRow,
+    /// The workflow's text.
+    pub source: Arc<str>,
+    /// Its inputs as JSON.
+    pub inputs: Arc<str>,
+    /// Its shape.
+    pub graph: Arc<Graph>,
+    /// Its nodes, by index.
+    pub nodes: Vec<NodeRow>,
+}
+
+/// A page of a history, oldest first, each line with its number within the subject.
+pub type HistoryPage = Page<(u64, HistoryRow)>;
+
+/// Events after a place: each with the commit that made it and its place in that commit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventPage {
+    /// The events, oldest first. Empty: there are none yet.
+    Events(Vec<(CommitNo, u32, HistoryRow)>),
+    /// That place lies before what is still kept.
+    TooOld,
+}
+
+/// Everything that reads.
+pub trait ReadStore: Send + Sync {
+    /// Answers one need of a parked input.
+    fn fact(&self, need: &Need) -> Result<Fact, StoreError>;
+    /// The last commit.
+    fn commit_no(&self) -> Result<CommitNo, StoreError>;
+    /// A list of tasks. `limit` is 1 to 1,000.
+    fn tasks(
+        &self,
+        filter: &TaskFilter,
+        sort: TaskSort,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<TaskRow>, StoreError>;
+    /// One task.
+    fn task(&self, task: TaskId) -> Result<Option<TaskDetail>, StoreError>;
+    /// An array's elements that were started or have ended, by index, after `after`.
+    fn elements(&self, task: TaskId, after: Option<u32>, limit: usize) -> Result<Vec<ElementRow>, StoreError>;
+    /// The work of a task or element.
+    fn work(&self, task: TaskRef) -> Result<Option<Arc<Work>>, StoreError>;
+    /// Attempts, oldest first.
+    fn attempts(&self, filter: &AttemptFilter) -> Result<Vec<AttemptRow>, StoreError>;
+    /// Results: of a single task the newest; of an array each element's newest, by index.
+    fn results(&self, task: TaskId) -> Result<Vec<ResultRow>, StoreError>;
+    /// Artifacts of a task, element or (of an array as a whole) all its elements.
+    fn artifacts(&self, task: TaskRef) -> Result<Vec<ArtifactRow>, StoreError>;
+    /// A subject's history. Of an array as a whole: its own lines, not its elements'.
+    fn history(&self, subject: &Subject, cursor: Option<&str>, limit: usize) -> Result<HistoryPage, StoreError>;
+    /// Events after a place. `None`: from the newest on, that is, none.
+    fn events(&self, after: Option<(CommitNo, u32)>, limit: usize) -> Result<EventPage, StoreError>;
+    /// A list of runs, newest first.
+    fn runs(&self, filter: &RunFilter, cursor: Option<&str>, limit: usize) -> Result<Page<RunRow>, StoreError>;
+    /// One run.
+    fn run(&self, run: RunId) -> Result<Option<RunDetail>, StoreError>;
+    /// All workers, by name.
+    fn workers(&self) -> Result<Vec<WorkerRow>, StoreError>;
+    /// All tokens.
+    fn tokens(&self) -> Result<Vec<bowline_core::input::Token>, StoreError>;
+}

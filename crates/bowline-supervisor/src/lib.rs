@@ -1,0 +1,1 @@
+//! The parent of all jobs: spawn, capture, kill everything, survive.

@@ -1,0 +1,1 @@
+//! Identity, session, outbox, slots and action drivers of a worker.
