@@ -138,6 +138,12 @@ pub struct Work {
     /// Working folder on the worker. `None`: an own, empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+    /// Files that the worker writes before the job starts, by path within the working folder. A path
+    /// is relative, has no `..`, no empty and no `.` parts ([`file_path_is_good`]). Missing folders are
+    /// made (mode 0755), the files have mode 0644 and hold exactly this text. They are written anew
+    /// before every attempt, in place of what is there; a symbolic link on the way fails the attempt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// Files of the working folder that are kept, as globs. What is put into `BOWLINE_ARTIFACTS` is
     /// kept without being named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -160,12 +166,25 @@ impl Work {
             action,
             env: BTreeMap::new(),
             dir: None,
+            files: BTreeMap::new(),
             artifacts: Vec::new(),
             output: None,
             split_output: false,
             grace: None,
         }
     }
+}
+
+/// Longest path of one of [`Work::files`], in bytes.
+pub const FILE_PATH_BYTES_MAX: usize = 255;
+
+/// Whether a path may stand in [`Work::files`]: relative, no `..`, no empty or `.` parts, no NUL, at
+/// most [`FILE_PATH_BYTES_MAX`] bytes.
+pub fn file_path_is_good(path: &str) -> bool {
+    !path.is_empty()
+        && path.len() <= FILE_PATH_BYTES_MAX
+        && !path.contains('\0')
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// How standard output becomes the attempt's result.
