@@ -1,0 +1,332 @@
+//! From the wire to checked values. What is malformed is refused, and the refusal names the field.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bowline_core::id::{
+    AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, RunId, SessionId, TaskId, TaskRef,
+};
+use bowline_core::message::{
+    Assign, Assured, Finished, FromWorker, Hello, JobEnd, KnownAs, Paused, StopWhy, ToWorker, Verdict,
+};
+use bowline_core::name::{BadName, Key, Namespace, StepName, WorkerName};
+use bowline_core::spec::{RESULT_BYTES_MAX, SLOTS_MAX};
+use bowline_core::state::{JobError, TimeoutKind};
+use bowline_core::worker::{Health, Offer, Room, Seat};
+use prost::bytes::Bytes;
+
+use crate::limits;
+use crate::message::{Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};
+use crate::wire;
+use wire::server_message::Kind as ServerKind;
+use wire::worker_message::Kind as WorkerKind;
+
+/// A message that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadMessage {
+    /// A field that every such message has is missing, or has a value that this version does not know.
+    #[error("the message has no usable `{0}`")]
+    Missing(&'static str),
+    /// Longer than its bound.
+    #[error("`{field}` is larger than {max} allow: {size}")]
+    TooLarge {
+        /// The field.
+        field: &'static str,
+        /// Its size, in bytes or items.
+        size: usize,
+        /// Its bound, in bytes or items.
+        max: usize,
+    },
+    /// A name that cannot be used.
+    #[error("`{field}` is no name")]
+    Name {
+        /// The field.
+        field: &'static str,
+        /// Why.
+        #[source]
+        source: BadName,
+    },
+    /// The work is not what this version knows.
+    #[error("the work that goes with the assignment cannot be read or written")]
+    Work(#[source] serde_json::Error),
+}
+
+type Checked<T> = Result<T, BadMessage>;
+
+pub(crate) fn worker_message(message: wire::WorkerMessage) -> Checked<Option<WorkerMessage>> {
+    let Some(kind) = message.kind else { return Ok(None) };
+    let message = match kind {
+        WorkerKind::Hello(greeting) => WorkerMessage::Hello(Box::new(hello(greeting)?)),
+        WorkerKind::Heartbeat(wire::Heartbeat {}) => WorkerMessage::Engine(FromWorker::Heartbeat),
+        WorkerKind::Demand(demand) => {
+            WorkerMessage::Engine(FromWorker::Demand { attempts_max: demand.attempts_max, room: room(demand.room)? })
+        }
+        WorkerKind::Started(of) => WorkerMessage::Engine(FromWorker::Started(attempt(Some(of))?)),
+        WorkerKind::Finished(end) => WorkerMessage::Engine(FromWorker::Finished(finished(end)?)),
+        WorkerKind::Released(released) => WorkerMessage::Engine(FromWorker::Released {
+            attempt: attempt(released.attempt)?,
+            started: released.started,
+            why: text(released.why, "why", limits::TEXT_BYTES_MAX)?,
+        }),
+        WorkerKind::ArtifactCommitted(file) => WorkerMessage::Artifact(artifact(file)?),
+        WorkerKind::LogSegment(segment) => WorkerMessage::Log(log_segment(segment)?),
+        WorkerKind::Health(health) => WorkerMessage::Engine(FromWorker::Health(match health.broken {
+            None => Health::Ok,
+            Some(why) => Health::Broken(text(why, "broken", limits::TEXT_BYTES_MAX)?),
+        })),
+        WorkerKind::Bye(bye) => {
+            WorkerMessage::Engine(FromWorker::Bye { why: text(bye.why, "why", limits::TEXT_BYTES_MAX)? })
+        }
+    };
+    Ok(Some(message))
+}
+
+pub(crate) fn server_message(message: wire::ServerMessage) -> Checked<Option<ServerMessage>> {
+    let Some(kind) = message.kind else { return Ok(None) };
+    let message = match kind {
+        ServerKind::Welcome(answer) => ServerMessage::Engine(welcome(answer)?),
+        ServerKind::TryLater(reason) => ServerMessage::Engine(ToWorker::TryLater { why: why(reason)? }),
+        ServerKind::Fenced(reason) => ServerMessage::Engine(ToWorker::Fenced { why: why(reason)? }),
+        ServerKind::HeartbeatAck(wire::HeartbeatAck {}) => ServerMessage::Engine(ToWorker::HeartbeatAck),
+        ServerKind::Assign(assign) => ServerMessage::Assign(Box::new(handover(assign)?)),
+        ServerKind::Cancel(cancel) => {
+            ServerMessage::Engine(ToWorker::Cancel { attempt: attempt(cancel.attempt)?, why: stop_why(cancel.why)? })
+        }
+        ServerKind::Pause(pause) => {
+            ServerMessage::Engine(ToWorker::Pause { paused: if pause.paused { Paused::Yes } else { Paused::No } })
+        }
+        ServerKind::Ack(acked) => ack(acked)?,
+        ServerKind::Verdict(of) => {
+            let (attempt, verdict) = attempt_verdict(of)?;
+            ServerMessage::Engine(ToWorker::Verdict { attempt, verdict })
+        }
+    };
+    Ok(Some(message))
+}
+
+fn hello(hello: wire::Hello) -> Checked<Hello> {
+    let short = |value, field| text(value, field, limits::SHORT_TEXT_BYTES_MAX);
+    items(hello.actions.len(), "actions", limits::OFFER_ITEMS_MAX)?;
+    items(hello.attempts.len(), "attempts", limits::HELLO_ATTEMPTS_MAX)?;
+    if hello.prefetch > limits::PREFETCH_MAX {
+        return Err(BadMessage::Missing("prefetch"));
+    }
+    Ok(Hello {
+        name: name(WorkerName::new(hello.name), "name")?,
+        incarnation: Incarnation(hello.incarnation),
+        seat: Seat {
+            state_dir: short(hello.state_dir, "state_dir")?,
+            boot_id: short(hello.boot_id, "boot_id")?,
+            process: short(hello.process, "process")?,
+        },
+        version: short(hello.version, "version")?,
+        offer: Offer {
+            capabilities: capabilities(hello.capabilities)?,
+            actions: hello.actions.into_iter().map(|action| short(action, "actions")).collect::<Checked<_>>()?,
+            room: room(hello.room)?,
+        },
+        prefetch: hello.prefetch,
+        seen: hello.seen.map(|seen| (Generation(seen.generation), CommitNo(seen.commit_no))),
+        attempts: hello
+            .attempts
+            .into_iter()
+            .map(|known| Ok((attempt(known.attempt)?, known_as(known.known_as)?)))
+            .collect::<Checked<_>>()?,
+    })
+}
+
+fn capabilities(list: Vec<wire::Capability>) -> Checked<BTreeMap<Key, Option<String>>> {
+    items(list.len(), "capabilities", limits::OFFER_ITEMS_MAX)?;
+    let one = |capability: wire::Capability| {
+        let value = capability.value.map(|value| text(value, "capabilities", limits::CAPABILITY_VALUE_BYTES_MAX));
+        Ok((name(Key::new(capability.key), "capabilities")?, value.transpose()?))
+    };
+    list.into_iter().map(one).collect()
+}
+
+fn room(room: Option<wire::Room>) -> Checked<Room> {
+    let room = room.ok_or(BadMessage::Missing("room"))?;
+    items(room.amounts.len(), "amounts", limits::OFFER_ITEMS_MAX)?;
+    if room.slots > SLOTS_MAX {
+        return Err(BadMessage::TooLarge { field: "slots", size: room.slots as usize, max: SLOTS_MAX as usize });
+    }
+    let one = |amount: wire::Amount| Ok((name(Key::new(amount.name), "amounts")?, amount.amount));
+    Ok(Room { slots: room.slots, amounts: room.amounts.into_iter().map(one).collect::<Checked<_>>()? })
+}
+
+fn finished(end: wire::Finished) -> Checked<Finished> {
+    use wire::finished::How;
+    let how = match end.how.ok_or(BadMessage::Missing("how"))? {
+        How::Success(wire::Success {}) => JobEnd::Success,
+        How::Error(error) => JobEnd::Error(JobError {
+            exit_status: error.exit_status,
+            signal: error.signal,
+            message: text(error.message, "message", limits::TEXT_BYTES_MAX)?,
+        }),
+        How::Timeout(which) => JobEnd::Timeout(timeout_kind(which)?),
+        How::Stopped(wire::Stopped {}) => JobEnd::Stopped,
+    };
+    let result = end.result.map(|result| text(result, "result", RESULT_BYTES_MAX)).transpose()?;
+    Ok(Finished { attempt: attempt(end.attempt)?, how, result })
+}
+
+fn artifact(file: wire::ArtifactCommitted) -> Checked<Artifact> {
+    bytes(&file.content, "content", limits::ARTIFACT_BYTES_MAX)?;
+    let digest_is_hex = file.digest.len() == limits::DIGEST_HEX_BYTES
+        && file.digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if !digest_is_hex {
+        return Err(BadMessage::Missing("digest"));
+    }
+    let name = text(file.name, "name", limits::ARTIFACT_NAME_BYTES_MAX)?;
+    if !is_artifact_name(&name) {
+        return Err(BadMessage::Missing("name"));
+    }
+    Ok(Artifact { attempt: attempt(file.attempt)?, name, digest: file.digest, content: file.content })
+}
+
+/// Whether a name can be an artifact's: parts joined by `/`, none of them empty, `.` or `..`, without
+/// NUL, and within its bound.
+pub(crate) fn is_artifact_name(name: &str) -> bool {
+    let part_is_plain = |part: &str| !matches!(part, "" | "." | "..");
+    name.len() <= limits::ARTIFACT_NAME_BYTES_MAX && !name.contains('\0') && name.split('/').all(part_is_plain)
+}
+
+fn log_segment(segment: wire::LogSegment) -> Checked<LogSegment> {
+    bytes(&segment.content, "content", limits::LOG_SEGMENT_BYTES_MAX)?;
+    let end = segment.offset.checked_add(segment.content.len() as u64).ok_or(BadMessage::Missing("offset"))?;
+    if segment.sealed_at.is_some_and(|length| length < end) {
+        return Err(BadMessage::Missing("sealed_at"));
+    }
+    Ok(LogSegment {
+        attempt: attempt(segment.attempt)?,
+        stream: LogStream::from_number(segment.stream).ok_or(BadMessage::Missing("stream"))?,
+        offset: segment.offset,
+        content: segment.content,
+        sealed_at: segment.sealed_at,
+    })
+}
+
+fn welcome(answer: wire::Welcome) -> Checked<ToWorker> {
+    items(answer.verdicts.len(), "verdicts", limits::HELLO_ATTEMPTS_MAX)?;
+    Ok(ToWorker::Welcome {
+        epoch: Epoch(answer.epoch),
+        incarnation: Incarnation(answer.incarnation),
+        generation: Generation(answer.generation),
+        verdicts: answer.verdicts.into_iter().map(attempt_verdict).collect::<Checked<_>>()?,
+    })
+}
+
+fn why(reason: wire::Reason) -> Checked<String> {
+    text(reason.why, "why", limits::TEXT_BYTES_MAX)
+}
+
+fn handover(assign: wire::Assign) -> Checked<Handover> {
+    bytes(&assign.work, "work", limits::WORK_BYTES_MAX)?;
+    Ok(Handover {
+        assign: Assign {
+            attempt: attempt(assign.attempt)?,
+            session: SessionId(assign.session),
+            start_by: Duration::from_micros(assign.start_by_us),
+            setup_timeout: Duration::from_micros(assign.setup_timeout_us),
+            run_timeout: assign.run_timeout_us.map(Duration::from_micros),
+            slots: assign.slots,
+        },
+        work: assign.work,
+        namespace: name(Namespace::new(assign.namespace), "namespace")?,
+        run: assign.run.map(RunId),
+        step: assign.step.map(|step| name(StepName::new(step), "step")).transpose()?,
+        token: text(assign.token, "token", limits::TOKEN_BYTES_MAX)?,
+        server: text(assign.server, "server", limits::SERVER_URL_BYTES_MAX)?,
+    })
+}
+
+fn ack(acked: wire::Ack) -> Checked<ServerMessage> {
+    use wire::ack::Of;
+    let attempt = attempt(acked.attempt)?;
+    let of = match acked.of.ok_or(BadMessage::Missing("of"))? {
+        Of::Started(wire::Started {}) => Assured::Started,
+        Of::Finished(wire::FinishedAck {}) => Assured::Finished,
+        Of::Released(wire::ReleasedAck {}) => Assured::Released,
+        Of::Artifact(name) => Assured::Artifact(text(name, "artifact", limits::ARTIFACT_NAME_BYTES_MAX)?),
+        Of::Log(log) => {
+            let stream = LogStream::from_number(log.stream).ok_or(BadMessage::Missing("stream"))?;
+            let sealed = if log.sealed { Sealed::Yes } else { Sealed::No };
+            return Ok(ServerMessage::LogAck(LogAck { attempt, stream, up_to: log.up_to, sealed }));
+        }
+    };
+    Ok(ServerMessage::Engine(ToWorker::Ack { attempt, of }))
+}
+
+fn attempt(of: Option<wire::Attempt>) -> Checked<AttemptRef> {
+    let of = of.ok_or(BadMessage::Missing("attempt"))?;
+    if of.task == 0 || of.attempt == 0 {
+        return Err(BadMessage::Missing("attempt"));
+    }
+    Ok(AttemptRef {
+        task: TaskRef { task: TaskId(of.task), index: of.index },
+        fence: Fence { generation: Generation(of.generation), attempt: AttemptNo(of.attempt) },
+    })
+}
+
+fn attempt_verdict(of: wire::AttemptVerdict) -> Checked<(AttemptRef, Verdict)> {
+    let verdict = match wire::VerdictKind::try_from(of.verdict) {
+        Ok(wire::VerdictKind::Continue) => Verdict::Continue,
+        Ok(wire::VerdictKind::Stop) => Verdict::Stop,
+        Ok(wire::VerdictKind::Superseded) => Verdict::Superseded,
+        Ok(wire::VerdictKind::Missing) => Verdict::Missing,
+        Ok(wire::VerdictKind::Gone) => Verdict::Gone,
+        Ok(wire::VerdictKind::Unspecified) | Err(_) => return Err(BadMessage::Missing("verdict")),
+    };
+    Ok((attempt(of.attempt)?, verdict))
+}
+
+fn known_as(number: i32) -> Checked<KnownAs> {
+    match wire::KnownAs::try_from(number) {
+        Ok(wire::KnownAs::Assigned) => Ok(KnownAs::Assigned),
+        Ok(wire::KnownAs::Running) => Ok(KnownAs::Running),
+        Ok(wire::KnownAs::EndedPending) => Ok(KnownAs::EndedPending),
+        Ok(wire::KnownAs::Gone) => Ok(KnownAs::Gone),
+        Ok(wire::KnownAs::Unspecified) | Err(_) => Err(BadMessage::Missing("known_as")),
+    }
+}
+
+fn stop_why(number: i32) -> Checked<StopWhy> {
+    match wire::StopWhy::try_from(number) {
+        Ok(wire::StopWhy::Cancel) => Ok(StopWhy::Cancel),
+        Ok(wire::StopWhy::Timeout) => Ok(StopWhy::Timeout),
+        Ok(wire::StopWhy::Drain) => Ok(StopWhy::Drain),
+        Ok(wire::StopWhy::Recall) => Ok(StopWhy::Recall),
+        Ok(wire::StopWhy::Unspecified) | Err(_) => Err(BadMessage::Missing("why")),
+    }
+}
+
+fn timeout_kind(number: i32) -> Checked<TimeoutKind> {
+    match wire::TimeoutKind::try_from(number) {
+        Ok(wire::TimeoutKind::Queue) => Ok(TimeoutKind::Queue),
+        Ok(wire::TimeoutKind::Setup) => Ok(TimeoutKind::Setup),
+        Ok(wire::TimeoutKind::Run) => Ok(TimeoutKind::Run),
+        Ok(wire::TimeoutKind::Total) => Ok(TimeoutKind::Total),
+        Ok(wire::TimeoutKind::Deadline) => Ok(TimeoutKind::Deadline),
+        Ok(wire::TimeoutKind::Unspecified) | Err(_) => Err(BadMessage::Missing("timeout")),
+    }
+}
+
+fn name<T>(name: Result<T, BadName>, field: &'static str) -> Checked<T> {
+    name.map_err(|source| BadMessage::Name { field, source })
+}
+
+fn text(value: String, field: &'static str, max: usize) -> Checked<String> {
+    items(value.len(), field, max)?;
+    Ok(value)
+}
+
+fn bytes(value: &Bytes, field: &'static str, max: usize) -> Checked<()> {
+    items(value.len(), field, max)
+}
+
+fn items(size: usize, field: &'static str, max: usize) -> Checked<()> {
+    if size <= max { Ok(()) } else { Err(BadMessage::TooLarge { field, size, max }) }
+}
+
+#[cfg(test)]
+mod tests;
