@@ -1,1 +1,45 @@
-//! The REST documents that server and client share.
+//! The REST documents that server and client share: what is sent, what comes back, and how errors
+//! look. Names here are the public interface; they change only with a new API version.
+//!
+//! * Ids are text: a task `"4711"`, an array's element `"4711.7"`, a run `"r12"`. A task's id may
+//!   be sent as a number too.
+//! * Times are RFC 3339 in UTC, durations are written `90s`, `1h30m`, sizes are bytes.
+//! * Lists are [`List`]: `items`, and `next_cursor` while there is more.
+//! * Errors are [`Problem`] documents with a stable `code`.
+//!
+//! **Invariant:** no IO, and no rule of the model: a document is turned into the engine's types in
+//! one place (`resolve`), which checks form only.
+
+pub mod event;
+pub mod list;
+pub mod new_task;
+pub mod problem;
+pub mod query;
+pub mod run;
+pub mod system;
+pub mod task;
+pub mod time;
+pub mod worker;
+
+pub use event::{Event, EventId, EventKind};
+pub use list::List;
+pub use new_task::{After, AfterWhat, Amount, Array, NewElement, NewTask, Retry, Submit, Submitted, Timeouts};
+pub use problem::{Mistake, PROBLEM_TYPE, Problem};
+pub use query::{EventQuery, LogQuery, PageQuery, RunQuery, TaskQuery, WaitQuery, WriteQuery};
+pub use run::{NewRun, Progress, Run, RunArtifact, RunStarted, Step, StepState, Workflow};
+pub use system::{Lane, NewToken, PauseRequest, Queue, Token, TokenIssued, Version};
+pub use task::{
+    ArrayProgress, Artifact, Attempt, Bulk, BulkAnswer, BulkFilter, BulkItem, Complete, DependsOn, Explanation,
+    HistoryEntry, OutcomeDoc, PausedDoc, Reason, Resource, Task, TaskVerbName, Verdict, Why, WorkDoc,
+};
+pub use time::{from_core_time, to_core_time};
+pub use worker::{ConnectionState, Enrol, Enrolled, HeldAttempt, Worker};
+
+/// Largest body of a request, in bytes. 8 MiB.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// Items of a page where none are asked for.
+pub const PAGE_DEFAULT: usize = 100;
+/// Most items of one page.
+pub const PAGE_MAX: usize = 1_000;
+/// Longest `?wait=`. 5 min.
+pub const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(300);

@@ -1,0 +1,102 @@
+//! Workers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::task::PausedDoc;
+
+/// A worker: its durable identity, and what is known of it now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Worker {
+    /// Its name.
+    pub name: String,
+    /// Whether it is connected.
+    pub connection: ConnectionState,
+    /// The count of processes that have acted under this identity.
+    pub incarnation: u32,
+    /// The version that it runs. Absent while it is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it can do: `key` or `key=value`.
+    pub capabilities: Vec<String>,
+    /// The actions that it has drivers for.
+    pub actions: Vec<String>,
+    /// Its slots.
+    pub slots: u32,
+    /// Slots that are taken.
+    pub slots_used: u32,
+    /// Its amounts.
+    pub amounts: BTreeMap<String, u64>,
+    /// Amounts that are taken.
+    pub amounts_used: BTreeMap<String, u64>,
+    /// What it holds.
+    pub attempts: Vec<HeldAttempt>,
+    /// Paused by whom. Absent: not paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PausedDoc>,
+    /// Why it takes no work though it is connected. Absent: fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
+    /// When it was heard last. Absent: not since this server leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<jiff::Timestamp>,
+    /// When it enrolled.
+    pub enrolled_at: jiff::Timestamp,
+}
+
+/// Whether a worker is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// A session is open and answers.
+    Connected,
+    /// Nothing heard for 15 s: given nothing new.
+    Suspect,
+    /// No session.
+    Away,
+}
+
+impl ConnectionState {
+    /// As it is written everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Suspect => "suspect",
+            Self::Away => "away",
+        }
+    }
+}
+
+/// An attempt that a worker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeldAttempt {
+    /// The task or element.
+    pub task: String,
+    /// The attempt's number.
+    pub attempt: u32,
+}
+
+/// A worker that wants an identity.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Enrol {
+    /// The name that it wants to act under.
+    pub name: String,
+    /// Its own key: 32 random bytes as 64 hexadecimal digits. The server keeps only a hash of it.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Enrol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Enrol").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The identity is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Enrolled {
+    /// The name under which it acts.
+    pub name: String,
+}
