@@ -1,1 +1,18 @@
-//! Sessions, REST API and authentication around the leader.
+//! The shell around the leader: sessions of workers, REST, authentication; one port for all.
+//!
+//! **Invariant:** decides nothing about tasks. Which store is used is chosen in one place ([`start()`]).
+
+pub mod api;
+pub mod clock;
+mod config;
+mod listen;
+mod logs;
+mod secrets;
+mod session;
+mod start;
+mod state;
+
+pub use config::{Exposure, ServerConfig};
+pub use secrets::Secrets;
+pub use start::{ADDRESS_FILE, Server, ServerError, TOKEN_FILE, start};
+pub use state::AppState;

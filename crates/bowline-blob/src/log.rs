@@ -1,0 +1,191 @@
+//! Logs of attempts: append-only files, one for each attempt and stream, that any number of readers
+//! follow without polling.
+//!
+//! A segment names its offset, so that sending it again changes nothing; one that would leave a gap
+//! is refused with what is expected. A log is *sealed* with its length when its job has written its
+//! last byte. Appending is not durable by itself: [`LogStore::sync`] makes everything durable that
+//! was appended before it was called, and callers at the same time share one round of syncs.
+//!
+//! On disk: `TASK/1000 / TASK / INDEX.GENERATION.ATTEMPT.STREAM`, with `.sealed` at the end once it is.
+
+mod entry;
+mod key;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::error::LogError;
+use entry::Entry;
+use sync::Syncer;
+
+pub use key::{LogKey, LogStream};
+
+/// Most logs that are kept open at a time; more only while somebody writes or follows each of them.
+pub const OPEN_LOGS_MAX: usize = 512;
+/// Most bytes that one [`LogStore::read`] gives.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+
+/// How far a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogState {
+    /// Bytes that are there.
+    pub length: u64,
+    /// Whether more can come.
+    pub end: LogEnd,
+}
+
+/// Whether more can come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogEnd {
+    /// It can.
+    #[default]
+    Open,
+    /// It is complete.
+    Sealed,
+}
+
+impl LogState {
+    /// Whether the log is complete.
+    pub fn is_sealed(&self) -> bool {
+        self.end == LogEnd::Sealed
+    }
+}
+
+/// The logs in one folder.
+#[derive(Debug)]
+pub struct LogStore {
+    root: PathBuf,
+    open: Mutex<HashMap<(LogKey, LogStream), Arc<Entry>>>,
+    uses: AtomicU64,
+    syncer: Syncer,
+}
+
+impl LogStore {
+    /// Opens the folder, and makes it where it is not there.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, LogError> {
+        let root = root.into();
+        fs::create_dir_all(&root).map_err(|source| LogError::io("create", &root, source))?;
+        let syncer = Syncer::new(root.clone());
+        Ok(Self { root, open: Mutex::new(HashMap::new()), uses: AtomicU64::new(0), syncer })
+    }
+
+    /// Appends a segment that begins at `offset`. What is there already is skipped; a gap is refused
+    /// with what is expected. The answer may be acknowledged after [`LogStore::sync`]. Blocks.
+    pub fn append(&self, key: LogKey, stream: LogStream, offset: u64, bytes: &[u8]) -> Result<LogState, LogError> {
+        let entry = self.entry(key, stream);
+        let state = entry.append(offset, bytes)?;
+        self.syncer.mark(&entry);
+        Ok(state)
+    }
+
+    /// Says that the log is complete with this length. Again with the same length changes nothing.
+    /// Blocks.
+    pub fn seal(&self, key: LogKey, stream: LogStream, length: u64) -> Result<LogState, LogError> {
+        let entry = self.entry(key, stream);
+        let state = entry.seal(length)?;
+        self.syncer.mark(&entry);
+        Ok(state)
+    }
+
+    /// Makes everything durable that was appended or sealed before this call. Callers at the same
+    /// time share one round. After a failure every later call fails too: nobody knows any more what
+    /// is on the disk, until the store is opened anew. Blocks.
+    pub fn sync(&self) -> Result<(), LogError> {
+        self.syncer.sync()
+    }
+
+    /// At most `length` bytes from `offset`, and never more than [`READ_BYTES_MAX`]. Empty: there are
+    /// none (yet). Blocks.
+    pub fn read(&self, key: LogKey, stream: LogStream, offset: u64, length: usize) -> Result<Vec<u8>, LogError> {
+        let Some(file) = self.file_to_read(key, stream)? else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; length.min(READ_BYTES_MAX)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let at = offset.saturating_add(filled as u64);
+            match file.read_at(&mut bytes[filled..], at) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(LogError::io("read", &key.path(&self.root, stream), source)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// How far a log is; one of which nothing is there is empty and open. Blocks.
+    pub fn state(&self, key: LogKey, stream: LogStream) -> Result<LogState, LogError> {
+        self.entry(key, stream).state()
+    }
+
+    /// How far a log is, and each change of it. Ends with an error when the log is deleted. Blocks.
+    pub fn follow(&self, key: LogKey, stream: LogStream) -> Result<watch::Receiver<LogState>, LogError> {
+        self.entry(key, stream).follow()
+    }
+
+    /// Removes all logs of a task. One that has none is no error. Blocks.
+    pub fn delete(&self, task: u64) -> Result<(), LogError> {
+        self.open.lock().retain(|(key, _), entry| {
+            if key.task == task {
+                entry.delete();
+            }
+            key.task != task
+        });
+        let folder = LogKey::folder_of(&self.root, task);
+        match fs::remove_dir_all(&folder) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", &folder, source)),
+            _ => Ok(()),
+        }
+    }
+
+    fn entry(&self, key: LogKey, stream: LogStream) -> Arc<Entry> {
+        let used = self.uses.fetch_add(1, Ordering::Relaxed);
+        let mut open = self.open.lock();
+        if open.len() >= OPEN_LOGS_MAX && !open.contains_key(&(key, stream)) {
+            close_idle(&mut open);
+        }
+        let make = || Arc::new(Entry::new(key, stream, key.path(&self.root, stream)));
+        let entry = Arc::clone(open.entry((key, stream)).or_insert_with(make));
+        entry.touch(used);
+        entry
+    }
+
+    /// A log changes its name once, when it is sealed: looked for under the old name, the new one,
+    /// and once more under the old one, it is found whatever happens meanwhile.
+    fn file_to_read(&self, key: LogKey, stream: LogStream) -> Result<Option<File>, LogError> {
+        let path = key.path(&self.root, stream);
+        for path in [&path, &key::sealed(&path), &path] {
+            match File::open(path) {
+                Ok(file) => return Ok(Some(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(LogError::io("open", path, source)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Closes the half that was used longest ago, of those that nobody writes, syncs or follows.
+fn close_idle(open: &mut HashMap<(LogKey, LogStream), Arc<Entry>>) {
+    let mut idle: Vec<_> = open
+        .iter()
+        .filter(|(_, entry)| Arc::strong_count(entry) == 1 && entry.is_idle())
+        .map(|(key, entry)| (entry.used(), *key))
+        .collect();
+    idle.sort_unstable_by_key(|(used, _)| *used);
+    idle.truncate(OPEN_LOGS_MAX / 2);
+    for (_, key) in idle {
+        open.remove(&key);
+    }
+}

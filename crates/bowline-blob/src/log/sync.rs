@@ -1,0 +1,125 @@
+//! Rounds of syncs: everything that was appended before a round begins becomes durable by it, and
+//! whoever asks while a round runs waits for the next one.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::entry::Entry;
+use crate::error::LogError;
+
+/// With more logs than this in one round, the file system is synced as a whole.
+const FILES_ONE_BY_ONE_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Syncer {
+    root: PathBuf,
+    state: Mutex<State>,
+    round_done: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queued: Vec<Arc<Entry>>,
+    asked: u64,
+    done: u64,
+    round: Round,
+    failed: Option<(PathBuf, io::ErrorKind, String)>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Round {
+    #[default]
+    Idle,
+    Running,
+}
+
+impl Syncer {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, state: Mutex::default(), round_done: Condvar::new() }
+    }
+
+    /// The next round sees to this log, where it is not known to be durable.
+    pub(super) fn mark(&self, entry: &Arc<Entry>) {
+        let mut state = self.state.lock();
+        if entry.queue_for_sync() {
+            state.queued.push(Arc::clone(entry));
+        }
+    }
+
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        state.asked += 1;
+        let mine = state.asked;
+        loop {
+            if let Some((path, kind, message)) = &state.failed {
+                return Err(LogError::io("sync", path, io::Error::new(*kind, message.clone())));
+            }
+            if state.done >= mine {
+                return Ok(());
+            }
+            if state.round == Round::Running {
+                self.round_done.wait(&mut state);
+                continue;
+            }
+            state.round = Round::Running;
+            let (queued, upto) = (mem::take(&mut state.queued), state.asked);
+            drop(state);
+            let synced = self.round(&queued);
+            state = self.state.lock();
+            state.round = Round::Idle;
+            match synced {
+                Ok(()) => state.done = upto,
+                Err((path, error)) => state.failed = Some((path, error.kind(), error.to_string())),
+            }
+            self.round_done.notify_all();
+        }
+    }
+
+    fn round(&self, queued: &[Arc<Entry>]) -> Result<(), (PathBuf, io::Error)> {
+        let mut to_sync = Vec::with_capacity(queued.len());
+        for entry in queued {
+            match entry.begin_sync() {
+                Ok(found) => to_sync.extend(found),
+                Err(error) => return Err((self.root.clone(), io::Error::other(error))),
+            }
+        }
+        if to_sync.len() > FILES_ONE_BY_ONE_MAX {
+            return sync_file_system(&self.root).map_err(|error| (self.root.clone(), error));
+        }
+        let mut folders = BTreeSet::new();
+        for log in &to_sync {
+            log.file.sync_data().map_err(|error| (log.path.clone(), error))?;
+            folders.extend(log.path.ancestors().skip(1).take(3).map(Path::to_owned));
+        }
+        for folder in folders {
+            sync_folder(&folder).map_err(|error| (folder, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// A folder that was deleted meanwhile has nothing left to lose.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder) {
+        Ok(file) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn sync_file_system(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(_root: &Path) -> io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Segments of logs, on their way to the disk.

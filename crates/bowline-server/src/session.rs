@@ -1,0 +1,5 @@
+//! Sessions of workers: the gRPC service.
+
+mod counts;
+
+pub use counts::SessionCounts;

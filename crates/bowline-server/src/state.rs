@@ -1,0 +1,33 @@
+//! What every handler holds: cheap to clone.
+
+use std::sync::Arc;
+
+use bowline_blob::{BlobStore, LogStore};
+use bowline_leader::Leader;
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+
+use crate::config::ServerConfig;
+use crate::secrets::Secrets;
+use crate::session::SessionCounts;
+
+/// What every handler holds: cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// Who decides.
+    pub leader: Leader,
+    /// Logs of attempts. Its calls block.
+    pub logs: Arc<LogStore>,
+    /// Artifacts. Its calls block.
+    pub blobs: Arc<BlobStore>,
+    /// As the server was started.
+    pub config: Arc<ServerConfig>,
+    /// The administrator's token and the key of attempts' tokens.
+    pub secrets: Arc<Secrets>,
+    /// Messages of sessions, counted by kind.
+    pub sessions: Arc<SessionCounts>,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Mutex<Registry>>,
+    /// Where the server listens, as it was bound.
+    pub local_addr: std::net::SocketAddr,
+}
