@@ -8,9 +8,12 @@
 //! **Invariant:** no rule of the model lives in a store. A commit is all or nothing, and a write
 //! that touches another number of rows than it must fails the commit.
 
+pub mod memory;
+pub mod paging;
 pub mod read;
 pub mod write;
 
+pub use memory::MemoryStore;
 pub use read::{
     AttemptFilter, EventPage, HistoryPage, Page, ReadStore, RunDetail, RunFilter, TaskDetail, TaskFilter, TaskSort,
 };

@@ -50,7 +50,7 @@ pub enum CommitError {
 }
 
 /// A leadership, as taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Leadership {
     /// Raised by the take-over.
     pub epoch: Epoch,
@@ -92,7 +92,7 @@ pub struct RetentionPolicy {
 
 impl Default for RetentionPolicy {
     fn default() -> Self {
-        let day = Duration::from_secs(86_400);
+        let day = Duration::from_hours(24);
         Self { ended: day * 30, events: day, keys: day * 7, batch_max: 500 }
     }
 }

@@ -1,0 +1,77 @@
+//! The in-memory store: the model that every other store must agree with.
+//!
+//! Nothing of it is durable, and nothing of it is quick: it is there to be plainly right. A handle
+//! can be cloned; all clones share one state, so that one can lead while another reads, or takes
+//! the leadership over.
+
+mod load;
+mod read;
+mod state;
+mod sweep;
+mod table;
+
+use std::sync::Arc;
+
+use bowline_core::effect::Batch;
+use bowline_core::id::{CommitNo, Epoch};
+use bowline_core::row::Loaded;
+use bowline_core::time::Timestamp;
+use parking_lot::Mutex;
+
+use self::state::State;
+use crate::write::{CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, StoreError, Swept};
+
+/// A store in memory. See the module's documentation.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl State {
+    fn fence(&self, epoch: Epoch) -> Result<(), CommitError> {
+        if self.leadership.epoch == epoch { Ok(()) } else { Err(CommitError::Deposed { epoch }) }
+    }
+}
+
+impl LeaderStore for MemoryStore {
+    fn take_leadership(&mut self, now: Timestamp) -> Result<Leadership, StoreError> {
+        let mut state = self.state.lock();
+        state.leadership.epoch = state.leadership.epoch.next();
+        state.leadership.now = state.leadership.now.max(now);
+        Ok(state.leadership)
+    }
+
+    fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StoreError> {
+        self.state.lock().load(each);
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch, now: Timestamp, batch: &Batch) -> Result<CommitNo, CommitError> {
+        let mut state = self.state.lock();
+        state.fence(epoch)?;
+        let commit = state.leadership.commit_no.next();
+        let now = state.leadership.now.max(now);
+        let written = state.write(commit, now, batch);
+        state.settle(written)?;
+        state.leadership.commit_no = commit;
+        state.leadership.now = now;
+        Ok(commit)
+    }
+}
+
+impl RetentionStore for MemoryStore {
+    fn sweep(&mut self, epoch: Epoch, now: Timestamp, policy: &RetentionPolicy) -> Result<Swept, CommitError> {
+        let mut state = self.state.lock();
+        state.fence(epoch)?;
+        let swept = state.sweep(now, policy);
+        state.leadership.now = state.leadership.now.max(now);
+        state.settle(Ok(swept))
+    }
+}
