@@ -1,1 +1,30 @@
 //! The parent of all jobs: spawn, capture, kill everything, survive.
+//!
+//! A worker starts its supervisor once ([`client::Supervisor::ensure`]) and tells it what to run over a
+//! Unix socket. The supervisor is one small process with one thread. It starts jobs with their output
+//! straight to files, holds their run limits, kills all that they started, and writes down how
+//! they ended. A worker that dies is no event to the jobs: the next one connects, says
+//! [`wire::Request::List`] and hears of every end again that it has not forgotten.
+//!
+//! This crate leaves to the worker: what a job is, which files it gets, and to sync the records
+//! ([`sync_records`]) before it passes on how a job ended.
+//!
+//! Invariant: a job's end is told only when none of its processes is left. What can't be killed is
+//! named ([`wire::Event::Stuck`]) and keeps its place.
+//!
+//! Linux only.
+
+mod boot;
+pub mod client;
+mod clock;
+mod paths;
+mod records;
+mod socket;
+mod spawn;
+pub mod wire;
+
+pub use boot::boot_id;
+pub use clock::boottime;
+pub use paths::socket_path;
+pub use records::{SyncError, sync_records};
+pub use spawn::{SUPERVISOR_COMMAND, spawn_detached};

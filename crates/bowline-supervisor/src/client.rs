@@ -1,0 +1,151 @@
+//! A worker's end of the socket. Blocking: meant for a thread that does nothing else.
+
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::clock::boottime;
+use crate::wire::{DecodeError, Event, Hello, Request, VERSION, read_frame, write_frame};
+use crate::{boot, paths, socket, spawn};
+
+/// Between two tries to connect to a supervisor that is just being started.
+const RETRY_EVERY: Duration = Duration::from_millis(5);
+
+/// Between two tries to start one.
+const RESPAWN_EVERY: Duration = Duration::from_secs(1);
+
+/// What can go wrong at a worker's end.
+#[derive(Debug)]
+pub enum Error {
+    /// Nobody answers at the socket within the bound.
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What the last try ended with.
+        source: io::Error,
+    },
+    /// The supervisor speaks another version. It goes on with the jobs that it has.
+    Version {
+        /// Its version.
+        theirs: u32,
+        /// Its process.
+        pid: u32,
+    },
+    /// It sent what nobody understands.
+    Decode(DecodeError),
+    /// The connection broke: the supervisor died, or a newer client took its place.
+    Broken(io::Error),
+    /// The supervisor could not be started.
+    Spawn(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { path, .. } => write!(f, "the supervisor can't be reached at {}", path.display()),
+            Self::Version { theirs, pid } => {
+                write!(f, "the supervisor (process {pid}) speaks version {theirs}; this program speaks {VERSION}")
+            }
+            Self::Decode(_) => f.write_str("the supervisor sent a message that can't be read"),
+            Self::Broken(_) => f.write_str("the connection to the supervisor broke"),
+            Self::Spawn(_) => f.write_str("the supervisor could not be started"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable { source, .. } | Self::Broken(source) | Self::Spawn(source) => Some(source),
+            Self::Decode(source) => Some(source),
+            Self::Version { .. } => None,
+        }
+    }
+}
+
+/// A connection to a supervisor. The newest connection is the one that gets the events.
+#[derive(Debug)]
+pub struct Supervisor {
+    stream: UnixStream,
+    pid: u32,
+}
+
+impl Supervisor {
+    /// Connects to the supervisor at a socket, if one answers within `bound`.
+    pub fn connect(socket: &Path, bound: Duration) -> Result<Self, Error> {
+        let unreachable = |source| Error::Unreachable { path: socket.to_owned(), source };
+        let mut stream = socket::connect(socket).map_err(unreachable)?;
+        stream.set_read_timeout(Some(bound.max(Duration::from_millis(1)))).map_err(unreachable)?;
+        let hello = Hello { version: VERSION, pid: std::process::id(), boot_id: boot::boot_id().map_err(unreachable)? };
+        write_frame(&mut stream, &hello.encode()).map_err(unreachable)?;
+        let body = read_frame(&mut stream).and_then(|body| body.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+        let theirs = Hello::decode(&body.map_err(unreachable)?).map_err(Error::Decode)?;
+        if theirs.version != VERSION {
+            return Err(Error::Version { theirs: theirs.version, pid: theirs.pid });
+        }
+        stream.set_read_timeout(None).map_err(unreachable)?;
+        Ok(Self { stream, pid: theirs.pid })
+    }
+
+    /// Connects to the supervisor of a state folder, and starts one where none answers. `exe` is
+    /// this program (`/proc/self/exe` is best: it stays right when the file is replaced).
+    /// Gives up after `bound`.
+    pub fn ensure(exe: &Path, state_dir: &Path, bound: Duration) -> Result<Self, Error> {
+        let socket = paths::socket_path(state_dir);
+        let give_up_at = boottime() + bound;
+        let mut spawn_at = Duration::ZERO;
+        loop {
+            match Self::connect(&socket, bound) {
+                Err(Error::Unreachable { path, source }) => {
+                    if boottime() >= give_up_at {
+                        return Err(Error::Unreachable { path, source });
+                    }
+                }
+                other => return other,
+            }
+            // One that finds the lock taken leaves at once; then the holder answers, or is just leaving.
+            if boottime() >= spawn_at {
+                spawn::spawn_detached(exe, state_dir).map_err(Error::Spawn)?;
+                spawn_at = boottime() + RESPAWN_EVERY;
+            }
+            spawn::pause(RETRY_EVERY);
+        }
+    }
+
+    /// The supervisor's process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a request. Its answer comes as an event.
+    pub fn send(&self, request: &Request) -> Result<(), Error> {
+        write_frame(&mut &self.stream, &request.encode()).map_err(Error::Broken)
+    }
+
+    /// Waits for the next event. `None`: none came within `bound` (`None`: no bound).
+    ///
+    /// An event that has begun to come is read to its end, so a bound never tears one.
+    pub fn receive(&self, bound: Option<Duration>) -> Result<Option<Event>, Error> {
+        if let Some(bound) = bound
+            && !spawn::wait_readable(&self.stream, bound).map_err(Error::Broken)?
+        {
+            return Ok(None);
+        }
+        let body = read_frame(&mut &self.stream).map_err(Error::Broken)?;
+        let body = body.ok_or_else(|| Error::Broken(io::ErrorKind::UnexpectedEof.into()))?;
+        Event::decode(&body).map(Some).map_err(Error::Decode)
+    }
+
+    /// A second handle to the same connection, so that one thread sends while another receives.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { stream: self.stream.try_clone()?, pid: self.pid })
+    }
+
+    /// Closes the connection for all its handles: a thread that receives gets [`Error::Broken`].
+    pub fn close(&self) {
+        // An error says that it is closed already.
+        self.stream.shutdown(std::net::Shutdown::Both).ok();
+    }
+}
