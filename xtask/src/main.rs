@@ -1,2 +1,52 @@
-//! Tasks.
-fn main() {}
+//! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`.
+
+mod tests_run;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test    everything that must pass: formatting, clippy, tidy, unit, property and end-to-end tests
+  tidy    the rules that no lint knows: module docs, file sizes, who may use whom, no machine's paths
+
+Both run anywhere in the repository. `test` installs what it needs (Debian packages with apt-get as
+root, cargo-nextest with cargo) and says so.";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let outcome = match (command.as_deref(), arguments.next()) {
+        (Some("test"), None) => tests_run::all(&root()),
+        (Some("tidy"), None) => tidy::run(&root()),
+        (Some("help" | "--help" | "-h"), _) => {
+            say(HELP);
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            say(HELP);
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: this crate lies right under it.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}
+
+/// Says a line to whoever runs this.
+#[expect(clippy::print_stderr, reason = "this is a command line tool; standard output is the test runner's")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}

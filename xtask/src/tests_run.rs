@@ -1,0 +1,83 @@
+//! `cargo xtask test`: finds or installs what is needed, then runs every check in the order in which
+//! a mistake is cheapest to find. The test runner comes last, so that its summary ends the output.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{say, tidy};
+
+/// Programs that tests call, and the Debian package that has each.
+const PROGRAMS: [(&str, &str); 4] = [("cc", "gcc"), ("find", "findutils"), ("curl", "curl"), ("git", "git")];
+
+/// Runs everything.
+pub(crate) fn all(root: &Path) -> Result<()> {
+    prepare()?;
+    step("formatting", cargo(root, &["fmt", "--all", "--", "--check"]))?;
+    say("xtask: tidy");
+    tidy::run(root)?;
+    step("clippy", cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("doc tests", cargo(root, &["test", "--workspace", "--doc", "--quiet"]))?;
+    step("build", cargo(root, &["build", "--workspace", "--all-targets"]))?;
+    step("tests", cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"]))
+}
+
+/// Finds what the tests need, or installs it.
+fn prepare() -> Result<()> {
+    let missing: Vec<&str> =
+        PROGRAMS.into_iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| package).collect();
+    if !missing.is_empty() {
+        say(&format!("xtask: installing {} with apt-get", missing.join(", ")));
+        run(command("apt-get").arg("update").stdout(Stdio::null())).context("apt-get update")?;
+        run(command("apt-get").args(["install", "-y", "--no-install-recommends"]).args(&missing).stdout(Stdio::null()))
+            .with_context(|| format!("installing {} (run as root, or install by hand)", missing.join(", ")))?;
+    }
+    if !is_there("cargo-nextest") {
+        say("xtask: installing cargo-nextest");
+        run(command("cargo").args(["install", "cargo-nextest", "--locked"])).context("installing cargo-nextest")?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "xtask runs the tools of the trade")]
+fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let mut cargo = command("cargo");
+    cargo.current_dir(root).args(arguments);
+    cargo
+}
+
+#[expect(clippy::disallowed_methods, reason = "xtask tells how long each step took")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Runs one step, and says how long it took.
+fn step(what: &str, mut command: Command) -> Result<()> {
+    say(&format!("xtask: {what}"));
+    let began = now();
+    run(&mut command).with_context(|| what.to_owned())?;
+    if what != "tests" {
+        say(&format!("xtask: {what} passed in {} s", now().duration_since(began).as_secs()));
+    }
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("starting {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{} ended with {status}", command.get_program().display());
+    }
+    Ok(())
+}
+
+/// Whether a program of this name is in PATH.
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

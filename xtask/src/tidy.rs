@@ -1,0 +1,20 @@
+//! `cargo xtask tidy`: the rules that no lint knows. Each finding names its file and what to do.
+
+mod arrows;
+mod files;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::say;
+
+/// Checks everything, and tells every finding before it fails.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let mut findings = arrows::check(root)?;
+    findings.extend(files::check(root)?);
+    for finding in &findings {
+        say(&format!("tidy: {finding}"));
+    }
+    if findings.is_empty() { Ok(()) } else { bail!("tidy: {} findings", findings.len()) }
+}
