@@ -1,0 +1,67 @@
+//! Workers, tokens, pauses, and the server itself.
+
+use bowline_api::{Enrol, Enrolled, List, NewToken, PauseRequest, Queue, Token, TokenIssued, Version, Worker};
+use bowline_core::message::Paused;
+use reqwest::Method;
+
+use crate::error::ClientError;
+use crate::http::Client;
+
+fn verb(paused: Paused) -> &'static str {
+    match paused {
+        Paused::Yes => "pause",
+        Paused::No => "resume",
+    }
+}
+
+impl Client {
+    /// All workers, by name.
+    pub async fn workers(&self) -> Result<List<Worker>, ClientError> {
+        self.call(Method::GET, &["workers"]).read().await
+    }
+
+    /// One worker.
+    pub async fn worker(&self, name: &str) -> Result<Worker, ClientError> {
+        self.call(Method::GET, &["workers", name]).read().await
+    }
+
+    /// Pauses a worker, or lets it go on.
+    pub async fn pause_worker(&self, name: &str, paused: Paused) -> Result<(), ClientError> {
+        self.call(Method::POST, &["workers", name, verb(paused)]).done().await
+    }
+
+    /// Makes an identity with a key of its own. The same name and key again is fine.
+    pub async fn enrol(&self, enrol: &Enrol) -> Result<Enrolled, ClientError> {
+        self.call(Method::POST, &["workers", "enrol"]).json(enrol)?.read().await
+    }
+
+    /// Makes a token. Its secret is told this once.
+    pub async fn create_token(&self, token: &NewToken) -> Result<TokenIssued, ClientError> {
+        self.call(Method::POST, &["tokens"]).json(token)?.read().await
+    }
+
+    /// All tokens, without their secrets.
+    pub async fn tokens(&self) -> Result<List<Token>, ClientError> {
+        self.call(Method::GET, &["tokens"]).read().await
+    }
+
+    /// Pauses this namespace, or everything, or lets it go on.
+    pub async fn pause(&self, what: &PauseRequest, paused: Paused) -> Result<(), ClientError> {
+        self.call(Method::POST, &[verb(paused)]).json(what)?.done().await
+    }
+
+    /// Counts as they are now.
+    pub async fn queue(&self) -> Result<Queue, ClientError> {
+        self.call(Method::GET, &["queue"]).read().await
+    }
+
+    /// What answers.
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        self.call(Method::GET, &["version"]).read().await
+    }
+
+    /// Whether the server takes requests now. An error says why not.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.call_root(Method::GET, &["readyz"]).done().await
+    }
+}

@@ -1,0 +1,145 @@
+//! Tasks.
+
+use bowline_api::{
+    Artifact, Attempt, Bulk, BulkAnswer, Complete, Explanation, HistoryEntry, List, NewTask, PageQuery, Submit,
+    Submitted, Task, TaskQuery, TaskVerbName, Verdict,
+};
+use bowline_core::id::TaskRef;
+use bytes::Bytes;
+use reqwest::{Method, Response};
+use serde::Serialize;
+
+use crate::error::ClientError;
+use crate::http::{Client, unreachable};
+
+/// How to write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Write {
+    /// Done once under this key, 1 to 255 bytes. A random one where none is given.
+    pub key: Option<String>,
+    /// Only check, and say what would be done.
+    pub dry_run: bool,
+}
+
+impl Write {
+    pub(crate) fn key(&self) -> String {
+        self.key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+    }
+}
+
+impl Client {
+    /// Submits one task.
+    pub async fn submit(&self, task: &NewTask, write: &Write) -> Result<Submitted, ClientError> {
+        self.submit_document(task, write).await
+    }
+
+    /// Submits many: all are accepted, or none. At most 10,000.
+    pub async fn submit_many(&self, tasks: Vec<NewTask>, write: &Write) -> Result<Submitted, ClientError> {
+        self.submit_document(&Submit { tasks }, write).await
+    }
+
+    async fn submit_document<T: Serialize>(&self, document: &T, write: &Write) -> Result<Submitted, ClientError> {
+        let mut call = self.call(Method::POST, &["tasks"]).key(write.key()).json(document)?;
+        if write.dry_run {
+            call = call.pair("dry_run", "true");
+        }
+        call.read().await
+    }
+
+    /// One page of tasks.
+    pub async fn tasks(&self, query: &TaskQuery) -> Result<List<Task>, ClientError> {
+        self.call(Method::GET, &["tasks"]).query(query)?.read().await
+    }
+
+    /// One task, or an element of an array.
+    pub async fn task(&self, task: TaskRef) -> Result<Task, ClientError> {
+        self.call(Method::GET, &["tasks", &task.to_string()]).read().await
+    }
+
+    /// Its attempts, oldest first. Of an array as a whole: those of all its elements.
+    pub async fn attempts(&self, task: TaskRef) -> Result<List<Attempt>, ClientError> {
+        self.call(Method::GET, &["tasks", &task.to_string(), "attempts"]).read().await
+    }
+
+    /// One page of its history, oldest first.
+    pub async fn history(&self, task: TaskRef, page: &PageQuery) -> Result<List<HistoryEntry>, ClientError> {
+        self.call(Method::GET, &["tasks", &task.to_string(), "history"]).query(page)?.read().await
+    }
+
+    /// Why it is where it is.
+    pub async fn explain(&self, task: TaskRef) -> Result<Explanation, ClientError> {
+        self.call(Method::GET, &["tasks", &task.to_string(), "explain"]).read().await
+    }
+
+    /// Files that its attempts left. Of an array as a whole: those of all its elements.
+    pub async fn artifacts(&self, task: TaskRef) -> Result<List<Artifact>, ClientError> {
+        self.call(Method::GET, &["tasks", &task.to_string(), "artifacts"]).read().await
+    }
+
+    /// The bytes of one of them: of the newest attempt that has it, or of the one named.
+    pub async fn artifact(&self, task: TaskRef, name: &str, attempt: Option<u32>) -> Result<ByteStream, ClientError> {
+        let mut segments = vec!["tasks".to_owned(), task.to_string(), "artifacts".to_owned()];
+        segments.extend(name.split('/').map(str::to_owned));
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let mut call = self.call(Method::GET, &segments);
+        if let Some(attempt) = attempt {
+            call = call.pair("attempt", &attempt.to_string());
+        }
+        let response = call.endless().send().await?;
+        Ok(ByteStream { client: self.clone(), response })
+    }
+
+    /// One verb on one task or element.
+    pub async fn task_verb(
+        &self,
+        task: TaskRef,
+        verb: TaskVerbName,
+        reason: Option<&str>,
+    ) -> Result<Verdict, ClientError> {
+        let id = task.to_string();
+        let mut call = match verb {
+            TaskVerbName::Delete => self.call(Method::DELETE, &["tasks", &id]),
+            TaskVerbName::Cancel | TaskVerbName::Retry | TaskVerbName::Pause | TaskVerbName::Resume => {
+                self.call(Method::POST, &["tasks", &id, verb.name()])
+            }
+        };
+        if let Some(reason) = reason {
+            call = call.pair("reason", reason);
+        }
+        call.read().await
+    }
+
+    /// Ends a `wait`.
+    pub async fn complete(&self, task: TaskRef, how: &Complete) -> Result<Verdict, ClientError> {
+        self.call(Method::POST, &["tasks", &task.to_string(), "complete"]).json(how)?.read().await
+    }
+
+    /// One verb on many tasks. With `dry_run` it says how many it would touch, and touches none.
+    pub async fn bulk(&self, bulk: &Bulk) -> Result<BulkAnswer, ClientError> {
+        self.call(Method::POST, &["tasks", "bulk"]).json(bulk)?.read().await
+    }
+}
+
+/// Bytes as they come.
+#[derive(Debug)]
+pub struct ByteStream {
+    client: Client,
+    response: Response,
+}
+
+impl ByteStream {
+    /// How many there are in all, where the server said.
+    pub fn len(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// The next ones; `None` at the end. A stream that breaks off is an error, never an end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        self.response.chunk().await.map_err(|error| unreachable(&self.client, error))
+    }
+}
