@@ -42,8 +42,7 @@ impl FromStr for Digest {
     type Err = BlobError;
 
     fn from_str(text: &str) -> Result<Self, BlobError> {
-        let hash = blake3::Hash::from_hex(text)
-            .map_err(|_| BlobError::BadDigest(text.chars().take(80).collect()))?;
+        let hash = blake3::Hash::from_hex(text).map_err(|_| BlobError::BadDigest(text.chars().take(80).collect()))?;
         Ok(Self(*hash.as_bytes()))
     }
 }
@@ -113,11 +112,7 @@ impl BlobStore {
         match fs::read(&path) {
             Ok(bytes) => {
                 let actual = Digest::of(&bytes);
-                if actual == digest {
-                    Ok(Some(bytes))
-                } else {
-                    Err(BlobError::Damaged { expected: digest, actual })
-                }
+                if actual == digest { Ok(Some(bytes)) } else { Err(BlobError::Damaged { expected: digest, actual }) }
             }
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(BlobError::io("read", &path, source)),

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use bowline_core::answer::{Refusal, RefusalCode, Reply};
-use bowline_core::id::{AttemptRef, CommitNo, Epoch, Generation, SessionId};
+use bowline_core::id::{AttemptRef, CommitNo, Epoch, Generation, RunId, SessionId};
 use bowline_core::input::Request;
 use bowline_core::message::{FromWorker, Hello, ToWorker};
-use bowline_core::name::Actor;
+use bowline_core::name::{Actor, Namespace, StepName};
 use bowline_core::row::HistoryRow;
 use bowline_core::spec::Work;
 use bowline_store::{ReadStore, StoreError};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::command::{Command, not_leading};
+use crate::config::{INBOX_MAX, INBOX_WAIT_MAX};
+use crate::stats::{Counters, LeaderStats};
+use crate::works::{self, Works};
 
 /// Where a session's messages go, in order, once they may leave. Bounded: a session whose queue is
 /// full is closed. `None` closes it in order.
@@ -36,17 +41,33 @@ pub enum LeaderStatus {
         epoch: Epoch,
         /// The store's generation.
         generation: Generation,
-        /// The last durable commit.
+        /// The last durable commit. Kept up to date without a wake-up of who watches.
         commit_no: CommitNo,
     },
+}
+
+/// What goes with an assignment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assigned {
+    /// The work.
+    pub work: Arc<Work>,
+    /// The task's namespace.
+    pub namespace: Namespace,
+    /// The run that it belongs to.
+    pub run: Option<RunId>,
+    /// The step that it belongs to.
+    pub step: Option<StepName>,
 }
 
 /// The handle.
 #[derive(Clone)]
 pub struct Leader {
-    status: watch::Receiver<LeaderStatus>,
-    events: broadcast::Sender<Committed>,
-    reader: Arc<dyn ReadStore>,
+    pub(crate) inbox: mpsc::Sender<Command>,
+    pub(crate) status: watch::Receiver<LeaderStatus>,
+    pub(crate) events: broadcast::Sender<Committed>,
+    pub(crate) reader: Arc<dyn ReadStore>,
+    pub(crate) works: Arc<Works>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl std::fmt::Debug for Leader {
@@ -61,32 +82,54 @@ impl Leader {
     /// leadership ends meanwhile (whether it was done is then unknown: ask again under the same
     /// idempotency key).
     pub async fn request(&self, actor: Actor, request: Request) -> Reply {
-        drop((actor, request));
-        Err(Refusal::new(RefusalCode::NotLeading, "this server does not lead yet"))
+        self.check_leading()?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Request { actor, request, reply };
+        match tokio::time::timeout(INBOX_WAIT_MAX, self.inbox.send(command)).await {
+            Err(_) => return Err(Refusal::new(RefusalCode::Busy, "this server is busy: try again in a few seconds")),
+            Ok(Err(_)) => return Err(not_leading()),
+            Ok(Ok(())) => {}
+        }
+        answer.await.unwrap_or_else(|_| Err(not_leading()))
     }
 
     /// Opens a session: gives it a number and says its Hello to the engine. Messages to the worker
     /// come through `outbox`.
     pub async fn connect(&self, hello: Hello, outbox: SessionOutbox) -> Result<SessionId, Refusal> {
-        drop((hello, outbox));
-        Err(Refusal::new(RefusalCode::NotLeading, "this server does not lead yet"))
+        self.check_leading()?;
+        let (opened, session) = oneshot::channel();
+        self.send(Command::Connect { hello: Box::new(hello), outbox, opened }).await?;
+        session.await.map_err(|_| not_leading())
     }
 
     /// Passes on what a worker says. Waits while the inbox is full: that is the back-pressure.
     pub async fn from_worker(&self, session: SessionId, message: FromWorker) -> Result<(), Refusal> {
-        drop((session, message));
-        Ok(())
+        self.send(Command::FromWorker { session, message }).await
     }
 
     /// Says that a session's connection is gone.
     pub async fn disconnect(&self, session: SessionId) {
-        drop(session);
+        // Where nobody leads any more there is no session to end.
+        drop(self.send(Command::Disconnect { session }).await);
     }
 
     /// The work of an attempt that was assigned: from what was submitted lately, or from the store.
     pub async fn work(&self, attempt: AttemptRef) -> Result<Option<Arc<Work>>, StoreError> {
-        drop(attempt);
-        Ok(None)
+        Ok(self.assigned(attempt).await?.map(|assigned| assigned.work))
+    }
+
+    /// As [`Leader::work`], with all that goes with an assignment.
+    pub async fn assigned(&self, attempt: AttemptRef) -> Result<Option<Assigned>, StoreError> {
+        if let Some(kept) = self.works.get(attempt.task) {
+            return Ok(Some(kept));
+        }
+        let reader = Arc::clone(&self.reader);
+        let read = move || {
+            let Some(work) = reader.work(attempt.task)? else { return Ok(None) };
+            Ok(reader.task(attempt.task.task)?.map(|task| works::assigned(work, &task.row)))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|panic| Err(StoreError::new(format!("reading the work of {attempt}"), panic)))
     }
 
     /// Every commit's events from now on.
@@ -102,5 +145,22 @@ impl Leader {
     /// What is durable. Its calls block.
     pub fn reader(&self) -> Arc<dyn ReadStore> {
         Arc::clone(&self.reader)
+    }
+
+    /// What it has counted so far.
+    pub fn stats(&self) -> LeaderStats {
+        self.counters.snapshot(INBOX_MAX - self.inbox.capacity().min(INBOX_MAX))
+    }
+
+    fn check_leading(&self) -> Result<(), Refusal> {
+        let refused = |why: &str| Refusal::new(RefusalCode::NotLeading, format!("this server does not lead: {why}"));
+        match &*self.status.borrow() {
+            LeaderStatus::Leading { .. } => Ok(()),
+            LeaderStatus::Loading(why) => Err(refused(why)),
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Refusal> {
+        self.inbox.send(command).await.map_err(|_| not_leading())
     }
 }

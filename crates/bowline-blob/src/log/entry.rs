@@ -157,7 +157,9 @@ impl Entry {
             None => match File::open(&path) {
                 Ok(file) => Arc::new(file),
                 // Nothing was ever written.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && state == LogState::default() => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && state == LogState::default() => {
+                    return Ok(None);
+                }
                 Err(source) => return Err(LogError::io("open", &path, source)),
             },
         };

@@ -1,0 +1,41 @@
+//! What handles say to the writer.
+
+use bowline_core::answer::{Refusal, RefusalCode, Reply};
+use bowline_core::id::SessionId;
+use bowline_core::input::Request;
+use bowline_core::message::{FromWorker, Hello};
+use bowline_core::name::Actor;
+use tokio::sync::oneshot;
+
+use crate::handle::SessionOutbox;
+
+/// What handles say to the writer.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Somebody asks for something.
+    Request { actor: Actor, request: Request, reply: oneshot::Sender<Reply> },
+    /// A worker has connected.
+    Connect { hello: Box<Hello>, outbox: SessionOutbox, opened: oneshot::Sender<SessionId> },
+    /// A worker says something.
+    FromWorker { session: SessionId, message: FromWorker },
+    /// A connection is gone.
+    Disconnect { session: SessionId },
+}
+
+impl Command {
+    /// Answers what asks for an answer; nothing of it has been done, nor will it be.
+    pub(crate) fn refuse(self) {
+        match self {
+            Self::Request { reply, .. } => drop(reply.send(Err(not_leading()))),
+            // Whoever waits is told by the end of the channel.
+            Self::Connect { .. } | Self::FromWorker { .. } | Self::Disconnect { .. } => {}
+        }
+    }
+}
+
+/// The refusal of a server that does not lead.
+pub(crate) fn not_leading() -> Refusal {
+    let message = "this server does not lead at the moment; whether the request was carried out is not known: \
+                   ask again in a moment, under the same idempotency key";
+    Refusal::new(RefusalCode::NotLeading, message)
+}

@@ -1,0 +1,101 @@
+//! The descriptions of tasks submitted lately: what an assignment needs, without asking the store.
+
+use std::sync::Arc;
+
+use bowline_core::id::{RunId, TaskId, TaskRef};
+use bowline_core::name::{Namespace, StepName};
+use bowline_core::row::{NewTaskRow, Row, TaskRow};
+use bowline_core::spec::{Action, Command, TaskSpec, Work};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::config::{WORKS_BYTES_MAX, WORKS_MAX};
+use crate::handle::Assigned;
+
+/// The descriptions of tasks submitted lately.
+#[derive(Debug)]
+pub(crate) struct Works {
+    cache: Cache<TaskId, Arc<Kept>, ByBytes>,
+}
+
+/// What is kept of a task.
+#[derive(Debug)]
+struct Kept {
+    namespace: Namespace,
+    run: Option<RunId>,
+    step: Option<StepName>,
+    spec: Arc<TaskSpec>,
+    elements: Arc<Vec<Work>>,
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<TaskId, Arc<Kept>> for ByBytes {
+    fn weight(&self, _task: &TaskId, kept: &Arc<Kept>) -> u64 {
+        // All pieces of work in a task are much alike.
+        let elements = kept.elements.first().map_or(0, |first| bytes_of(first) * kept.elements.len());
+        (bytes_of(&kept.spec.work) + elements) as u64
+    }
+}
+
+/// About so many bytes of memory.
+fn bytes_of(work: &Work) -> usize {
+    let action = match &work.action {
+        Action::Command(Command::Argv(argv)) => argv.iter().map(|arg| arg.len() + 32).sum(),
+        Action::Command(Command::Shell(text)) => text.len(),
+        Action::Http(request) => request.url.len() + request.body.as_ref().map_or(0, String::len) + 256,
+        Action::Noop | Action::Wait | Action::Sleep(_) => 0,
+    };
+    let env: usize = work.env.iter().map(|(key, value)| key.len() + value.len() + 64).sum();
+    512 + action + env
+}
+
+impl Works {
+    pub(crate) fn new() -> Self {
+        Self { cache: Cache::with_weighter(WORKS_MAX, WORKS_BYTES_MAX, ByBytes) }
+    }
+
+    /// Remembers the tasks that a batch makes. Nobody asks for them before the batch is durable.
+    pub(crate) fn note(&self, rows: &[Row]) {
+        for row in rows {
+            if let Row::NewTask(new) = row {
+                self.insert(new);
+            }
+        }
+    }
+
+    fn insert(&self, new: &NewTaskRow) {
+        let kept = Kept {
+            namespace: new.row.namespace.clone(),
+            run: new.row.run.map(|(run, _)| run),
+            step: new.row.step.clone(),
+            spec: Arc::clone(&new.spec),
+            elements: Arc::clone(&new.elements),
+        };
+        self.cache.insert(new.row.id, Arc::new(kept));
+    }
+
+    /// What goes with an assignment, where it is remembered.
+    pub(crate) fn get(&self, task: TaskRef) -> Option<Assigned> {
+        let kept = self.cache.get(&task.task)?;
+        let work = match (task.index, kept.elements.is_empty()) {
+            (_, true) | (None, _) => kept.spec.work.clone(),
+            (Some(index), false) => {
+                let place = kept.spec.array.as_ref()?.place_of(index)?;
+                kept.elements.get(usize::try_from(place).ok()?)?.clone()
+            }
+        };
+        Some(Assigned {
+            work: Arc::new(work),
+            namespace: kept.namespace.clone(),
+            run: kept.run,
+            step: kept.step.clone(),
+        })
+    }
+}
+
+/// What goes with an assignment, from stored rows.
+pub(crate) fn assigned(work: Arc<Work>, row: &TaskRow) -> Assigned {
+    Assigned { work, namespace: row.namespace.clone(), run: row.run.map(|(run, _)| run), step: row.step.clone() }
+}

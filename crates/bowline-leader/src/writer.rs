@@ -1,0 +1,274 @@
+//! The writer: the one place that moves the engine, and puts everything in order.
+//!
+//! ```text
+//! idle ──inputs──► filling ──gathered──► committing(n) ──inputs──► committing(n), filling(n+1)
+//!   ▲                 │ rowless: released at once            │ durable(n): released
+//!   └─────────────────┴──────────────────────────────────────┘
+//! ```
+
+mod apply;
+mod release;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bowline_core::effect::Effect;
+use bowline_core::id::SessionId;
+use bowline_core::time::Timestamp;
+use bowline_core::{Engine, Input};
+use bowline_store::Leadership;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Clock};
+use crate::command::Command;
+use crate::commit::Job;
+use crate::config::{BATCH_INPUTS_MAX, DRAIN_MAX, LeaderConfig, SWEEP_LATE_MAX, WAKE_MAX};
+use crate::desk::Desk;
+use crate::evaluate::Due;
+use crate::fetch::Parked;
+use crate::handle::{Committed, LeaderStatus};
+use crate::returns::Return;
+use crate::stats::{self, Counters};
+use crate::works::Works;
+
+/// Why a leadership is over.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// It was asked to stop, and everything that was applied is durable.
+    Stopped,
+    /// Another server leads.
+    Deposed(String),
+    /// It failed; why.
+    Failed(String),
+}
+
+/// What outlives every leadership.
+#[derive(Debug)]
+pub(crate) struct Lasting {
+    pub(crate) config: LeaderConfig,
+    pub(crate) status: watch::Sender<LeaderStatus>,
+    pub(crate) events: broadcast::Sender<Committed>,
+    pub(crate) works: Arc<Works>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The threads beside the writer, as it reaches them. Their queues hold at most what the engine
+/// has parked, has due, and one job of the committer.
+#[derive(Debug)]
+pub(crate) struct Aides {
+    pub(crate) committer: mpsc::UnboundedSender<Job>,
+    pub(crate) fetcher: mpsc::UnboundedSender<Parked>,
+    pub(crate) evaluators: mpsc::UnboundedSender<Due>,
+}
+
+/// What the committer is at work on.
+#[derive(Debug)]
+enum Flight {
+    /// Nothing.
+    None,
+    /// A batch: what follows once it is durable.
+    Batch { number: u64, effects: Vec<Effect> },
+    /// Retention.
+    Sweep,
+}
+
+/// What a take-over gives.
+pub(crate) struct Taken {
+    pub(crate) leadership: Leadership,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
+    /// Workers say that they are there this often.
+    pub(crate) heartbeat: Duration,
+}
+
+/// One leadership.
+pub(crate) struct Writer<'a> {
+    lasting: &'a Lasting,
+    leadership: Leadership,
+    clock: Clock,
+    heartbeat: Duration,
+    engine: Engine,
+    desk: Desk,
+    aides: Aides,
+    flight: Flight,
+    /// Inputs applied to the batch that is being filled.
+    filling: usize,
+    /// The last time that went into the engine.
+    applied_at: Timestamp,
+    /// When the last batch went to the committer.
+    committed_at: Option<Instant>,
+    sweep_at: Instant,
+    /// Sessions that were closed here, and of which the engine is still to be told.
+    lost_sessions: VecDeque<SessionId>,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(lasting: &'a Lasting, taken: Taken, aides: Aides) -> Self {
+        let Taken { leadership, engine, clock, heartbeat } = taken;
+        Self {
+            heartbeat,
+            lasting,
+            leadership,
+            clock,
+            engine,
+            desk: Desk::new(leadership.epoch),
+            aides,
+            flight: Flight::None,
+            // What the engine made of the rows that it loaded is a batch too.
+            filling: 1,
+            applied_at: clock.now(),
+            committed_at: None,
+            sweep_at: clock::monotonic() + lasting.config.sweep_every,
+            lost_sessions: VecDeque::new(),
+        }
+    }
+
+    /// Leads until that ends.
+    pub(crate) async fn lead(
+        mut self,
+        inbox: &mut mpsc::Receiver<Command>,
+        returns: &mut mpsc::UnboundedReceiver<Return>,
+    ) -> End {
+        let mut commands = Vec::with_capacity(DRAIN_MAX);
+        loop {
+            if let Err(end) = self.turn() {
+                return end;
+            }
+            let stop = &self.lasting.stop;
+            if stop.is_cancelled() {
+                return self.finish(inbox, returns).await;
+            }
+            let has_room = self.filling < BATCH_INPUTS_MAX;
+            let wake = tokio::time::Instant::from_std(self.wake_at());
+            tokio::select! {
+                biased;
+                Some(back) = returns.recv() => if let Err(end) = self.take_back(back) { return end },
+                () = stop.cancelled() => {}
+                taken = inbox.recv_many(&mut commands, DRAIN_MAX), if has_room => {
+                    if taken == 0 {
+                        // No handle is left.
+                        return self.finish(inbox, returns).await;
+                    }
+                    let now = self.now_for_inputs();
+                    for command in commands.drain(..) {
+                        self.apply_command(now, command);
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => self.tick(inbox),
+            }
+        }
+    }
+
+    /// Does what can be done without waiting for anything.
+    fn turn(&mut self) -> Result<(), End> {
+        loop {
+            self.apply_lost_sessions();
+            for parked in self.engine.take_needs() {
+                self.aides.fetcher.send(parked).map_err(|_| gone("the fetcher"))?;
+            }
+            if !matches!(self.flight, Flight::None) {
+                return Ok(());
+            }
+            let now = clock::monotonic();
+            // Under load without a pause retention has its turn all the same, if a late one.
+            let sweep_at = if self.filling == 0 { self.sweep_at } else { self.sweep_at + SWEEP_LATE_MAX };
+            if now >= sweep_at {
+                return self.sweep();
+            }
+            if self.filling == 0 {
+                return Ok(());
+            }
+            if self.gather_until().is_some_and(|until| now < until) {
+                return Ok(());
+            }
+            self.take_batch()?;
+        }
+    }
+
+    /// Until when to wait for more inputs: so long after the last commit began. While batches follow
+    /// close upon each other they are filled; a lone input waits for nothing.
+    fn gather_until(&self) -> Option<Instant> {
+        let full = self.filling >= DRAIN_MAX;
+        self.committed_at.filter(|_| !full).map(|last| last + self.lasting.config.gather)
+    }
+
+    fn take_batch(&mut self) -> Result<(), End> {
+        self.filling = 0;
+        let mut batch = self.engine.take_batch();
+        let effects = std::mem::take(&mut batch.effects);
+        if batch.is_rowless() {
+            stats::add(&self.lasting.counters.rowless_batches, 1);
+            self.engine.durable(batch.number);
+            return self.release(effects);
+        }
+        self.lasting.works.note(&batch.rows);
+        stats::add(&self.lasting.counters.rows, batch.rows.len() + batch.history.len());
+        self.flight = Flight::Batch { number: batch.number, effects };
+        self.committed_at = Some(clock::monotonic());
+        let now = self.applied_at;
+        self.aides.committer.send(Job::Commit { now, batch }).map_err(|_| gone("the committer"))
+    }
+
+    fn sweep(&mut self) -> Result<(), End> {
+        self.flight = Flight::Sweep;
+        let job = Job::Sweep { now: self.clock.now(), policy: self.lasting.config.retention };
+        self.aides.committer.send(job).map_err(|_| gone("the committer"))
+    }
+
+    /// When something is to be done, if nothing comes before.
+    fn wake_at(&self) -> Instant {
+        // A deadline that has just been served is not served again at once.
+        let soonest = Timestamp(self.applied_at.0 + 500);
+        let deadline = self.engine.next_deadline().map(|deadline| self.clock.instant_of(deadline.max(soonest)));
+        let other = match self.flight {
+            // The committer's return wakes the writer.
+            Flight::Batch { .. } | Flight::Sweep => None,
+            Flight::None if self.filling > 0 => self.gather_until(),
+            Flight::None => Some(self.sweep_at),
+        };
+        let latest = clock::monotonic() + WAKE_MAX;
+        [deadline, other].into_iter().flatten().fold(latest, Instant::min)
+    }
+
+    /// What was applied is made durable and released, then the leadership ends in order.
+    async fn finish(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Command>,
+        returns: &mut mpsc::UnboundedReceiver<Return>,
+    ) -> End {
+        inbox.close();
+        let now = self.now_for_inputs();
+        while let Ok(command) = inbox.try_recv() {
+            self.apply_command(now, command);
+        }
+        loop {
+            if let Err(end) = self.turn() {
+                return end;
+            }
+            let waits = !matches!(self.flight, Flight::None | Flight::Sweep) || self.filling > 0;
+            if !waits {
+                return End::Stopped;
+            }
+            let wake = tokio::time::Instant::from_std(self.wake_at());
+            tokio::select! {
+                biased;
+                Some(back) = returns.recv() => if let Err(end) = self.take_back(back) { return end },
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Timestamp, input: Input) {
+        self.applied_at = self.applied_at.max(now);
+        self.filling += 1;
+        stats::add(&self.lasting.counters.inputs, 1);
+        self.engine.apply(self.applied_at, input);
+    }
+}
+
+fn gone(who: &str) -> End {
+    End::Failed(format!("{who} has stopped"))
+}

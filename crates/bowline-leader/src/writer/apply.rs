@@ -1,0 +1,81 @@
+//! What comes in, turned into inputs.
+
+use bowline_core::Input;
+use bowline_core::answer::{Refusal, RefusalCode};
+use bowline_core::id::SessionId;
+use bowline_core::time::Timestamp;
+use tokio::sync::mpsc;
+
+use super::Writer;
+use crate::command::Command;
+use crate::config::BATCH_INPUTS_MAX;
+
+impl Writer<'_> {
+    /// The time for inputs from outside. After a gap longer than a heartbeat (the process stood
+    /// still) what lies in the inbox is applied as of the last moment before it, so that no timer
+    /// fires because of messages that had long been there.
+    pub(super) fn now_for_inputs(&self) -> Timestamp {
+        let now = self.clock.now();
+        let late = self.engine.next_deadline().map_or_else(Default::default, |deadline| now.since(deadline));
+        if late > self.heartbeat {
+            tracing::warn!(late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX), "the writer stood still");
+            self.applied_at
+        } else {
+            now
+        }
+    }
+
+    pub(super) fn apply_command(&mut self, now: Timestamp, command: Command) {
+        match command {
+            Command::Request { actor, request, reply } => match self.desk.wait(reply) {
+                Ok(reply) => self.apply(now, Input::Request { reply, actor, request }),
+                Err(reply) => {
+                    let busy = "too many requests wait for this server already: try again in a few seconds";
+                    drop(reply.send(Err(Refusal::new(RefusalCode::Busy, busy))));
+                }
+            },
+            Command::Connect { hello, outbox, opened } => {
+                let session = self.desk.open(outbox);
+                // The number alone lets nobody in: nothing is said to the session before it may be.
+                if opened.send(session).is_ok() {
+                    self.apply(now, Input::Connected { session, hello });
+                } else {
+                    self.desk.forget(session);
+                }
+            }
+            Command::FromWorker { session, message } => {
+                if self.desk.has(session) {
+                    self.apply(now, Input::FromWorker { session, message });
+                }
+            }
+            Command::Disconnect { session } => {
+                if self.desk.forget(session) {
+                    self.apply(now, Input::Disconnected { session });
+                }
+            }
+        }
+    }
+
+    /// Time has passed. The inbox is read before timers fire: who has spoken in time is heard.
+    pub(super) fn tick(&mut self, inbox: &mut mpsc::Receiver<Command>) {
+        let now = self.now_for_inputs();
+        while self.filling < BATCH_INPUTS_MAX {
+            let Ok(command) = inbox.try_recv() else { break };
+            self.apply_command(now, command);
+        }
+        let now = self.clock.now();
+        if self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.apply(now, Input::Tick);
+        }
+    }
+
+    pub(super) fn apply_lost_sessions(&mut self) {
+        while let Some(session) = self.lost_sessions.pop_front() {
+            self.apply(self.clock.now(), Input::Disconnected { session });
+        }
+    }
+
+    pub(super) fn lose_session(&mut self, session: SessionId) {
+        self.lost_sessions.push_back(session);
+    }
+}
