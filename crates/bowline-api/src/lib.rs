@@ -8,13 +8,16 @@
 //! * Errors are [`Problem`] documents with a stable `code`.
 //!
 //! **Invariant:** no IO, and no rule of the model: a document is turned into the engine's types in
-//! one place (`resolve`), which checks form only.
+//! one place ([`resolve`]), which checks form only.
 
+pub mod action;
+pub mod decode;
 pub mod event;
 pub mod list;
 pub mod new_task;
 pub mod problem;
 pub mod query;
+pub mod resolve;
 pub mod run;
 pub mod system;
 pub mod task;
@@ -42,4 +45,4 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Most items of one page.
 pub const PAGE_MAX: usize = 1_000;
 /// Longest `?wait=`. 5 min.
-pub const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(300);
+pub const WAIT_MAX: std::time::Duration = std::time::Duration::from_mins(5);

@@ -51,6 +51,9 @@ pub struct NewTask {
     /// Working folder on the worker. An own, empty one where not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+    /// Files that are written into the working folder before the job starts: relative path and text.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// Files of the working folder that are kept, as globs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,

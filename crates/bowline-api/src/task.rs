@@ -224,6 +224,9 @@ pub struct WorkDoc {
     /// Working folder on the worker. Absent: an own, empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+    /// Files that are written into the working folder before the job starts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// Files that are kept, as globs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,

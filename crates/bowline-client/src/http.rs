@@ -15,13 +15,13 @@ use crate::error::{ApiError, ClientError};
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ordinary call may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a connection that says nothing is probed.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a submit is sent again, where its connection broke or the server was busy.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long whoever waits or follows bears with a server that is away.
-const AWAY_PATIENCE: Duration = Duration::from_secs(300);
+const AWAY_PATIENCE: Duration = Duration::from_mins(5);
 /// The first pause before sending again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
