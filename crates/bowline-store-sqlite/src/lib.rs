@@ -2,12 +2,25 @@
 //! checkpoints.
 //!
 //! **Invariant:** what [`SqliteStore`] has committed is on the disk (`synchronous = FULL`), and a
-//! reader never sees anything that is not.
+//! reader never sees anything that is not. Of secrets the file holds hashes only.
+//!
+//! `tables/` holds one module a table with all of its SQL; `sql/` the steps of the schema; rules
+//! are the core's, and are not written again here.
 
+mod check;
+mod checkpoint;
+mod codec;
+mod connect;
+mod lock;
+mod migrate;
 mod open;
 mod reader;
 mod store;
+mod sweep;
+mod tables;
+mod writer;
 
+pub use check::{CheckReport, check};
 pub use open::{OpenError, Opened, open};
 pub use reader::SqliteReader;
 pub use store::SqliteStore;

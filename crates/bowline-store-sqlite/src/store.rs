@@ -1,43 +1,147 @@
-//! The writer.
+//! The writer: takes the leadership, loads, commits, sweeps.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{CommitNo, Epoch};
-use bowline_core::row::Loaded;
+use bowline_core::id::{CommitNo, Epoch, TaskId, TaskRef};
+use bowline_core::row::{Loaded, Row};
+use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
 use bowline_store::{CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, StoreError, Swept};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-/// The one writer of a store file.
+use crate::checkpoint::Checkpoints;
+use crate::lock::OwnerLock;
+use crate::sweep::sweep;
+use crate::tables::{
+    WriteError, Written, artifacts, attempts, counters, elements, events, history, keys, leadership, nodes, pauses,
+    results, runs, tasks, tokens, workers,
+};
+use crate::writer::Writer;
+
+/// The one writer of a store file. Dropping it closes the file in order.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: rusqlite::Connection,
+    path: PathBuf,
+    // Fields are dropped in this order: the checkpoints end, then the writer closes, then the file
+    // is free for others.
+    _checkpoints: Checkpoints,
+    connection: Connection,
+    _lock: OwnerLock,
 }
 
 impl SqliteStore {
-    pub(crate) fn new(connection: rusqlite::Connection) -> Self {
-        Self { connection }
+    pub(crate) fn new(path: &Path, connection: Connection, checkpoints: Checkpoints, lock: OwnerLock) -> Self {
+        Self { path: path.to_owned(), _checkpoints: checkpoints, connection, _lock: lock }
     }
 
-    fn unready(&self) -> StoreError {
-        StoreError::new(format!("using {:?}", self.connection.path()), "this store is still being built")
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Does something in one transaction: all of it, or nothing.
+    fn transact<T>(
+        &mut self,
+        operation: &str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, WriteError>,
+    ) -> Result<T, CommitError> {
+        let operation = format!("{operation} `{}`", self.path.display());
+        let failed = |error: rusqlite::Error| WriteError::Sql(error).during(&operation);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let done = work(&transaction).map_err(|error| error.during(&operation))?;
+        transaction.commit().map_err(failed)?;
+        Ok(done)
     }
 }
 
 impl LeaderStore for SqliteStore {
-    fn take_leadership(&mut self, _now: Timestamp) -> Result<Leadership, StoreError> {
-        Err(self.unready())
+    fn take_leadership(&mut self, now: Timestamp) -> Result<Leadership, StoreError> {
+        let taken = self.transact("taking the leadership in", |transaction| Ok(leadership::take(transaction, now)?));
+        taken.map_err(|error| match error {
+            CommitError::Store(error) => error,
+            other => StoreError::new("taking the leadership", other),
+        })
     }
 
-    fn load(&mut self, _each: &mut dyn FnMut(Loaded)) -> Result<(), StoreError> {
-        Err(self.unready())
+    fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StoreError> {
+        let path = &self.path;
+        let transaction = self.connection.transaction();
+        transaction
+            .and_then(|transaction| load(&transaction, each))
+            .map_err(|error| StoreError::new(format!("loading `{}`", path.display()), error))
     }
 
-    fn commit(&mut self, _epoch: Epoch, _now: Timestamp, _batch: &Batch) -> Result<CommitNo, CommitError> {
-        Err(self.unready().into())
+    fn commit(&mut self, epoch: Epoch, now: Timestamp, batch: &Batch) -> Result<CommitNo, CommitError> {
+        self.transact("committing to", |transaction| {
+            let (commit, now) = leadership::commit(transaction, epoch, now)?;
+            let mut writer = Writer::new(transaction);
+            history::append(&mut writer, commit, &batch.history)?;
+            events::append(&mut writer, commit, now, &batch.history)?;
+            batch.rows.iter().try_for_each(|row| write(&mut writer, row))?;
+            Ok(commit)
+        })
     }
 }
 
 impl RetentionStore for SqliteStore {
-    fn sweep(&mut self, _: Epoch, _: Timestamp, _: &RetentionPolicy) -> Result<Swept, CommitError> {
-        Err(self.unready().into())
+    fn sweep(&mut self, epoch: Epoch, now: Timestamp, policy: &RetentionPolicy) -> Result<Swept, CommitError> {
+        self.transact("sweeping", |transaction| {
+            leadership::hold(transaction, epoch, now)?;
+            sweep(transaction, now, policy)
+        })
     }
+}
+
+fn write(writer: &mut Writer<'_>, row: &Row) -> Written {
+    match row {
+        Row::Counters(row) => counters::put(writer, row),
+        Row::NewTask(new) => tasks::insert(writer, new),
+        Row::Task(row) => tasks::update(writer, row),
+        Row::Element(row) => elements::put(writer, row),
+        Row::Attempt(row) => attempts::put(writer, row),
+        Row::Result(row) => results::put(writer, row),
+        Row::Artifact(row) => artifacts::put(writer, row),
+        Row::NewRun(new) => runs::insert(writer, new),
+        Row::Run(row) => runs::update(writer, row),
+        Row::Node(row) => nodes::put(writer, row),
+        Row::Worker(row) => workers::put(writer, row),
+        Row::Key(row) => keys::insert(writer, row),
+        Row::Pause(row) => pauses::put(writer, row),
+        Row::Token(token) => tokens::put(writer, token),
+        Row::TokenGone(hash) => tokens::remove(writer, hash),
+        Row::TaskGone(task) => tasks::forget(writer, *task),
+    }
+}
+
+/// Hands over everything that has not ended, in the order of [`Loaded`].
+fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
+    each(Loaded::Counters(counters::read(connection)?));
+    workers::by_id(connection)?.into_iter().for_each(|row| each(Loaded::Worker(Box::new(row))));
+    pauses::all(connection)?.into_iter().for_each(|row| each(Loaded::Pause(row)));
+    tokens::all(connection)?.into_iter().for_each(|token| each(Loaded::Token(token)));
+    runs::load(connection, each)?;
+    nodes::load(connection, each)?;
+    let needed: BTreeSet<TaskRef> = tasks::load(connection, each)?.into_iter().collect();
+    elements::load(connection, each)?;
+    attempts::load(connection, each)?;
+    for task in needed {
+        if let Some(state) = ended_state(connection, task)? {
+            each(Loaded::Ended(task, state));
+        }
+    }
+    Ok(())
+}
+
+/// The state of a task that has ended, or of an element of one.
+fn ended_state(connection: &Connection, of: TaskRef) -> rusqlite::Result<Option<StateKind>> {
+    let TaskRef { task, index } = of;
+    let Some(whole) = state_if_ended(connection, task)? else { return Ok(None) };
+    let element = index.map(|index| elements::state(connection, task, index)).transpose()?.flatten();
+    Ok(Some(element.unwrap_or(whole)))
+}
+
+fn state_if_ended(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<StateKind>> {
+    Ok(tasks::state(connection, task)?.filter(|state| state.is_ended()))
 }

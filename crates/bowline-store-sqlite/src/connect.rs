@@ -1,0 +1,64 @@
+//! Connections, each set up for what it is there for.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// How long a connection waits for another one's lock. Only a checkpoint that starts the log anew
+/// ever holds the writer's, for milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Statements kept prepared by each connection.
+const STATEMENTS_MAX: usize = 96;
+/// Memory of the writer's page cache, in KiB.
+const WRITER_CACHE_KIB: i64 = 64 << 10;
+/// Memory of each reader's page cache, in KiB.
+const READER_CACHE_KIB: i64 = 8 << 10;
+
+/// A connection that may write. Sets nothing that would change the file.
+pub(crate) fn writer(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    common(connection)
+}
+
+/// A connection that can only read.
+pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    common(connection)
+}
+
+/// A connection to a file that nobody writes to: it makes no file beside it.
+pub(crate) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let mut uri = "file:".to_owned();
+    for byte in path.to_string_lossy().bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => uri.push_str(&format!("%{byte:02x}")),
+            byte => uri.push(char::from(byte)),
+        }
+    }
+    uri.push_str("?immutable=1");
+    common(Connection::open_with_flags(uri, flags)?)
+}
+
+fn common(connection: Connection) -> rusqlite::Result<Connection> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}
+
+/// Every commit is on the disk before it is answered, and nobody but the checkpoint thread
+/// checkpoints.
+pub(crate) fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
+}

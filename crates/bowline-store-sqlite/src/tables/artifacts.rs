@@ -1,0 +1,47 @@
+//! Files that attempts left.
+
+use bowline_core::id::{TaskId, TaskRef};
+use bowline_core::row::ArtifactRow;
+use rusqlite::{Connection, Row, params};
+
+use super::{Written, attempts};
+use crate::codec::{Columns, element_code, int};
+use crate::writer::Writer;
+
+const PUT: &str = "INSERT OR REPLACE INTO artifacts (task, element, generation, attempt, name, digest, bytes, at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const OF_TASK: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
+     WHERE task = ?1 ORDER BY element, generation, attempt, name";
+const OF_ELEMENT: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
+     WHERE task = ?1 AND element = ?2 ORDER BY generation, attempt, name";
+const FORGET: &str = "DELETE FROM artifacts WHERE task = ?1";
+
+pub(crate) fn put(writer: &mut Writer<'_>, row: &ArtifactRow) -> Written {
+    let binding = writer.bind(PUT)?.attempt(row.attempt)?;
+    binding.put(&row.name)?.put(&row.digest)?.u64(row.bytes)?.time(row.at)?.run()?;
+    Ok(())
+}
+
+pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
+    writer.bind(FORGET)?.u64(task.0)?.run()?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ArtifactRow> {
+    let mut columns = Columns::of(row);
+    Ok(ArtifactRow {
+        attempt: attempts::read_ref(&mut columns)?,
+        name: columns.get()?,
+        digest: columns.get()?,
+        bytes: columns.u64()?,
+        at: columns.time()?,
+    })
+}
+
+pub(crate) fn list(connection: &Connection, of: TaskRef) -> rusqlite::Result<Vec<ArtifactRow>> {
+    if of.index.is_none() {
+        return connection.prepare_cached(OF_TASK)?.query_map([int(of.task.0)], read)?.collect();
+    }
+    let mut statement = connection.prepare_cached(OF_ELEMENT)?;
+    statement.query_map(params![int(of.task.0), element_code(of.index)], read)?.collect()
+}

@@ -1,0 +1,225 @@
+//! Tasks, with what never changes about them in tables of their own: the description, the work of
+//! elements that differ, labels to find them by, and what they need.
+
+mod list;
+mod sweep;
+
+use std::sync::Arc;
+
+use bowline_core::id::{NodeIndex, Round, RunId, TaskId, TaskRef, Ticket};
+use bowline_core::row::{Loaded, NewTaskRow, TaskRow};
+use bowline_core::spec::{TaskSpec, Work};
+use bowline_core::state::StateKind;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::unit::unit_columns;
+use super::{Written, artifacts, attempts, elements, history, results, unit};
+use crate::codec::{Columns, int, unreadable};
+use crate::writer::{Binding, Writer, one};
+
+pub(crate) use list::list;
+pub(crate) use sweep::{of_run, removable, run_is_held};
+
+macro_rules! columns {
+    () => {
+        concat!(
+            "t.id, t.version, t.namespace, t.name, t.action, t.priority, t.run, t.node, t.step, t.created_by, \
+             t.submitted_at, t.round, t.round_at, t.ticket, t.paused, t.array, ",
+            unit_columns!()
+        )
+    };
+}
+use columns;
+
+const INSERT: &str = concat!(
+    "INSERT OR IGNORE INTO tasks (version, priority, round, round_at, ticket, paused, array, ",
+    unit_columns!(),
+    ", id, namespace, name, action, run, node, step, created_by, submitted_at) VALUES \
+     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
+     ?25, ?26, ?27, ?28, ?29, ?30)"
+);
+macro_rules! update {
+    ($worker:literal) => {
+        concat!(
+            "UPDATE tasks SET version = ?1, priority = ?2, round = ?3, round_at = ?4, ticket = ?5, paused = ?6, \
+             array = ?7, state = ?8, since = ?9, phase = ?10, attempt = ?11, generation = ?12, until = ?13, \
+             failures = ?14, losses = ?15, outcome = ?16, waiting_at = ?17, ready_at = ?18, started_at = ?19, \
+             ended_at = ?20",
+            $worker,
+            " AND id = ?22 AND version = ?1 - 1"
+        )
+    };
+}
+// Most updates leave the worker as it is, and its index alone.
+const UPDATE_SAME_WORKER: &str = update!(" WHERE worker IS ?21");
+const UPDATE: &str = update!(", worker = ?21 WHERE 1");
+const PUT_SPEC: &str = "INSERT INTO task_specs (task, spec) VALUES (?1, ?2)";
+const PUT_WORK: &str = "INSERT INTO task_works (task, place, work) VALUES (?1, ?2, ?3)";
+const PUT_LABEL: &str = "INSERT OR IGNORE INTO task_labels (key, value, task) VALUES (?1, ?2, ?3)";
+const PUT_NEED: &str = "INSERT OR IGNORE INTO task_needs (needed, task) VALUES (?1, ?2)";
+const ONE: &str = concat!("SELECT ", columns!(), " FROM tasks AS t WHERE id = ?1");
+const UNFINISHED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", s.spec FROM tasks AS t INDEXED BY tasks_open JOIN task_specs AS s ON s.task = t.id \
+     WHERE t.state < 8 ORDER BY t.id"
+);
+const SPEC: &str = "SELECT spec FROM task_specs WHERE task = ?1";
+const WORK: &str = "SELECT work FROM task_works WHERE task = ?1 AND place = ?2";
+const STATE: &str = "SELECT state FROM tasks WHERE id = ?1";
+const FORGET: &str = "DELETE FROM tasks WHERE id = ?1";
+const FORGET_SPEC: &str = "DELETE FROM task_specs WHERE task = ?1";
+const FORGET_WORKS: &str = "DELETE FROM task_works WHERE task = ?1";
+const FORGET_LABEL: &str = "DELETE FROM task_labels WHERE key = ?1 AND value = ?2 AND task = ?3";
+const FORGET_NEED: &str = "DELETE FROM task_needs WHERE needed = ?1 AND task = ?2";
+
+/// Binds what may change, ?1 to ?21.
+fn bind_changing<'w, 'c>(binding: Binding<'w, 'c>, row: &TaskRow) -> rusqlite::Result<Binding<'w, 'c>> {
+    binding
+        .put(row.version)?
+        .put(row.priority)?
+        .put(row.round.0)?
+        .time(row.round_at)?
+        .u64(row.ticket.0)?
+        .json_if_any(row.paused.as_ref())?
+        .json_if_any(row.array.as_ref())?
+        .unit(&row.unit)
+}
+
+pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
+    let row = &new.row;
+    let touched = if row.version == 1 {
+        bind_changing(writer.bind(INSERT)?, row)?
+            .u64(row.id.0)?
+            .put(row.namespace.as_str())?
+            .put(row.name.as_deref())?
+            .put(&row.action)?
+            .put(row.run.map(|(run, _)| int(run.0)))?
+            .put(row.run.map(|(_, node)| node.0))?
+            .put(row.step.as_ref().map(|step| step.as_str().to_owned()))?
+            .put(&*row.created_by.0)?
+            .time(row.submitted_at)?
+            .run()?
+    } else {
+        0
+    };
+    one(touched, "tasks", row.id)?;
+    writer.bind(PUT_SPEC)?.u64(row.id.0)?.json(&*new.spec)?.run()?;
+    for (place, work) in (0_i64..).zip(new.elements.iter()) {
+        writer.bind(PUT_WORK)?.u64(row.id.0)?.put(place)?.json(work)?.run()?;
+    }
+    for (key, value) in &new.spec.labels {
+        writer.bind(PUT_LABEL)?.put(key)?.put(value)?.u64(row.id.0)?.run()?;
+    }
+    for needed in &new.spec.after {
+        writer.bind(PUT_NEED)?.u64(needed.task.task.0)?.u64(row.id.0)?.run()?;
+    }
+    Ok(())
+}
+
+/// What a task is called and where it belongs stays as it was inserted.
+pub(crate) fn update(writer: &mut Writer<'_>, row: &TaskRow) -> Written {
+    let mut touched = 0;
+    for sql in [UPDATE_SAME_WORKER, UPDATE] {
+        if row.version > 1 && touched == 0 {
+            touched = bind_changing(writer.bind(sql)?, row)?.u64(row.id.0)?.run()?;
+        }
+    }
+    Ok(one(touched, "tasks", row.id)?)
+}
+
+/// Removes a task with everything that hangs on it.
+pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
+    if let Some(spec) = spec(writer.connection(), task)? {
+        for (key, value) in &spec.labels {
+            writer.bind(FORGET_LABEL)?.put(key)?.put(value)?.u64(task.0)?.run()?;
+        }
+        for needed in &spec.after {
+            writer.bind(FORGET_NEED)?.u64(needed.task.task.0)?.u64(task.0)?.run()?;
+        }
+    }
+    writer.bind(FORGET_SPEC)?.u64(task.0)?.run()?;
+    writer.bind(FORGET_WORKS)?.u64(task.0)?.run()?;
+    elements::forget(writer, task)?;
+    attempts::forget(writer, task)?;
+    results::forget(writer, task)?;
+    artifacts::forget(writer, task)?;
+    history::forget_task(writer, task)?;
+    let touched = writer.bind(FORGET)?.u64(task.0)?.run()?;
+    Ok(one(touched, "tasks", task)?)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    read_columns(&mut Columns::of(row))
+}
+
+fn read_columns(columns: &mut Columns<'_, '_>) -> rusqlite::Result<TaskRow> {
+    let id = TaskId(columns.u64()?);
+    let version = columns.get()?;
+    let (namespace, name, action) = (columns.name()?, columns.get()?, columns.get()?);
+    let priority = columns.get()?;
+    let (run, node): (Option<i64>, Option<u32>) = (columns.get()?, columns.get()?);
+    Ok(TaskRow {
+        id,
+        version,
+        namespace,
+        name,
+        action,
+        priority,
+        run: run.map(|run| RunId(run.cast_unsigned())).zip(node.map(NodeIndex)),
+        step: columns.name_if_any()?,
+        created_by: columns.actor()?,
+        submitted_at: columns.time()?,
+        round: Round(columns.get()?),
+        round_at: columns.time()?,
+        ticket: Ticket(columns.u64()?),
+        paused: columns.json_if_any()?,
+        array: columns.json_if_any()?,
+        unit: unit::read(columns)?,
+    })
+}
+
+pub(crate) fn get(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<TaskRow>> {
+    connection.prepare_cached(ONE)?.query_row([int(task.0)], read).optional()
+}
+
+pub(crate) fn spec(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<Arc<TaskSpec>>> {
+    let mut statement = connection.prepare_cached(SPEC)?;
+    statement.query_row([int(task.0)], |row| Columns::of(row).json().map(Arc::new)).optional()
+}
+
+/// The description of a task whose row is there.
+pub(crate) fn spec_of(connection: &Connection, task: TaskId) -> rusqlite::Result<Arc<TaskSpec>> {
+    spec(connection, task)?.ok_or_else(|| unreadable(0, format!("task {task} has no description")))
+}
+
+/// The work of a task or element: its own, or what all of them have in common.
+pub(crate) fn work(connection: &Connection, task: TaskRef) -> rusqlite::Result<Option<Arc<Work>>> {
+    let Some(spec) = spec(connection, task.task)? else { return Ok(None) };
+    let Some(index) = task.index else { return Ok(Some(Arc::new(spec.work.clone()))) };
+    let Some(place) = spec.array.as_ref().and_then(|array| array.place_of(index)) else { return Ok(None) };
+    let mut statement = connection.prepare_cached(WORK)?;
+    let own: Option<Work> =
+        statement.query_row(params![int(task.task.0), place], |row| Columns::of(row).json()).optional()?;
+    Ok(Some(Arc::new(own.unwrap_or_else(|| spec.work.clone()))))
+}
+
+/// The state of a task.
+pub(crate) fn state(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<StateKind>> {
+    connection.prepare_cached(STATE)?.query_row([int(task.0)], |row| Columns::of(row).state()).optional()
+}
+
+/// Hands over unfinished tasks, by id, and says which tasks they need.
+pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<Vec<TaskRef>> {
+    let mut needed = Vec::new();
+    let mut statement = connection.prepare_cached(UNFINISHED)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        let task = read_columns(&mut columns)?;
+        let spec: Arc<TaskSpec> = Arc::new(columns.json()?);
+        needed.extend(spec.after.iter().map(|dependency| dependency.task));
+        each(Loaded::Task(Box::new(task), spec));
+    }
+    Ok(needed)
+}

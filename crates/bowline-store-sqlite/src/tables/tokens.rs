@@ -1,0 +1,42 @@
+//! Tokens: hashes of secrets, never the secrets.
+
+use bowline_core::input::{Token, TokenRole};
+use rusqlite::Connection;
+
+use super::Written;
+use crate::codec::{Columns, unreadable};
+use crate::writer::{Writer, one};
+
+const PUT: &str = "INSERT OR REPLACE INTO tokens (hash, name, role) VALUES (?1, ?2, ?3)";
+const FORGET: &str = "DELETE FROM tokens WHERE hash = ?1";
+const ALL: &str = "SELECT hash, name, role FROM tokens ORDER BY hash";
+
+fn role_name(role: TokenRole) -> &'static str {
+    match role {
+        TokenRole::Admin => "admin",
+        TokenRole::Enrol => "enrol",
+    }
+}
+
+pub(crate) fn put(writer: &mut Writer<'_>, token: &Token) -> Written {
+    writer.bind(PUT)?.put(token.hash)?.put(&token.name)?.put(role_name(token.role))?.run()?;
+    Ok(())
+}
+
+/// A token is used up.
+pub(crate) fn remove(writer: &mut Writer<'_>, hash: &[u8; 32]) -> Written {
+    let touched = writer.bind(FORGET)?.put(*hash)?.run()?;
+    Ok(one(touched, "tokens", "to be used up")?)
+}
+
+pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
+    let mut statement = connection.prepare_cached(ALL)?;
+    let rows = statement.query_map([], |row| {
+        let mut columns = Columns::of(row);
+        let (hash, name) = (columns.get()?, columns.get()?);
+        let found = columns.text()?;
+        let role = [TokenRole::Admin, TokenRole::Enrol].into_iter().find(|role| role_name(*role) == found);
+        Ok(Token { hash, name, role: role.ok_or_else(|| unreadable(2, format!("token role `{found}`")))? })
+    })?;
+    rows.collect()
+}

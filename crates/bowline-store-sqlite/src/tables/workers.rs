@@ -1,0 +1,63 @@
+//! Workers' durable parts.
+
+use bowline_core::id::{Incarnation, WorkerId};
+use bowline_core::row::WorkerRow;
+use rusqlite::{Connection, Row};
+
+use super::Written;
+use crate::codec::Columns;
+use crate::writer::{Writer, one};
+
+const INSERT: &str = "INSERT OR IGNORE INTO workers (id, version, name, key, incarnation, seat, offer, paused, \
+     enrolled_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const UPDATE: &str = "UPDATE OR IGNORE workers SET version = ?2, name = ?3, key = ?4, incarnation = ?5, seat = ?6, \
+     offer = ?7, paused = ?8, enrolled_at = ?9 WHERE id = ?1 AND version = ?2 - 1";
+macro_rules! select {
+    ($order:literal) => {
+        concat!(
+            "SELECT id, version, name, key, incarnation, seat, offer, paused, enrolled_at FROM workers ORDER BY ",
+            $order
+        )
+    };
+}
+const BY_ID: &str = select!("id");
+const BY_NAME: &str = select!("name");
+
+pub(crate) fn put(writer: &mut Writer<'_>, row: &WorkerRow) -> Written {
+    let touched = writer
+        .bind(if row.version == 1 { INSERT } else { UPDATE })?
+        .put(row.id.0)?
+        .put(row.version)?
+        .put(row.name.as_str())?
+        .put(row.key)?
+        .put(row.incarnation.0)?
+        .json_if_any(row.seat.as_ref())?
+        .json_if_any(row.offer.as_ref())?
+        .json_if_any(row.paused.as_ref())?
+        .time(row.enrolled_at)?
+        .run()?;
+    Ok(one(touched, "workers", &row.name)?)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<WorkerRow> {
+    let mut columns = Columns::of(row);
+    Ok(WorkerRow {
+        id: WorkerId(columns.get()?),
+        version: columns.get()?,
+        name: columns.name()?,
+        key: columns.get()?,
+        incarnation: Incarnation(columns.get()?),
+        seat: columns.json_if_any()?,
+        offer: columns.json_if_any()?,
+        paused: columns.json_if_any()?,
+        enrolled_at: columns.time()?,
+    })
+}
+
+pub(crate) fn by_id(connection: &Connection) -> rusqlite::Result<Vec<WorkerRow>> {
+    connection.prepare_cached(BY_ID)?.query_map([], read)?.collect()
+}
+
+pub(crate) fn by_name(connection: &Connection) -> rusqlite::Result<Vec<WorkerRow>> {
+    connection.prepare_cached(BY_NAME)?.query_map([], read)?.collect()
+}
