@@ -8,13 +8,26 @@
 //! are needed for it, and [`Workflow::evaluate`] or [`Workflow::result`] turn a [`Context`] with them
 //! into what the engine takes. The text itself is what a run keeps: it is checked again where it is
 //! evaluated (keep the [`Workflow`] in a cache; it is cheap to clone).
+//!
+//! ```text
+//! text ─ yaml ─► tree with places ─ read ─► draft ─ resolve ─► model ─ evaluate ─► tasks, result
+//!                     └──────── mistakes, each with its place ◄┘
+//! ```
 
 mod context;
 mod diagnostic;
+mod evaluate;
+mod expr;
+mod fields;
 mod inputs;
+mod model;
+mod read;
+mod resolve;
 mod workflow;
+mod yaml;
 
 pub use context::{Context, ElementView, StepView};
 pub use diagnostic::{Diagnostic, Style};
+pub use evaluate::{FOR_EACH_BYTES_MAX, FOR_EACH_ELEMENTS_MAX};
 pub use inputs::InputError;
-pub use workflow::{Workflow, check};
+pub use workflow::{WORKFLOW_BYTES_MAX, Workflow, check};
