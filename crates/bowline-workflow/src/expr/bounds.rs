@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use minijinja::value::{Kwargs, Rest, ValueKind};
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, Value, filters, tests};
 
 use super::render::{TEXT_BYTES_MAX, VALUE_DEPTH_MAX, html_escaped, json_of, refuse, text_of, too_large};
@@ -215,7 +215,8 @@ fn range(first: i64, last: Option<i64>, step: Option<i64>) -> Result<Value, Erro
 
 fn add_filters(env: &mut Environment<'static>) {
     for (name, filter) in builtin_filters() {
-        env.add_filter(name, move |state: &mut State, args: Rest<Value>| {
+        env.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
+            let args = args.into_values();
             args.iter().try_for_each(|arg| charge(state, arg))?;
             let made = filter.call(state, &args)?;
             charge(state, &made)?;
