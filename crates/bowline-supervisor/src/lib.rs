@@ -15,16 +15,28 @@
 //! Linux only.
 
 mod boot;
+mod cgroup;
+mod cli;
 pub mod client;
 mod clock;
+mod log;
 mod paths;
+mod procs;
 mod records;
+mod server;
+mod signals;
 mod socket;
 mod spawn;
+mod stage;
+mod sweep;
 pub mod wire;
 
 pub use boot::boot_id;
+pub use cli::{Options, Outcome, dispatch, run};
 pub use clock::boottime;
 pub use paths::socket_path;
+pub use procs::MARK_VARIABLE;
 pub use records::{SyncError, sync_records};
 pub use spawn::{SUPERVISOR_COMMAND, spawn_detached};
+pub use stage::STAGE_COMMAND;
+pub use sweep::{SweepError, Swept, sweep_leftovers};

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::paths;
 use crate::wire::is_valid_key;
-pub(crate) use entry::{Begun, Entry, Spawned};
+pub(crate) use entry::{Begun, Entry, Spawned, checksum};
 
 /// Set aside for the entries after the first, in bytes; they need about half of it.
 const ROOM_BYTES: usize = 1024;

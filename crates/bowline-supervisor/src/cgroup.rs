@@ -1,0 +1,120 @@
+//! Control groups (v2), where this machine lets us make some: a job in one can't hide a process.
+//!
+//! All of a supervisor's jobs are under one folder `bowline-ID`, beside the cgroup in which it was
+//! started and never under it, because whoever stops that one must not stop the jobs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::procs::{Process, process};
+
+/// Where cgroup v2 is mounted: alone, or beside v1.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// Jobs that make cgroups of their own are followed so deep.
+const DEPTH_MAX: usize = 16;
+
+/// The folder of all jobs' cgroups.
+#[derive(Debug)]
+pub(crate) struct Home(PathBuf);
+
+impl Home {
+    /// Finds and makes it. The error says what is missing: then jobs run without.
+    pub(crate) fn make(id: &str) -> io::Result<Self> {
+        let home = beside_own()?.join(format!("bowline-{id}"));
+        make_folder(&home)?;
+        let probe = home.join("probe");
+        make_folder(&probe)?;
+        let can_kill = fs::OpenOptions::new().write(true).open(probe.join("cgroup.kill"));
+        fs::remove_dir(&probe)?;
+        can_kill.map(|_| Self(home))
+    }
+
+    /// Makes the cgroup of a job.
+    pub(crate) fn job(&self, key: &str) -> io::Result<PathBuf> {
+        // The prefix keeps a job's name from that of one of the kernel's own files.
+        let path = self.0.join(format!("job-{key}"));
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Removes the folder. It stays where a job is left in it.
+    pub(crate) fn remove(&self) {
+        fs::remove_dir(&self.0).ok();
+    }
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn beside_own() -> io::Result<PathBuf> {
+    let missing = |what: &str| io::Error::new(io::ErrorKind::Unsupported, what.to_owned());
+    let mount = MOUNTS
+        .into_iter()
+        .map(Path::new)
+        .find(|mount| mount.join("cgroup.controllers").exists())
+        .ok_or_else(|| missing("no cgroup v2 is mounted"))?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(|| missing("not in a v2 cgroup"))?;
+    if own.split('/').any(|part| part == "..") {
+        return Err(missing("the own cgroup lies outside of what is mounted here"));
+    }
+    Ok(match Path::new(own).parent() {
+        Some(parent) => mount.join(parent),
+        None => mount.to_owned(),
+    })
+}
+
+/// Whether a process is left in it or below.
+pub(crate) fn is_populated(path: &Path) -> bool {
+    match fs::read_to_string(path.join("cgroup.events")) {
+        Ok(text) => text.lines().any(|line| line == "populated 1"),
+        Err(_) => false,
+    }
+}
+
+/// Kills all that is in it and below.
+pub(crate) fn kill(path: &Path) -> io::Result<()> {
+    fs::write(path.join("cgroup.kill"), "1")
+}
+
+/// The processes in it and below.
+pub(crate) fn processes(path: &Path) -> Vec<Process> {
+    let mut found = Vec::new();
+    for folder in tree(path) {
+        if let Ok(text) = fs::read_to_string(folder.join("cgroup.procs")) {
+            found.extend(text.lines().filter_map(|pid| pid.parse().ok()).filter_map(process));
+        }
+    }
+    found
+}
+
+/// Removes it and what the job made below. It stays where a process is left.
+pub(crate) fn remove(path: &Path) {
+    for folder in tree(path).iter().rev() {
+        fs::remove_dir(folder).ok();
+    }
+}
+
+/// The folder itself first, then what is below.
+fn tree(path: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![(path.to_owned(), 0)];
+    let mut at = 0;
+    while at < folders.len() {
+        let (folder, depth) = folders[at].clone();
+        at += 1;
+        if depth == DEPTH_MAX {
+            continue;
+        }
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    folders.into_iter().map(|(folder, _)| folder).collect()
+}

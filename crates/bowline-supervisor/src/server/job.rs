@@ -1,0 +1,144 @@
+//! A job, as the supervisor knows it.
+//!
+//! ```text
+//!  Starting ── the exec succeeded ──► Running
+//!     │                                  │
+//!     ├── stopped (asked, run limit, shutdown) ──► Term{kill_at} ── kill_at ──► Kill{since}
+//!     │                                  │              ▲
+//!     └── the first process ends ────────┴── leaves others behind, who get a moment ──┘
+//!
+//!  from every phase: the first process has ended and nothing is left ──► Ended
+//! ```
+//!
+//! The end of the first process (`end`) comes on its own: before, within or after a stop.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::procs::Process;
+use crate::records::Record;
+use crate::stage::Report;
+use crate::wire::{Ended, Event, Exit, LostWhy, StopReason};
+
+/// What the supervisor keeps of a job.
+#[derive(Debug)]
+pub(super) enum Job {
+    Live(Box<Live>),
+    Ended(Ended),
+    Lost(LostWhy),
+}
+
+/// A job that is not over.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) key: String,
+    /// Of its birth, from 1.
+    pub(super) number: u64,
+    pub(super) record: Record,
+    pub(super) mark: String,
+    pub(super) cgroup: Option<PathBuf>,
+    pub(super) run_limit: Option<Duration>,
+    pub(super) grace: Duration,
+    pub(super) main: Main,
+    pub(super) phase: Phase,
+    /// What the stage said, when it has said all.
+    pub(super) report: Option<Report>,
+    pub(super) started_at: Option<Duration>,
+    pub(super) stopped: Option<StopReason>,
+    pub(super) end: Option<MainEnd>,
+    /// Processes that the first one left behind and that were killed.
+    pub(super) leftovers: Vec<u32>,
+    /// When to look at it again without being told.
+    pub(super) wake_at: Option<Duration>,
+    /// Between two looks; grows.
+    pub(super) look_every: Duration,
+}
+
+/// The first process.
+#[derive(Debug)]
+pub(super) struct Main {
+    pub(super) process: Process,
+    /// Readable when it has ended.
+    pub(super) pidfd: OwnedFd,
+    /// The stage's report.
+    pub(super) report: Option<ReportPipe>,
+}
+
+/// A report that is not complete.
+#[derive(Debug)]
+pub(super) struct ReportPipe {
+    pub(super) pipe: File,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What is being done with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The stage is at work.
+    Starting,
+    /// The program runs.
+    Running,
+    /// What is left of it has until then to end by itself.
+    Term { kill_at: Duration },
+    /// All of it is being killed.
+    Kill { since: Duration, told: Told },
+}
+
+/// Whether somebody was told that a job can't be killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Yes,
+    No,
+}
+
+/// How the first process ended. It is reaped, and its end is on disk unless the disk refused.
+#[derive(Debug, Clone)]
+pub(super) struct MainEnd {
+    pub(super) ended: Ended,
+}
+
+impl Job {
+    /// What a `List` says of it.
+    pub(super) fn event(&self, key: &str) -> Event {
+        match self {
+            Self::Ended(ended) => ended.event(),
+            Self::Lost(why) => Event::Lost { key: key.to_owned(), why: *why },
+            Self::Live(live) => match live.started_at {
+                None => Event::Starting { key: key.to_owned() },
+                Some(started_at) => Event::Started { key: key.to_owned(), pid: live.main.process.pid, started_at },
+            },
+        }
+    }
+}
+
+impl Live {
+    /// Whether its first process has not ended, as far as is known.
+    pub(super) fn is_main_alive(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// When its run limit passes.
+    pub(super) fn limit_at(&self) -> Option<Duration> {
+        Some(self.started_at?.saturating_add(self.run_limit?))
+    }
+
+    /// So many processes that it left behind had to be killed: for the record and the event.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        let mut ended = self.end.as_ref()?.ended.clone();
+        if let Ended::Exited(exited) = &mut ended {
+            exited.leftovers = u32::try_from(self.leftovers.len()).unwrap_or(u32::MAX);
+        }
+        Some(ended)
+    }
+}
+
+/// How a process ended, as `waitid` says it.
+pub(super) fn exit_of(status: &rustix::process::WaitIdStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
+    }
+}

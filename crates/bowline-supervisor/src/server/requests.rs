@@ -1,0 +1,101 @@
+//! What a worker's requests do.
+
+use std::time::Duration;
+
+use super::job::{Job, Live};
+use super::{Server, job_event};
+use crate::records;
+use crate::wire::{Ended, Event, Refusal, Request, ShutdownMode, Start, StopReason, is_valid_key};
+
+impl Server {
+    pub(super) fn handle(&mut self, request: Request, now: Duration) {
+        match request {
+            Request::Start(start) => self.start(*start, now),
+            Request::Kill { key, grace } => match self.jobs.get(&key) {
+                Some(Job::Live(_)) => self.stop(&key, StopReason::Asked, grace, now),
+                // It ended while the request was under way: its end was told.
+                Some(Job::Ended(_) | Job::Lost(_)) => {}
+                None => self.refuse(key, Refusal::UnknownKey),
+            },
+            Request::List => self.list(),
+            Request::Forget { key } => self.forget(key),
+            Request::Shutdown(mode) => self.leave(mode, now),
+        }
+    }
+
+    fn start(&mut self, start: Start, now: Duration) {
+        if self.leaving.is_some() {
+            return self.refuse(start.key, Refusal::Leaving);
+        }
+        if self.jobs.contains_key(&start.key) {
+            return self.refuse(start.key, Refusal::KeyInUse);
+        }
+        let key = start.key.clone();
+        let born = self.launcher.launch(start, now).and_then(|live| self.watch(live));
+        if let Err(failed) = born {
+            self.emit(&Event::StartFailed(failed.clone()));
+            if is_valid_key(&key) {
+                // Only in memory: a worker that comes anew hears of it while this supervisor lives.
+                self.jobs.insert(key, Job::Ended(Ended::StartFailed(failed)));
+            }
+        }
+    }
+
+    fn list(&mut self) {
+        let events: Vec<Event> = self.jobs.iter().map(|(key, job)| job_event(key, job)).collect();
+        for event in &events {
+            self.emit(event);
+        }
+        for (key, pids) in self.stuck_before.clone() {
+            self.emit(&Event::Stuck { key, pids });
+        }
+        let live = u32::try_from(self.lives().count()).unwrap_or(u32::MAX);
+        let ended = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX).saturating_sub(live);
+        self.emit(&Event::Listed { live, ended, damaged: self.damaged.clone() });
+    }
+
+    fn forget(&mut self, key: String) {
+        match self.jobs.get(&key) {
+            None => {}
+            Some(Job::Live(_)) => self.refuse(key, Refusal::StillAlive),
+            Some(Job::Ended(_) | Job::Lost(_)) => {
+                if let Err(error) = records::remove(&self.launcher.state_dir, &key) {
+                    self.log.say(format_args!("{key}: its record could not be removed: {error}"));
+                }
+                self.jobs.remove(&key);
+                self.stuck_before.remove(&key);
+            }
+        }
+    }
+
+    /// Takes no more jobs, and leaves when none is left.
+    pub(super) fn leave(&mut self, mode: ShutdownMode, now: Duration) {
+        self.log.say(format_args!("told to leave: {mode:?}"));
+        self.leaving = Some(mode);
+        if mode == ShutdownMode::StopJobs {
+            let jobs: Vec<(String, Duration)> = self.lives().map(|live| (live.key.clone(), live.grace)).collect();
+            for (key, grace) in jobs {
+                self.stop(&key, StopReason::Shutdown, grace, now);
+            }
+        }
+    }
+
+    /// Told for the second time: nobody wants to wait for anybody's grace.
+    pub(super) fn leave_at_once(&mut self, now: Duration) {
+        let keys: Vec<String> = self.lives().map(|live| live.key.clone()).collect();
+        for key in keys {
+            self.stop(&key, StopReason::Shutdown, Duration::ZERO, now);
+        }
+    }
+
+    fn refuse(&mut self, key: String, why: Refusal) {
+        self.emit(&Event::Refused { key: Some(key), why });
+    }
+
+    pub(super) fn lives(&self) -> impl Iterator<Item = &Live> {
+        self.jobs.values().filter_map(|job| match job {
+            Job::Live(live) => Some(&**live),
+            Job::Ended(_) | Job::Lost(_) => None,
+        })
+    }
+}

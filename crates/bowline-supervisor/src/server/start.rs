@@ -1,0 +1,130 @@
+//! What a supervisor does before it takes its first job: it becomes the only one, kills what an
+//! earlier one left, and reads how that one's jobs ended.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid};
+
+use super::job::Job;
+use super::launch::Launcher;
+use super::members::Jobs;
+use crate::cgroup::Home;
+use crate::clock::boottime;
+use crate::log::Log;
+use crate::records::{self, Records};
+use crate::wire::LostWhy;
+use crate::{Options, boot, paths, socket, spawn, sweep};
+
+/// Somebody who only looks for leftovers holds the lock for no longer.
+const LOCK_BOUND: Duration = Duration::from_millis(500);
+const LOCK_EVERY: Duration = Duration::from_millis(10);
+
+/// Everything that a supervisor begins with.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) listener: UnixListener,
+    pub(super) launcher: Launcher,
+    pub(super) jobs: Jobs,
+    pub(super) damaged: Vec<String>,
+    /// Processes of lost jobs that could not be killed.
+    pub(super) stuck: BTreeMap<String, Vec<u32>>,
+    pub(super) log: Log,
+    /// Held until the process ends.
+    pub(super) lock: File,
+}
+
+/// `None`: another supervisor has this state folder.
+pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
+    if rustix::thread::gettid() != getpid() {
+        return Err(io::Error::other("jobs die with the thread that starts them: it must be the main thread"));
+    }
+    make_private_folder(&options.state_dir)?;
+    make_private_folder(&paths::jobs_dir(&options.state_dir))?;
+    let Some(lock) = lock(&paths::lock_path(&options.state_dir))? else { return Ok(None) };
+    let mut log = Log::begin(&paths::log_path(&options.state_dir))?;
+    log.say(format_args!("supervisor begins, process {}", std::process::id()));
+    become_parent_of_all(&mut log);
+    let boot_id = boot::boot_id()?;
+    let records = records::load(&options.state_dir)?;
+    let swept = sweep::sweep(&options.state_dir, &records.whole, &boot_id)?;
+    for (key, pids) in &swept.killed {
+        log.say(format_args!("killed what was left of {key}: {pids:?}"));
+    }
+    let id = folder_id(&options.state_dir)?;
+    let home = match Home::make(&id) {
+        Ok(home) => Some(home),
+        Err(error) => {
+            log.say(format_args!("no cgroups for jobs: {error}; they are found by session, mark and descent"));
+            None
+        }
+    };
+    let stuck = swept.stuck.into_iter().map(|(key, pids)| (key, pids.into_iter().collect())).collect();
+    let listener = socket::bind(&options.socket)?;
+    fs::set_permissions(&options.socket, Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    let nofile = raise_file_limit();
+    let launcher = Launcher { state_dir: options.state_dir.clone(), id, boot_id, home, births: 0, nofile };
+    let jobs = jobs_of(&records, &launcher.boot_id);
+    Ok(Some(Start { listener, launcher, jobs, damaged: records.damaged, stuck, log, lock }))
+}
+
+fn make_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let give_up_at = boottime() + LOCK_BOUND;
+    loop {
+        if let Some(lock) = socket::lock(path)? {
+            return Ok(Some(lock));
+        }
+        if boottime() >= give_up_at {
+            return Ok(None);
+        }
+        spawn::pause(LOCK_EVERY);
+    }
+}
+
+fn become_parent_of_all(log: &mut Log) {
+    // It fails where the process leads a group already: then it has what it needs.
+    setsid().ok();
+    if let Err(error) = set_child_subreaper(Some(getpid())) {
+        log.say(format_args!("what jobs leave behind can't be followed: {error}"));
+    }
+    // Not to keep a file system busy.
+    std::env::set_current_dir("/").ok();
+}
+
+/// A job takes a few descriptors here. The jobs themselves get the old limit back.
+fn raise_file_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused there is room for fewer jobs.
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
+    limit.current
+}
+
+/// Names a state folder: the same at each start, another one for each folder.
+fn folder_id(state_dir: &Path) -> io::Result<String> {
+    let path = fs::canonicalize(state_dir)?;
+    Ok(format!("{:016x}", records::checksum(path.as_os_str().as_bytes())))
+}
+
+fn jobs_of(records: &Records, boot_id: &str) -> Jobs {
+    let mut jobs = Jobs::new();
+    for record in &records.whole {
+        let job = match &record.ended {
+            Some(ended) => Job::Ended(ended.clone()),
+            None if record.begun.boot_id == boot_id => Job::Lost(LostWhy::SupervisorDied),
+            None => Job::Lost(LostWhy::Rebooted),
+        };
+        jobs.insert(record.begun.key.clone(), job);
+    }
+    jobs
+}

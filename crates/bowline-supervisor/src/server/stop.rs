@@ -1,0 +1,172 @@
+//! Stopping jobs: TERM to all of it, its grace, KILL to all of it, again until nothing is left.
+
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process_group};
+
+use super::Server;
+use super::job::{Job, Live, Phase, Told};
+use super::members::{self, Jobs};
+use crate::procs::{self, to_pid};
+use crate::wire::{Ended, Event, StopReason};
+use crate::cgroup;
+
+/// What a job's first process leaves behind has so long to end by itself.
+const LEFTOVER_GRACE: Duration = Duration::from_millis(200);
+/// A job of which something is left after so much killing is told to be stuck.
+const KILL_BOUND: Duration = Duration::from_secs(10);
+/// Between two looks at what is left: at first, while it has its grace, and at most.
+const LOOK_FIRST: Duration = Duration::from_millis(2);
+const LOOK_LATER: Duration = Duration::from_millis(100);
+const LOOK_STUCK: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Begins to stop a job, or shortens the grace of one that is being stopped.
+    pub(super) fn stop(&mut self, key: &str, reason: StopReason, grace: Duration, now: Duration) {
+        let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
+        if live.is_main_alive() {
+            live.stopped.get_or_insert(reason);
+        }
+        let asked_kill_at = now.saturating_add(grace);
+        let kill_at = match live.phase {
+            Phase::Starting | Phase::Running => asked_kill_at,
+            Phase::Term { kill_at } => kill_at.min(asked_kill_at),
+            Phase::Kill { .. } => return,
+        };
+        let is_first = !matches!(live.phase, Phase::Term { .. });
+        live.phase = Phase::Term { kill_at };
+        live.wake_at = Some(kill_at);
+        if is_first && !grace.is_zero() {
+            term(&self.jobs, key);
+        }
+        self.look(key, now);
+    }
+
+    /// The first process has ended: is the job over?
+    pub(super) fn settle(&mut self, key: &str, now: Duration) {
+        let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
+        if matches!(live.phase, Phase::Starting | Phase::Running) {
+            live.phase = Phase::Term { kill_at: now + LEFTOVER_GRACE };
+        }
+        live.look_every = LOOK_FIRST;
+        self.look(key, now);
+    }
+
+    /// Does what is due for a job, and says when to look again.
+    pub(super) fn look(&mut self, key: &str, now: Duration) {
+        let Some(Job::Live(live)) = self.jobs.get(key) else { return };
+        let is_over = !live.is_main_alive() && !members::is_anything_left(&self.jobs, live);
+        match live.phase {
+            _ if is_over => self.finish(key),
+            Phase::Starting => self.wake(key, None),
+            Phase::Running => match live.limit_at() {
+                Some(limit_at) if now >= limit_at => {
+                    let grace = live.grace;
+                    self.stop(key, StopReason::RunLimit, grace, now);
+                }
+                limit_at => self.wake(key, limit_at),
+            },
+            Phase::Term { kill_at } if now < kill_at => {
+                let next = if live.is_main_alive() { kill_at } else { kill_at.min(now + live.look_every) };
+                self.wake_slower(key, next, LOOK_LATER);
+            }
+            Phase::Term { .. } => {
+                self.set_phase(key, Phase::Kill { since: now, told: Told::No });
+                self.kill(key, now);
+            }
+            Phase::Kill { .. } => self.kill(key, now),
+        }
+    }
+
+    fn wake(&mut self, key: &str, at: Option<Duration>) {
+        if let Some(Job::Live(live)) = self.jobs.get_mut(key) {
+            live.wake_at = at;
+        }
+    }
+
+    fn wake_slower(&mut self, key: &str, at: Duration, slowest: Duration) {
+        if let Some(Job::Live(live)) = self.jobs.get_mut(key) {
+            live.wake_at = Some(at);
+            live.look_every = (live.look_every * 2).clamp(LOOK_FIRST, slowest);
+        }
+    }
+
+    fn set_phase(&mut self, key: &str, phase: Phase) {
+        if let Some(Job::Live(live)) = self.jobs.get_mut(key) {
+            live.phase = phase;
+            live.look_every = LOOK_FIRST;
+        }
+    }
+
+    /// Kills all of a job that can be found, once. Whether that was all, the next look says.
+    fn kill(&mut self, key: &str, now: Duration) {
+        let Some(Job::Live(live)) = self.jobs.get(key) else { return };
+        let found = members::of(&self.jobs, live);
+        if let Some(path) = live.cgroup.as_deref()
+            && let Err(error) = cgroup::kill(path)
+        {
+            self.log.say(format_args!("{key}: its cgroup refused the kill: {error}; one by one instead"));
+        }
+        for process in &found {
+            procs::signal(process, Signal::KILL);
+        }
+        let pids: Vec<u32> = found.iter().map(|process| process.pid).collect();
+        let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
+        if !live.is_main_alive() {
+            for pid in &pids {
+                if !live.leftovers.contains(pid) {
+                    live.leftovers.push(*pid);
+                }
+            }
+        }
+        let next = now + live.look_every;
+        if let Phase::Kill { since, told: Told::No } = live.phase
+            && now >= since + KILL_BOUND
+        {
+            live.phase = Phase::Kill { since, told: Told::Yes };
+            self.log.say(format_args!("{key}: can't be killed: {pids:?}"));
+            self.emit(&Event::Stuck { key: key.to_owned(), pids });
+        }
+        self.wake_slower(key, next, LOOK_STUCK);
+    }
+
+    /// Nothing is left of a job: its end may be told.
+    fn finish(&mut self, key: &str) {
+        let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
+        let Some(ended) = live.ended() else { return };
+        let ended = write_end(live, ended);
+        if let Some(path) = &live.cgroup {
+            cgroup::remove(path);
+        }
+        self.by_number.remove(&live.number);
+        self.emit(&ended.event());
+        self.jobs.insert(key.to_owned(), Job::Ended(ended));
+    }
+}
+
+/// Writes how many had to be killed, where any had, and that nothing is left.
+fn write_end(live: &mut Live, ended: Ended) -> Ended {
+    use crate::records::Entry;
+    let written = if live.leftovers.is_empty() { Ok(()) } else { live.record.add(&Entry::Ended(ended.clone())) };
+    // Without this entry the next supervisor looks for leftovers once more, and finds none.
+    written.and_then(|()| live.record.add(&Entry::Clean)).ok();
+    ended
+}
+
+/// Sends TERM to all of a job, once each: many programs take a second one for impatience. What
+/// was stopped has to go on to hear it.
+fn term(jobs: &Jobs, key: &str) {
+    let Some(Job::Live(live)) = jobs.get(key) else { return };
+    let first = live.main.process.pid;
+    let found = members::of(jobs, live);
+    // While its first process is not reaped, its number is nobody else's group.
+    let is_leader = live.is_main_alive() && found.iter().any(|process| process.pid == first && process.group == first);
+    for signal in [Signal::TERM, Signal::CONT] {
+        if is_leader && let Some(group) = to_pid(first) {
+            kill_process_group(group, signal).ok();
+        }
+        for process in found.iter().filter(|process| !is_leader || process.group != first) {
+            procs::signal(process, signal);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Signals: caught by number into a pipe in the supervisor, all set back to their defaults in a job.
+//!
+//! Neither std nor rustix has calls for this, so three functions of the C library are declared here.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
+
+/// `SIG_DFL`.
+const DEFAULT: usize = 0;
+/// `SIG_IGN`.
+const IGNORE: usize = 1;
+/// `SIG_ERR`.
+const ERROR: usize = usize::MAX;
+/// `SIG_SETMASK`, on the architectures that Bowline is built for.
+const SET_MASK: i32 = 2;
+const SIGNALS_MAX: i32 = 64;
+
+/// A `sigset_t`: 1024 bits in glibc and in musl.
+#[repr(C)]
+struct SignalSet([u64; 16]);
+
+#[expect(unsafe_code, reason = "neither std nor rustix can set a signal's disposition or the mask")]
+// SAFETY: these are the C library's, as POSIX declares them; a handler is passed as its address.
+unsafe extern "C" {
+    fn signal(number: i32, handler: usize) -> usize;
+    fn sigprocmask(how: i32, set: *const SignalSet, old: *mut SignalSet) -> i32;
+}
+
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// The signals that were caught, as bytes to read.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    read: OwnedFd,
+    _write: OwnedFd,
+}
+
+impl Caught {
+    /// Catches TERM, INT and CHLD, and ignores HUP. Once a process.
+    pub(crate) fn install() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        PIPE.store(write.as_raw_fd(), Ordering::SeqCst);
+        clear_mask();
+        let handler: extern "C" fn(i32) = on_signal;
+        #[expect(clippy::fn_to_numeric_cast_any, reason = "the C library takes a handler by its address")]
+        let handler = handler as usize;
+        for (number, disposition) in [
+            (Signal::TERM, handler),
+            (Signal::INT, handler),
+            (Signal::CHILD, handler),
+            (Signal::HUP, IGNORE),
+        ] {
+            if set(number.as_raw(), disposition) == ERROR {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(Self { read, _write: write })
+    }
+
+    /// Takes what was caught.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        let mut numbers = [0; 256];
+        // An empty pipe is an error too: nothing was caught.
+        let count = rustix::io::read(&self.read, &mut numbers).unwrap_or(0);
+        numbers[..count].to_vec()
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.read
+    }
+}
+
+extern "C" fn on_signal(number: i32) {
+    let fd = PIPE.load(Ordering::SeqCst);
+    if fd >= 0 {
+        #[expect(unsafe_code, reason = "a handler can reach the pipe only through a global")]
+        // SAFETY: `Caught` keeps the descriptor open, and is dropped only when the process ends.
+        let pipe = unsafe { BorrowedFd::borrow_raw(fd) };
+        // A full pipe wakes the loop just as well. `write` may be called in a handler.
+        rustix::io::write(pipe, &[u8::try_from(number).unwrap_or(0)]).ok();
+    }
+}
+
+/// Nothing blocked, nothing ignored: as a program expects to find it.
+pub(crate) fn set_defaults() {
+    for number in 1..=SIGNALS_MAX {
+        set(number, DEFAULT);
+    }
+    clear_mask();
+}
+
+fn set(number: i32, handler: usize) -> usize {
+    #[expect(unsafe_code, reason = "see the module's doc")]
+    // SAFETY: `handler` is a default, or `on_signal`, which does only what a handler may do.
+    unsafe {
+        signal(number, handler)
+    }
+}
+
+fn clear_mask() {
+    let none = SignalSet([0; 16]);
+    #[expect(unsafe_code, reason = "see the module's doc")]
+    // SAFETY: `none` is a valid set that lives through the call; no old set is asked for.
+    unsafe {
+        sigprocmask(SET_MASK, &raw const none, std::ptr::null_mut());
+    }
+}

@@ -1,0 +1,220 @@
+//! A supervisor in a temporary folder, and what a test needs to look at it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bowline_supervisor::boottime;
+use bowline_supervisor::client::{Error, Supervisor};
+use bowline_supervisor::wire::{Event, Exit, Exited, Request, ShutdownMode, Start, StartFailed};
+
+/// A test and its name.
+pub(crate) type Test = (&'static str, fn());
+
+/// Nothing here takes longer unless it is broken.
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Names the tests of a module.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const TESTS: &[crate::support::Test] =
+            &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
+    };
+}
+pub(crate) use tests;
+
+/// A supervisor of this test's own. Told to stop its jobs when it goes.
+pub(crate) struct House {
+    dir: tempfile::TempDir,
+    state: PathBuf,
+    pub(crate) client: Supervisor,
+    /// Events that nobody has asked for yet.
+    unread: VecDeque<Event>,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        Self::at(dir, state)
+    }
+
+    pub(crate) fn at(dir: tempfile::TempDir, state: PathBuf) -> Self {
+        let client = connect(&state);
+        Self { dir, state, client, unread: VecDeque::new() }
+    }
+
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A new connection, to a new supervisor where the old one is gone.
+    pub(crate) fn reconnect(&mut self) {
+        self.client = connect(&self.state);
+        self.unread.clear();
+    }
+
+    /// A shell script as a job, with this program's PATH.
+    pub(crate) fn script(&self, key: &str, script: &str) -> Start {
+        let mut start = self.command(key, &["/bin/sh", "-c", script]);
+        start.env = vec![("PATH".into(), "/usr/bin:/bin".into())];
+        start
+    }
+
+    pub(crate) fn command(&self, key: &str, argv: &[&str]) -> Start {
+        let argv = argv.iter().map(Into::into).collect();
+        Start::new(key, argv, self.dir.path().to_owned(), self.path(&format!("out-{key}")))
+    }
+
+    pub(crate) fn start(&self, start: Start) {
+        self.client.send(&Request::Start(Box::new(start))).unwrap();
+    }
+
+    /// Starts a script and waits until it runs.
+    pub(crate) fn run(&mut self, key: &str, script: &str) -> u32 {
+        self.start(self.script(key, script));
+        self.started(key)
+    }
+
+    pub(crate) fn kill(&self, key: &str, grace: Duration) {
+        self.client.send(&Request::Kill { key: key.into(), grace }).unwrap();
+    }
+
+    pub(crate) fn output(&self, key: &str) -> String {
+        fs::read_to_string(self.path(&format!("out-{key}"))).unwrap()
+    }
+
+    /// The next event that fits; others wait for whoever asks for them.
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut fits: impl FnMut(&Event) -> Option<T>) -> T {
+        let give_up_at = boottime() + BOUND;
+        for at in 0..self.unread.len() {
+            if let Some(found) = fits(&self.unread[at]) {
+                self.unread.remove(at);
+                return found;
+            }
+        }
+        loop {
+            let left = give_up_at.checked_sub(boottime()).unwrap_or_else(|| panic!("no {what}; {:?}", self.unread));
+            if let Some(event) = self.client.receive(Some(left)).unwrap() {
+                match fits(&event) {
+                    Some(found) => return found,
+                    None => self.unread.push_back(event),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn started(&mut self, key: &str) -> u32 {
+        self.wait_for(&format!("start of {key}"), |event| match event {
+            Event::Started { key: of, pid, .. } if of == key => Some(*pid),
+            Event::StartFailed(failed) if failed.key == key => panic!("{failed:?}"),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn exited(&mut self, key: &str) -> Exited {
+        self.wait_for(&format!("end of {key}"), |event| match event {
+            Event::Exited(exited) if exited.key == key => Some(exited.clone()),
+            Event::StartFailed(failed) if failed.key == key => panic!("{failed:?}"),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn start_failed(&mut self, key: &str) -> StartFailed {
+        self.wait_for(&format!("failed start of {key}"), |event| match event {
+            Event::StartFailed(failed) if failed.key == key => Some(failed.clone()),
+            Event::Exited(exited) if exited.key == key => panic!("{exited:?}"),
+            _ => None,
+        })
+    }
+
+    /// What `List` says, without the last word.
+    pub(crate) fn list(&mut self) -> (Vec<Event>, Event) {
+        self.client.send(&Request::List).unwrap();
+        let mut events = Vec::new();
+        loop {
+            match self.client.receive(Some(BOUND)).unwrap().unwrap() {
+                last @ Event::Listed { .. } => return (events, last),
+                event => events.push(event),
+            }
+        }
+    }
+
+    pub(crate) fn run_to_end(&mut self, key: &str, script: &str) -> Exited {
+        self.start(self.script(key, script));
+        self.exited(key)
+    }
+
+    /// KILL for the supervisor itself; returns when it is gone.
+    pub(crate) fn kill_supervisor(&self) {
+        let pid = self.client.pid();
+        signal(pid, rustix::process::Signal::KILL);
+        wait_until("the supervisor is gone", || !is_alive(pid));
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // One that is gone already is fine.
+        let pid = self.client.pid();
+        if self.client.send(&Request::Shutdown(ShutdownMode::StopJobs)).is_err() {
+            if let Ok(client) = Supervisor::connect(&bowline_supervisor::socket_path(&self.state), BOUND) {
+                client.send(&Request::Shutdown(ShutdownMode::StopJobs)).ok();
+                let pid = client.pid();
+                wait_until("the supervisor has left", || !is_alive(pid));
+            }
+        }
+        if !std::thread::panicking() {
+            wait_until("the supervisor has left", || !is_alive(pid));
+        }
+    }
+}
+
+fn connect(state: &Path) -> Supervisor {
+    match Supervisor::ensure(Path::new("/proc/self/exe"), state, BOUND) {
+        Ok(client) => client,
+        Err(error @ Error::Unreachable { .. }) => {
+            panic!("{error}: {error:?}; its log: {:?}", fs::read_to_string(state.join("log")))
+        }
+        Err(error) => panic!("{error}: {error:?}"),
+    }
+}
+
+pub(crate) fn code(code: i32) -> Exit {
+    Exit::Code(code)
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|fields| !fields.starts_with(['Z', 'X'])))
+}
+
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up_at = boottime() + BOUND;
+    while !is_so() {
+        assert!(boottime() < give_up_at, "never: {what}");
+        rustix::event::poll(&mut [], Some(&LOOK_EVERY.try_into().unwrap())).ok();
+    }
+}
+
+/// Waits until a job has written a number there.
+pub(crate) fn pid_in(path: &Path) -> u32 {
+    let mut found = None;
+    wait_until(&format!("a number in {}", path.display()), || {
+        found = fs::read_to_string(path).ok().filter(|text| text.ends_with('\n')).and_then(|text| text.trim().parse().ok());
+        found.is_some()
+    });
+    found.unwrap()
+}
