@@ -20,9 +20,7 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
 use crate::clock::{boottime, timespec};
 use crate::log::Log;
@@ -167,11 +165,8 @@ impl Server {
     }
 
     fn do_what_is_due(&mut self, now: Duration) {
-        let due: Vec<String> = self
-            .lives()
-            .filter(|live| live.wake_at.is_some_and(|at| at <= now))
-            .map(|live| live.key.clone())
-            .collect();
+        let due: Vec<String> =
+            self.lives().filter(|live| live.wake_at.is_some_and(|at| at <= now)).map(|live| live.key.clone()).collect();
         for key in due {
             self.look(&key, now);
         }

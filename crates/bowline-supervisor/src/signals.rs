@@ -48,12 +48,9 @@ impl Caught {
         let handler: extern "C" fn(i32) = on_signal;
         #[expect(clippy::fn_to_numeric_cast_any, reason = "the C library takes a handler by its address")]
         let handler = handler as usize;
-        for (number, disposition) in [
-            (Signal::TERM, handler),
-            (Signal::INT, handler),
-            (Signal::CHILD, handler),
-            (Signal::HUP, IGNORE),
-        ] {
+        for (number, disposition) in
+            [(Signal::TERM, handler), (Signal::INT, handler), (Signal::CHILD, handler), (Signal::HUP, IGNORE)]
+        {
             if set(number.as_raw(), disposition) == ERROR {
                 return Err(io::Error::last_os_error());
             }

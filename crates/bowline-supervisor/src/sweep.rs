@@ -76,10 +76,8 @@ pub fn sweep_leftovers(state_dir: &Path) -> Result<Swept, SweepError> {
 
 /// As [`sweep_leftovers`], by whoever holds the lock.
 pub(crate) fn sweep(state_dir: &Path, records: &[Loaded], boot_id: &str) -> io::Result<Swept> {
-    let open: Vec<&Loaded> = records
-        .iter()
-        .filter(|record| record.is_clean == Clean::Unknown && record.begun.boot_id == boot_id)
-        .collect();
+    let open: Vec<&Loaded> =
+        records.iter().filter(|record| record.is_clean == Clean::Unknown && record.begun.boot_id == boot_id).collect();
     let mut swept = Swept::default();
     let give_up_at = boottime() + BOUND;
     while !open.is_empty() {

@@ -23,9 +23,8 @@ impl Server {
         let added = live.main.report.as_ref().map_or(Ok(()), |report| {
             epoll::add(&self.epoll, &report.pipe, report_token(number), epoll::EventFlags::IN)
         });
-        let added = added.and_then(|()| {
-            epoll::add(&self.epoll, &live.main.pidfd, exit_token(number), epoll::EventFlags::IN)
-        });
+        let added =
+            added.and_then(|()| epoll::add(&self.epoll, &live.main.pidfd, exit_token(number), epoll::EventFlags::IN));
         let key = live.key.clone();
         self.by_number.insert(number, key.clone());
         self.jobs.insert(key.clone(), Job::Live(Box::new(live)));

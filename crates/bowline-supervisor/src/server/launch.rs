@@ -73,8 +73,7 @@ impl Launcher {
             at: now,
         };
         let undo_cgroup = |_: &Failure| cgroup.iter().for_each(|path| cgroup::remove(path));
-        let mut record =
-            Record::create(&self.state_dir, &begun).map_err(at(Step::Record)).inspect_err(undo_cgroup)?;
+        let mut record = Record::create(&self.state_dir, &begun).map_err(at(Step::Record)).inspect_err(undo_cgroup)?;
         let main = spawn(&self.spec(&start, &mark, cgroup.clone()), files, &mark)
             .map_err(at(Step::Spawn))
             .and_then(|main| write_birth(&mut record, main).map_err(at(Step::Record)))
@@ -204,9 +203,6 @@ fn spawn(spec: &Spec, files: Files, mark: &str) -> io::Result<Main> {
 /// Ends a first process that nobody will know of.
 fn abandon(main: &Main) {
     pidfd_send_signal(&main.pidfd, Signal::KILL).ok();
-    rustix::process::waitid(
-        rustix::process::WaitId::PidFd(main.pidfd.as_fd()),
-        rustix::process::WaitIdOptions::EXITED,
-    )
-    .ok();
+    rustix::process::waitid(rustix::process::WaitId::PidFd(main.pidfd.as_fd()), rustix::process::WaitIdOptions::EXITED)
+        .ok();
 }

@@ -65,8 +65,8 @@ fn is_of(jobs: &Jobs, live: &Live, orphan: &Process) -> bool {
 
 fn is_known(live: &Live, orphan: &Process) -> bool {
     let first = &live.main.process;
-    let is_in_session = (orphan.session == first.pid || orphan.group == first.pid)
-        && orphan.start_ticks >= first.start_ticks;
+    let is_in_session =
+        (orphan.session == first.pid || orphan.group == first.pid) && orphan.start_ticks >= first.start_ticks;
     is_in_session || procs::mark_of(orphan.pid).is_some_and(|mark| mark == live.mark)
 }
 

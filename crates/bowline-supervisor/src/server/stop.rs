@@ -7,9 +7,9 @@ use rustix::process::{Signal, kill_process_group};
 use super::Server;
 use super::job::{Job, Live, Phase, Told};
 use super::members::{self, Jobs};
+use crate::cgroup;
 use crate::procs::{self, to_pid};
 use crate::wire::{Ended, Event, StopReason};
-use crate::cgroup;
 
 /// What a job's first process leaves behind has so long to end by itself.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(200);

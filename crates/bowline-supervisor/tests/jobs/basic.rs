@@ -61,7 +61,10 @@ fn splits_output_where_asked() {
     start.stderr = Some(house.path("err"));
     house.start(start);
     house.exited("a");
-    assert_eq!((house.output("a").as_str(), fs::read_to_string(house.path("err")).unwrap().as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (house.output("a").as_str(), fs::read_to_string(house.path("err")).unwrap().as_str()),
+        ("out\n", "err\n")
+    );
 }
 
 fn appends_to_what_is_there() {
@@ -92,15 +95,17 @@ fn has_the_environment_it_was_given_and_no_other() {
         // The stage must not run with what is meant for the job.
         ("LD_PRELOAD".into(), "/nowhere.so".into()),
     ];
+    start.stderr = Some(house.path("err"));
     house.start(start);
     house.exited("a");
     let output = house.output("a");
-    let variables: Vec<&str> =
-        output.split('\0').filter(|line| !line.is_empty() && !line.starts_with("ERROR: ld.so")).collect();
-    assert!(output.contains("ODD=two\nlines = \"x\""), "{output}");
+    let variables: Vec<&str> = output.split_terminator('\0').collect();
+    assert!(variables.contains(&"ODD=two\nlines = \"x\""), "{variables:?}");
+    assert!(variables.iter().any(|variable| variable.starts_with("BOWLINE_MARK=")), "{variables:?}");
     assert!(!output.contains("not this"));
-    assert_eq!(output.matches("ERROR: ld.so").count(), 1, "the program alone saw LD_PRELOAD: {output}");
     assert_eq!(variables.len(), 3, "{variables:?}");
+    let complaints = fs::read_to_string(house.path("err")).unwrap();
+    assert_eq!(complaints.matches("/nowhere.so").count(), 1, "the program alone saw LD_PRELOAD: {complaints}");
 }
 
 fn takes_bytes_that_are_not_text() {
@@ -128,7 +133,9 @@ fn leads_a_session_with_clean_signals_and_descriptors() {
     assert_eq!((fields[2], fields[3]), (pid.to_string().as_str(), pid.to_string().as_str()), "group and session");
     for name in ["SigBlk", "SigIgn"] {
         let mask = output.lines().find(|line| line.starts_with(name)).unwrap().split_ascii_whitespace().nth(1).unwrap();
-        assert_eq!(mask, "0000000000000000", "{name}");
+        let mask = u64::from_str_radix(mask, 16).unwrap();
+        // 32 and 33 are the C library's own, out of everybody's reach.
+        assert_eq!(mask & !(0b11 << 31), 0, "{name}");
     }
     // Standard input, output and error, and nothing else.
     assert_eq!(lines.nth_back(1).unwrap(), "3", "{output}");

@@ -67,7 +67,7 @@ fn a_job_may_clean_up_within_its_grace() {
     pid_in(&ready);
     house.kill("a", LONG);
     assert_eq!(house.exited("a").exit, code(4));
-    assert_eq!(house.output("a"), "cleaned\n", "TERM came once");
+    assert_eq!(house.output("a").matches("cleaned").count(), 1, "TERM came once");
 }
 
 fn kill_before_the_start_is_told() {
@@ -116,7 +116,8 @@ fn double_fork_and_own_session_are_found() {
 
 fn shed_marks_do_not_hide_a_process() {
     let mut house = House::new();
-    let script = "(env -i /usr/bin/setsid /bin/sh -c 'echo $$ > bare; exec sleep 60' &); until [ -s bare ]; do sleep 0.02; done";
+    let script =
+        "(env -i /usr/bin/setsid /bin/sh -c 'echo $$ > bare; exec sleep 60' &); until [ -s bare ]; do sleep 0.02; done";
     let ended = house.run_to_end("a", script);
     assert!(ended.leftovers >= 1);
     assert!(!is_alive(pid_in(&house.path("bare"))));
@@ -169,7 +170,7 @@ fn term_to_the_supervisor_stops_its_jobs() {
     assert_eq!((ended.exit, ended.stopped), (code(0), Some(StopReason::Shutdown)));
     wait_until("it has left", || !is_alive(supervisor));
     assert!(!is_alive(job));
-    assert_eq!(house.output("a"), "stopped\n");
+    assert_eq!(house.output("a").matches("stopped").count(), 1);
 }
 
 fn leaves_when_idle_if_told_so() {
@@ -178,9 +179,7 @@ fn leaves_when_idle_if_told_so() {
     house.run("a", "until [ -e gate ]; do sleep 0.02; done");
     house.client.send(&Request::Shutdown(ShutdownMode::WhenIdle)).unwrap();
     house.start(house.script("b", "echo no"));
-    house.wait_for("refusal", |event| {
-        matches!(event, bowline_supervisor::wire::Event::Refused { .. }).then_some(())
-    });
+    house.wait_for("refusal", |event| matches!(event, bowline_supervisor::wire::Event::Refused { .. }).then_some(()));
     std::fs::write(house.path("gate"), "").unwrap();
     assert_eq!(house.exited("a").exit, code(0));
     wait_until("it has left", || !is_alive(supervisor));

@@ -213,7 +213,8 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub(crate) fn pid_in(path: &Path) -> u32 {
     let mut found = None;
     wait_until(&format!("a number in {}", path.display()), || {
-        found = fs::read_to_string(path).ok().filter(|text| text.ends_with('\n')).and_then(|text| text.trim().parse().ok());
+        found =
+            fs::read_to_string(path).ok().filter(|text| text.ends_with('\n')).and_then(|text| text.trim().parse().ok());
         found.is_some()
     });
     found.unwrap()
