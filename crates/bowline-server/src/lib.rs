@@ -12,7 +12,8 @@ mod session;
 mod start;
 mod state;
 
-pub use config::{Exposure, ServerConfig};
-pub use secrets::Secrets;
+pub use config::{Exposure, LISTEN_DEFAULT, ServerConfig};
+pub use secrets::{Secrets, SecretsError, random_secret};
+pub use session::{KindCounts, SessionCounts};
 pub use start::{ADDRESS_FILE, Server, ServerError, TOKEN_FILE, start};
 pub use state::AppState;

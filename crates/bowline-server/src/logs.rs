@@ -1,1 +1,170 @@
-//! Segments of logs, on their way to the disk.
+//! Segments of logs, on their way to the disk: whose they are, that they are stored, and what is
+//! acknowledged.
+
+use std::sync::Arc;
+
+use bowline_blob::{LogError, LogKey, LogState, LogStore, LogStream as Stored};
+use bowline_core::id::{AttemptRef, TaskId, WorkerId};
+use bowline_core::message::{ToWorker, Verdict};
+use bowline_leader::Leader;
+use bowline_protocol::message::Sealed;
+use bowline_protocol::{LogAck, LogSegment, LogStream, ServerMessage};
+use bowline_store::{AttemptFilter, ReadStore, StoreError};
+use quick_cache::sync::Cache;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+/// Attempts whose worker is remembered.
+const OWNERS_MAX: usize = 65_536;
+/// Purged tasks that are remembered, so that no late segment brings their folders back.
+const PURGED_MAX: usize = 65_536;
+/// Segments written between two syncs.
+const BATCH_MAX: usize = 256;
+
+/// Stores the logs of all sessions.
+#[derive(Debug)]
+pub(crate) struct LogKeeper {
+    logs: Arc<LogStore>,
+    leader: Leader,
+    owners: Cache<AttemptRef, WorkerId>,
+    purged: Cache<TaskId, ()>,
+}
+
+/// What follows from one segment, once everything up to it is durable.
+enum Kept {
+    Ack(LogAck),
+    /// Bytes before it are missing.
+    Missing(AttemptRef),
+    Gone(AttemptRef),
+}
+
+/// Logs could not be kept.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where an attempt's logs lie.
+pub(crate) fn key_of(attempt: AttemptRef) -> LogKey {
+    LogKey {
+        task: attempt.task.task.0,
+        index: attempt.task.index,
+        generation: attempt.fence.generation.0,
+        attempt: attempt.fence.attempt.0,
+    }
+}
+
+fn stored(stream: LogStream) -> Stored {
+    match stream {
+        LogStream::Output => Stored::Output,
+        LogStream::Error => Stored::Error,
+    }
+}
+
+impl LogKeeper {
+    pub(crate) fn new(logs: Arc<LogStore>, leader: Leader) -> Self {
+        Self { logs, leader, owners: Cache::new(OWNERS_MAX), purged: Cache::new(PURGED_MAX) }
+    }
+
+    /// Logs of this attempt will come from this worker.
+    pub(crate) fn expect(&self, attempt: AttemptRef, worker: WorkerId) {
+        self.owners.insert(attempt, worker);
+    }
+
+    /// Keeps the segments of one session, many between two syncs, until no more can come.
+    pub(crate) async fn keep_all(
+        self: Arc<Self>,
+        worker: WorkerId,
+        mut segments: mpsc::Receiver<LogSegment>,
+        answers: mpsc::Sender<ServerMessage>,
+    ) -> Result<(), Status> {
+        loop {
+            let mut batch = Vec::new();
+            if segments.recv_many(&mut batch, BATCH_MAX).await == 0 {
+                return Ok(());
+            }
+            let keeper = Arc::clone(&self);
+            let kept = tokio::task::spawn_blocking(move || keeper.keep(worker, batch)).await;
+            let kept = kept.map_err(|_| Status::internal("storing a log failed"))?.map_err(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "log not stored");
+                Status::unavailable("the server cannot store logs at the moment")
+            })?;
+            for message in kept {
+                if answers.send(message).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Removes the logs of tasks that are gone. Blocks.
+    pub(crate) fn purge(&self, tasks: &[TaskId]) {
+        for task in tasks {
+            self.purged.insert(*task, ());
+            if let Err(error) = self.logs.delete(task.0) {
+                tracing::warn!(%task, error = &error as &dyn std::error::Error, "logs of a removed task are left");
+            }
+        }
+    }
+
+    fn keep(&self, worker: WorkerId, batch: Vec<LogSegment>) -> Result<Vec<ServerMessage>, Trouble> {
+        let reader = self.leader.reader();
+        let kept: Result<Vec<_>, _> = batch.into_iter().map(|segment| self.append(&*reader, worker, segment)).collect();
+        let kept = kept?;
+        self.logs.sync()?;
+        Ok(kept.into_iter().map(Kept::into_message).collect())
+    }
+
+    fn append(&self, reader: &dyn ReadStore, worker: WorkerId, segment: LogSegment) -> Result<Kept, Trouble> {
+        let LogSegment { attempt, stream, offset, content, sealed_at } = segment;
+        if !self.may_write(reader, worker, attempt)? {
+            return Ok(Kept::Gone(attempt));
+        }
+        let (key, stream_stored) = (key_of(attempt), stored(stream));
+        let mut done = self.logs.append(key, stream_stored, offset, &content);
+        if let (Ok(_), Some(length)) = (&done, sealed_at) {
+            done = self.logs.seal(key, stream_stored, length);
+        }
+        let state = match done {
+            Ok(state) => state,
+            Err(LogError::Gap { .. }) => return Ok(Kept::Missing(attempt)),
+            // Its length is settled, and what is more than that is not the log's: refused, and recorded.
+            Err(error @ LogError::Sealed { sealed, .. }) => {
+                tracing::warn!(%attempt, error = &error as &dyn std::error::Error, "log segment refused");
+                let end = sealed.max(offset.saturating_add(content.len() as u64));
+                return Ok(Kept::Ack(LogAck { attempt, stream, up_to: end, sealed: Sealed::Yes }));
+            }
+            Err(error @ LogError::Io { .. }) => return Err(error.into()),
+        };
+        let LogState { length, .. } = state;
+        let sealed = if state.is_sealed() { Sealed::Yes } else { Sealed::No };
+        Ok(Kept::Ack(LogAck { attempt, stream, up_to: length, sealed }))
+    }
+
+    /// Whether there is such an attempt, and it is this worker's.
+    fn may_write(&self, reader: &dyn ReadStore, worker: WorkerId, attempt: AttemptRef) -> Result<bool, StoreError> {
+        if self.purged.get(&attempt.task.task).is_some() {
+            return Ok(false);
+        }
+        if let Some(owner) = self.owners.get(&attempt) {
+            return Ok(owner == worker);
+        }
+        let rows = reader.attempts(&AttemptFilter::One(attempt))?;
+        let Some(owner) = rows.first().and_then(|row| row.worker) else { return Ok(false) };
+        self.owners.insert(attempt, owner);
+        Ok(owner == worker)
+    }
+}
+
+impl Kept {
+    fn into_message(self) -> ServerMessage {
+        match self {
+            Self::Ack(ack) => ServerMessage::LogAck(ack),
+            Self::Missing(attempt) => ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Missing }),
+            Self::Gone(attempt) => ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Gone }),
+        }
+    }
+}

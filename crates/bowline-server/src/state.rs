@@ -1,11 +1,13 @@
 //! What every handler holds: cheap to clone.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bowline_blob::{BlobStore, LogStore};
 use bowline_leader::Leader;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
 use crate::secrets::Secrets;
@@ -29,5 +31,7 @@ pub struct AppState {
     /// What `/metrics` shows.
     pub metrics: Arc<Mutex<Registry>>,
     /// Where the server listens, as it was bound.
-    pub local_addr: std::net::SocketAddr,
+    pub local_addr: SocketAddr,
+    /// Cancelled when the server stops: answers that go on for long end then.
+    pub stopping: CancellationToken,
 }

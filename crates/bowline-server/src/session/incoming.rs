@@ -1,0 +1,151 @@
+//! What a worker says: passed on in order; logs on a way of their own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bowline_blob::{BlobError, Digest};
+use bowline_core::id::{AttemptRef, SessionId, WorkerId};
+use bowline_core::message::{Assured, FromWorker, ToWorker, Verdict};
+use bowline_core::spec::RESULT_BYTES_MAX;
+use bowline_protocol::wire::worker_message::Kind as WireKind;
+use bowline_protocol::wire::{self, WorkerFrame};
+use bowline_protocol::{Artifact, Kind, LogSegment, ServerMessage, WorkerMessage};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use super::SILENCE_MAX;
+use super::service::Sessions;
+
+/// The reader of one session.
+pub(super) struct Incoming<'a> {
+    shared: &'a Sessions,
+    session: SessionId,
+    worker: WorkerId,
+    segments: mpsc::Sender<LogSegment>,
+    answers: mpsc::Sender<ServerMessage>,
+    /// Attempts of which segments were dropped: to be asked for again when there is room.
+    missed: BTreeSet<AttemptRef>,
+}
+
+impl<'a> Incoming<'a> {
+    pub(super) fn new(
+        shared: &'a Sessions,
+        (session, worker): (SessionId, WorkerId),
+        segments: mpsc::Sender<LogSegment>,
+        answers: mpsc::Sender<ServerMessage>,
+    ) -> Self {
+        Self { shared, session, worker, segments, answers, missed: BTreeSet::new() }
+    }
+
+    /// Reads until the worker ends the stream, or is silent for too long.
+    pub(super) async fn run(mut self, first: WorkerFrame, stream: &mut Streaming<WorkerFrame>) -> Result<(), Status> {
+        let mut frame = first;
+        loop {
+            for message in frame.messages {
+                self.take(message).await?;
+            }
+            self.ask_again();
+            let next = timeout(SILENCE_MAX, stream.message()).await;
+            let next = next.map_err(|_| Status::deadline_exceeded("no message came for too long"))??;
+            match next {
+                Some(next) => frame = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn take(&mut self, mut message: wire::WorkerMessage) -> Result<(), Status> {
+        cap_result(&mut message);
+        let read = WorkerMessage::from_wire(message);
+        // What is malformed would come again after a reconnect; the worker must hear of it.
+        let read = read.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        // A kind of a newer version is skipped.
+        let Some(message) = read else { return Ok(()) };
+        self.shared.state.sessions.passed(message.kind());
+        match message {
+            WorkerMessage::Hello(_) => Err(Status::invalid_argument("Hello comes once in a session")),
+            WorkerMessage::Engine(message) => self.pass_on(message).await,
+            WorkerMessage::Artifact(artifact) => self.artifact(artifact).await,
+            WorkerMessage::Log(segment) => self.log(segment),
+        }
+    }
+
+    async fn pass_on(&self, message: FromWorker) -> Result<(), Status> {
+        let passed = self.shared.state.leader.from_worker(self.session, message).await;
+        passed.map_err(|refusal| Status::unavailable(refusal.message))
+    }
+
+    /// The bytes first: when the engine hears of the artifact, they are durable.
+    async fn artifact(&self, artifact: Artifact) -> Result<(), Status> {
+        let Artifact { attempt, name, digest, content } = artifact;
+        let bytes = content.len() as u64;
+        let blobs = Arc::clone(&self.shared.state.blobs);
+        let announced = digest.clone();
+        let put = move || announced.parse::<Digest>().and_then(|digest| blobs.put_verified(digest, &content));
+        let put = tokio::task::spawn_blocking(put).await.map_err(|_| Status::internal("storing an artifact failed"))?;
+        match put {
+            Ok(()) => self.pass_on(FromWorker::ArtifactCommitted { attempt, name, digest, bytes }).await,
+            Err(error @ (BlobError::Damaged { .. } | BlobError::BadDigest(_))) => {
+                // Sent again it would be the same: refused, recorded, and acknowledged.
+                tracing::warn!(%attempt, name, error = &error as &dyn std::error::Error, "artifact refused");
+                self.shared.state.sessions.dropped(Kind::ArtifactCommitted);
+                let ack = ToWorker::Ack { attempt, of: Assured::Artifact(name) };
+                self.answer(ServerMessage::Engine(ack)).await
+            }
+            Err(error @ BlobError::Io { .. }) => {
+                tracing::error!(%attempt, name, error = &error as &dyn std::error::Error, "artifact not stored");
+                Err(Status::unavailable("the server cannot store artifacts at the moment"))
+            }
+        }
+    }
+
+    /// A log never delays what comes after it: where the disk does not keep up, segments are
+    /// dropped, and asked for again.
+    fn log(&mut self, segment: LogSegment) -> Result<(), Status> {
+        match self.segments.try_send(segment) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(segment)) => {
+                self.shared.state.sessions.dropped(Kind::LogSegment);
+                self.missed.insert(segment.attempt);
+                Ok(())
+            }
+            Err(TrySendError::Closed(_)) => Err(Status::unavailable("the server cannot store logs at the moment")),
+        }
+    }
+
+    /// Asks for what was dropped, once at least half of the queue is free.
+    fn ask_again(&mut self) {
+        let has_room = self.segments.capacity() >= self.segments.max_capacity() / 2;
+        while has_room && let Some(attempt) = self.missed.pop_first() {
+            let verdict = ToWorker::Verdict { attempt, verdict: Verdict::Missing };
+            if self.answers.try_send(ServerMessage::Engine(verdict)).is_err() {
+                self.missed.insert(attempt);
+                return;
+            }
+        }
+    }
+
+    async fn answer(&self, message: ServerMessage) -> Result<(), Status> {
+        self.answers.send(message).await.map_err(|_| Status::unavailable("the session is over"))
+    }
+}
+
+impl std::fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming").field("session", &self.session).field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+/// A result beyond its limit fails the attempt: refusing the message would have it sent for ever.
+fn cap_result(message: &mut wire::WorkerMessage) {
+    let Some(WireKind::Finished(finished)) = &mut message.kind else { return };
+    let Some(bytes) = finished.result.as_ref().map(String::len).filter(|bytes| *bytes > RESULT_BYTES_MAX) else {
+        return;
+    };
+    finished.result = None;
+    let message = format!("the result has {bytes} bytes, and at most {RESULT_BYTES_MAX} are kept: leave an artifact");
+    let error = wire::JobError { exit_status: None, signal: None, message };
+    finished.how = Some(wire::finished::How::Error(error));
+}

@@ -1,0 +1,90 @@
+//! One session, from Hello to its end.
+
+use std::sync::Arc;
+
+use bowline_core::id::{SessionId, WorkerId};
+use bowline_core::message::Hello;
+use bowline_core::name::WorkerName;
+use bowline_protocol::wire::{ServerFrame, WorkerFrame};
+use bowline_protocol::{Kind, WorkerMessage};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::service::Sessions;
+use super::{HELLO_WAIT_MAX, LOG_ANSWERS_MAX, LOG_SEGMENTS_MAX, OUTBOX_MAX};
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) shared: Arc<Sessions>,
+    /// Whose key was shown.
+    pub(super) name: WorkerName,
+    pub(super) worker: WorkerId,
+    pub(super) frames: mpsc::Sender<Result<ServerFrame, Status>>,
+}
+
+impl Session {
+    /// Runs until either side ends it. The last thing that the worker hears is why.
+    pub(super) async fn run(self, mut stream: Streaming<WorkerFrame>) {
+        let counts = Arc::clone(&self.shared.state.sessions);
+        let _open = counts.session();
+        if let Err(status) = self.converse(&mut stream).await {
+            tracing::info!(worker = %self.name, code = ?status.code(), why = status.message(), "session ended");
+            // Whoever does not read any more is told by the end of the connection.
+            drop(self.frames.try_send(Err(status)));
+        }
+    }
+
+    async fn converse(&self, stream: &mut Streaming<WorkerFrame>) -> Result<(), Status> {
+        let (hello, rest) = self.hello(stream).await?;
+        let (outbox, to_send) = mpsc::channel(OUTBOX_MAX);
+        let opened = self.shared.state.leader.connect(hello, outbox).await;
+        let session = opened.map_err(|refusal| Status::unavailable(refusal.message))?;
+        tracing::info!(worker = %self.name, %session, "session opened");
+        let over = self.both_ways(session, to_send, (rest, stream)).await;
+        self.shared.state.leader.disconnect(session).await;
+        over
+    }
+
+    /// The first message, which must be Hello under the name whose key was shown; and what came with it.
+    async fn hello(&self, stream: &mut Streaming<WorkerFrame>) -> Result<(Hello, WorkerFrame), Status> {
+        let first = timeout(HELLO_WAIT_MAX, stream.message()).await;
+        let frame = first.map_err(|_| Status::deadline_exceeded("no Hello came in time"))??;
+        let mut messages = frame.map(|frame| frame.messages).unwrap_or_default().into_iter();
+        let message = messages.next().map(WorkerMessage::from_wire).transpose();
+        let message = message.map_err(|error| Status::invalid_argument(error.to_string()))?.flatten();
+        let Some(WorkerMessage::Hello(hello)) = message else {
+            return Err(Status::invalid_argument("the first message of a session must be Hello"));
+        };
+        self.shared.state.sessions.passed(Kind::Hello);
+        if hello.name != self.name {
+            return Err(Status::permission_denied(format!(
+                "the key is that of the worker `{}`, and Hello names `{}`",
+                self.name, hello.name
+            )));
+        }
+        Ok((*hello, WorkerFrame { messages: messages.collect() }))
+    }
+
+    async fn both_ways(
+        &self,
+        session: SessionId,
+        outbox: mpsc::Receiver<Option<bowline_core::message::ToWorker>>,
+        (first, stream): (WorkerFrame, &mut Streaming<WorkerFrame>),
+    ) -> Result<(), Status> {
+        let (segments, to_keep) = mpsc::channel(LOG_SEGMENTS_MAX);
+        let (answers, log_answers) = mpsc::channel(LOG_ANSWERS_MAX);
+        let incoming = Incoming::new(&self.shared, (session, self.worker), segments, answers.clone());
+        let outgoing = Outgoing { shared: &self.shared, worker: self.worker, frames: &self.frames };
+        let logs = Arc::clone(&self.shared.logs);
+        tokio::select! {
+            over = outgoing.run(outbox, log_answers) => over,
+            over = incoming.run(first, stream) => over,
+            over = logs.keep_all(self.worker, to_keep, answers) => over,
+            () = self.shared.state.stopping.cancelled() => Err(Status::unavailable("the server is stopping")),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The gRPC service itself: checks who calls, and gives each session a task of its own.
+
+use std::sync::Arc;
+
+use bowline_protocol::call::{self, BadCall};
+use bowline_protocol::wire::fleet_server::Fleet;
+use bowline_protocol::wire::{ServerFrame, WorkerFrame};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::run::Session;
+use super::{FRAMES_MAX, Keys};
+use crate::logs::LogKeeper;
+use crate::state::AppState;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) state: AppState,
+    pub(crate) keys: Keys,
+    pub(crate) logs: Arc<LogKeeper>,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The gRPC service.
+#[derive(Debug, Clone)]
+pub(crate) struct Service(pub(crate) Arc<Sessions>);
+
+#[tonic::async_trait]
+impl Fleet for Service {
+    type SessionStream = ReceiverStream<Result<ServerFrame, Status>>;
+
+    async fn session(&self, request: Request<Streaming<WorkerFrame>>) -> Result<Response<Self::SessionStream>, Status> {
+        let caller = call::read(request.metadata()).map_err(|error| refused(&error))?;
+        let worker = self.0.keys.check(&caller).await?;
+        let (frames, stream) = mpsc::channel(FRAMES_MAX);
+        let session = Session { shared: Arc::clone(&self.0), name: caller.worker, worker, frames };
+        self.0.tasks.spawn(session.run(request.into_inner()));
+        let mut response = Response::new(ReceiverStream::new(stream));
+        call::put_version(response.metadata_mut());
+        Ok(response)
+    }
+}
+
+fn refused(error: &BadCall) -> Status {
+    match error {
+        BadCall::Missing(_) | BadCall::Name(_) => Status::unauthenticated(error.to_string()),
+        BadCall::Version { .. } => Status::failed_precondition(error.to_string()),
+    }
+}
