@@ -40,7 +40,7 @@ impl Home {
 
     /// Removes the folder. It stays where a job is left in it.
     pub(crate) fn remove(&self) {
-        fs::remove_dir(&self.0).ok();
+        remove_folder(&self.0);
     }
 }
 
@@ -98,6 +98,11 @@ pub(crate) fn remove(path: &Path) {
     for folder in tree(path).iter().rev() {
         fs::remove_dir(folder).ok();
     }
+}
+
+/// Removes this one, if nothing is in it or below.
+pub(crate) fn remove_folder(path: &Path) {
+    fs::remove_dir(path).ok();
 }
 
 /// The folder itself first, then what is below.

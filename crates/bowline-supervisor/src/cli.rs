@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::spawn::SUPERVISOR_COMMAND;
-use crate::{paths, server, stage};
+use crate::{inherited, paths, server, stage};
 
 /// Without a job and without a worker for so long, a supervisor leaves.
-const IDLE_BOUND_DEFAULT: Duration = Duration::from_secs(60);
+const IDLE_BOUND_DEFAULT: Duration = Duration::from_mins(1);
 
 /// What a supervisor is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +60,10 @@ pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<u8> {
         return None;
     }
     let Some((options, detach)) = parse(rest) else { return Some(2) };
-    let ended = match detach {
+    let ended = inherited::close_on_exec().and_then(|()| match detach {
         Detach::Yes => start_anew(&options),
         Detach::No => run(&options).map(|_| ()),
-    };
+    });
     Some(u8::from(ended.is_err()))
 }
 

@@ -1,4 +1,4 @@
-//! The one place that reads time: CLOCK_BOOTTIME, which runs on while the machine is suspended.
+//! The one place that reads time: `CLOCK_BOOTTIME`, which runs on while the machine is suspended.
 
 use std::time::Duration;
 

@@ -19,6 +19,7 @@ mod cgroup;
 mod cli;
 pub mod client;
 mod clock;
+mod inherited;
 mod log;
 mod paths;
 mod procs;

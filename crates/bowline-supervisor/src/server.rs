@@ -1,4 +1,4 @@
-//! The supervisor's loop: one thread, one `epoll`, one timer on CLOCK_BOOTTIME.
+//! The supervisor's loop: one thread, one `epoll`, one timer on `CLOCK_BOOTTIME`.
 //!
 //! Everything that happens comes through [`Server::run`]: a connection, a request, a signal, a
 //! stage's report, the end of a first process, a deadline. Nothing here waits for anything else.

@@ -12,19 +12,19 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
-use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::fs::Mode;
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::io::Errno;
 use rustix::process::{
     Resource, Rlimit, Signal, chdir, getppid, getrlimit, set_parent_process_death_signal, setrlimit, setsid, umask,
 };
 
-use crate::signals;
 use crate::wire::{DecodeError, Reader, Step, Writer};
+use crate::{inherited, signals};
 
 /// The hidden subcommand that is the stage.
 pub const STAGE_COMMAND: &str = "supervisor-stage";
@@ -125,12 +125,7 @@ pub(crate) fn run(args: &[OsString]) -> u8 {
 }
 
 fn take_fd(number: &OsStr) -> Option<OwnedFd> {
-    let number = number.to_str()?.parse().ok().filter(|number| *number > 2)?;
-    #[expect(unsafe_code, reason = "descriptors that were passed through exec are known by number only")]
-    // SAFETY: the supervisor passed these two to this process, for it alone, and nothing else here owns
-    // them: this runs first of all, in the only thread.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    fcntl_setfd(&fd, FdFlags::CLOEXEC).ok().map(|()| fd)
+    inherited::take(number.to_str()?.parse().ok()?)
 }
 
 /// Sets up the process and becomes the program. What comes back is why it did not work.

@@ -93,7 +93,7 @@ pub(crate) fn sweep(state_dir: &Path, records: &[Loaded], boot_id: &str) -> io::
         kill(&open, &found);
         spawn::pause(LOOK_EVERY);
     }
-    for record in open {
+    for record in &open {
         if !swept.stuck.contains_key(&record.begun.key) {
             if let Some(path) = &record.begun.cgroup {
                 cgroup::remove(path);
@@ -102,7 +102,17 @@ pub(crate) fn sweep(state_dir: &Path, records: &[Loaded], boot_id: &str) -> io::
             Record::reopen(state_dir, record).and_then(|mut record| record.add(&Entry::Clean)).ok();
         }
     }
+    remove_homes(records, boot_id);
     Ok(swept)
+}
+
+/// Removes the folders of all jobs' cgroups where they are empty, as they should be.
+fn remove_homes(records: &[Loaded], boot_id: &str) {
+    let own = records.iter().filter(|record| record.begun.boot_id == boot_id);
+    let homes: BTreeSet<&Path> = own.filter_map(|record| record.begun.cgroup.as_deref()?.parent()).collect();
+    for home in homes {
+        cgroup::remove_folder(home);
+    }
 }
 
 fn kill(open: &[&Loaded], found: &[(String, Process)]) {

@@ -44,7 +44,7 @@ impl Connection {
 
     /// Reads what has come, up to a bound: the loop comes back for the rest.
     pub(super) fn read(&mut self) -> Health {
-        let mut buffer = [0; READ_BYTES];
+        let mut buffer = vec![0; READ_BYTES];
         match self.stream.read(&mut buffer) {
             Ok(0) => Health::Closed,
             Ok(count) => {

@@ -22,7 +22,7 @@ pub enum Event {
         key: String,
         /// Its first process, which leads a session and a process group of its own.
         pid: u32,
-        /// On CLOCK_BOOTTIME.
+        /// On `CLOCK_BOOTTIME`.
         started_at: Duration,
     },
     /// The program could not be started. Kept until `Forget`.
@@ -105,9 +105,9 @@ pub struct Exited {
     pub exit: Exit,
     /// Whether it was stopped, and why. `None`: it ended by itself.
     pub stopped: Option<StopReason>,
-    /// On CLOCK_BOOTTIME.
+    /// On `CLOCK_BOOTTIME`.
     pub started_at: Duration,
-    /// When the first process ended, on CLOCK_BOOTTIME.
+    /// When the first process ended, on `CLOCK_BOOTTIME`.
     pub ended_at: Duration,
     /// So many processes that the first one left behind had to be killed, as far as they were seen.
     pub leftovers: u32,

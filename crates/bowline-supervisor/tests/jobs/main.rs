@@ -13,7 +13,6 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     if let Some(status) = bowline_supervisor::dispatch(std::env::args_os()) {
-        #[expect(clippy::exit, reason = "this is what a program's main does")]
         std::process::exit(i32::from(status));
     }
     let tests = [basic::TESTS, failures::TESTS, stopping::TESTS, survival::TESTS, client::TESTS].concat();

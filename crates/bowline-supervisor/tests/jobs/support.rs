@@ -161,18 +161,14 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        // One that is gone already is fine.
-        let pid = self.client.pid();
-        if self.client.send(&Request::Shutdown(ShutdownMode::StopJobs)).is_err() {
-            if let Ok(client) = Supervisor::connect(&bowline_supervisor::socket_path(&self.state), BOUND) {
-                client.send(&Request::Shutdown(ShutdownMode::StopJobs)).ok();
-                let pid = client.pid();
-                wait_until("the supervisor has left", || !is_alive(pid));
-            }
+        let client = Supervisor::connect(&bowline_supervisor::socket_path(&self.state), BOUND);
+        if let Ok(client) = client
+            && client.send(&Request::Shutdown(ShutdownMode::StopJobs)).is_ok()
+        {
+            wait_until("the supervisor has left", || !is_alive(client.pid()));
         }
-        if !std::thread::panicking() {
-            wait_until("the supervisor has left", || !is_alive(pid));
-        }
+        // One that was killed left something behind.
+        bowline_supervisor::sweep_leftovers(&self.state).ok();
     }
 }
 

@@ -136,13 +136,17 @@ fn a_torn_record_is_named_and_the_others_are_kept() {
 
 fn records_of_another_boot_are_told_apart() {
     let mut house = House::new();
-    house.run("a", "sleep 60");
+    house.run("a", "exec sleep 60");
     house.kill_supervisor();
     let path = house.state().join("jobs/a");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, with_other_boot(&bytes)).unwrap();
     house.reconnect();
     assert_eq!(house.list().0, [Event::Lost { key: "a".into(), why: LostWhy::Rebooted }]);
+    // Nothing was started anew in truth: what is left must go.
+    house.kill_supervisor();
+    fs::write(&path, bytes).unwrap();
+    sweep_leftovers(house.state()).unwrap();
 }
 
 /// The same record as if the machine had been started anew since: another boot id, and its checksum.
