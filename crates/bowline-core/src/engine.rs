@@ -1,11 +1,42 @@
 //! The engine: one method moves it.
+//!
+//! An input first lets whatever is due by then happen; then it is applied, or parked where it needs
+//! what is not in memory; then lanes are matched with workers. Every part has a file of its own below
+//! this one; only [`unit`] changes a unit's state, and only as [`crate::machine`] says.
 
+mod array;
+mod check;
+mod claim;
+mod depend;
+mod element;
+mod explain;
+mod key;
+mod lane;
+mod load;
+mod out;
+mod overview;
+mod park;
+mod pause;
+mod report;
+mod run;
+mod session;
+mod submit;
+mod table;
+mod timer;
+mod unit;
+mod verb;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::effect::Batch;
-use crate::id::{Epoch, Generation, ParkId};
-use crate::input::{Input, Need};
-use crate::row::Loaded;
+use crate::answer::{Answer, Reply};
+use crate::effect::{Batch, Effect};
+use crate::id::{AttemptRef, Epoch, Generation, ParkId, RunId, SessionId, TaskId, TaskRef, WorkerId};
+use crate::input::{Input, Need, Request, Token};
+use crate::name::{Actor, WorkerName};
+use crate::row::{AttemptRow, Counters, KeyRow, Loaded};
+use crate::state::StateKind;
 use crate::time::Timestamp;
 
 /// What can be set about the engine. Bounds and defaults are the model's.
@@ -43,47 +74,154 @@ impl EngineConfig {
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
+    now: Timestamp,
+    /// When this leadership began.
+    led_from: Timestamp,
+    /// The last batch known to be durable.
+    durable: u64,
+    counters: Counters,
+    tasks: BTreeMap<TaskId, table::Task>,
+    /// Removed, until that is durable: what a fact says of them is stale.
+    tasks_gone: BTreeMap<TaskId, u64>,
+    unfinished_arrays: BTreeSet<TaskId>,
+    /// Live attempts.
+    attempts: BTreeMap<AttemptRef, AttemptRow>,
+    dependents: BTreeMap<TaskRef, BTreeSet<TaskId>>,
+    /// Ended dependencies, while loading.
+    loaded_ended: BTreeMap<TaskRef, StateKind>,
+    runs: BTreeMap<RunId, run::Run>,
+    workers: BTreeMap<WorkerId, worker::Worker>,
+    worker_names: BTreeMap<WorkerName, WorkerId>,
+    sessions: BTreeMap<SessionId, WorkerId>,
+    /// Workers with room, in the order in which they are asked.
+    free: BTreeSet<(worker::FreeKey, WorkerId)>,
+    lanes: lane::Lanes,
+    policies: table::Policies,
+    pauses: pause::Pauses,
+    timers: BTreeSet<(Timestamp, timer::Timer)>,
+    keys: BTreeMap<park::KeyName, KeyRow>,
+    tokens: BTreeMap<[u8; 32], Token>,
+    counts: BTreeMap<StateKind, u64>,
+    evidence_seen: BTreeSet<AttemptRef>,
+    artifacts_seen: BTreeMap<(AttemptRef, String), String>,
+    parking: park::Parking,
+    evictions: park::Evictions,
+    out: out::Out,
 }
 
 impl Engine {
     /// An empty engine.
     pub fn new(config: EngineConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            now: Timestamp::default(),
+            led_from: Timestamp::default(),
+            durable: 0,
+            counters: Counters::default(),
+            tasks: BTreeMap::new(),
+            tasks_gone: BTreeMap::new(),
+            unfinished_arrays: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+            loaded_ended: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            worker_names: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            free: BTreeSet::new(),
+            lanes: lane::Lanes::default(),
+            policies: table::Policies::default(),
+            pauses: pause::Pauses::default(),
+            timers: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            evidence_seen: BTreeSet::new(),
+            artifacts_seen: BTreeMap::new(),
+            parking: park::Parking::default(),
+            evictions: park::Evictions::default(),
+            out: out::Out::default(),
+        }
     }
 
     /// Takes one row at a take-over. Rows come in the order of [`Loaded`].
     pub fn load(&mut self, row: Loaded) {
-        drop((row, &self.config));
+        self.load_row(row);
     }
 
     /// All rows are loaded: indexes are built, leases start afresh, what is due is due again.
     pub fn loaded(&mut self, now: Timestamp) {
-        drop((now, &self.config));
+        self.put_in_place(now);
+        self.match_lanes();
     }
 
-    /// Moves the engine. Whatever is due by `now` happens first.
+    /// Moves the engine. Whatever is due by `now` happens first. A `now` before the last one counts
+    /// as the last one.
     pub fn apply(&mut self, now: Timestamp, input: Input) {
-        drop((now, input, &self.config));
+        self.advance_clock(now);
+        self.fire_timers();
+        let input = match input {
+            Input::Facts { park, facts } => self.unpark(park, facts),
+            other => self.park(other),
+        };
+        if let Some(input) = input {
+            self.take(input);
+        }
+        self.match_lanes();
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Tick | Input::Facts { .. } => {}
+            Input::Request { reply, actor, request } => {
+                let answer = self.answer(&actor, request);
+                self.out.effects.push(Effect::Reply { to: reply, reply: answer });
+            }
+            Input::Connected { session, hello } => self.connected(session, *hello),
+            Input::FromWorker { session, message } => self.from_worker(session, message),
+            Input::Disconnected { session } => self.disconnected(session, "the connection is gone"),
+            Input::Evaluated { run, what, version, outcome } => self.evaluated(run, what, version, outcome),
+        }
+    }
+
+    fn answer(&mut self, actor: &Actor, request: Request) -> Reply {
+        match request {
+            Request::Submit(submit) => self.submit(actor, &submit),
+            Request::StartRun(start) => self.start_run(actor, start),
+            Request::Tasks { namespace, tasks, verb } => {
+                let each = tasks.into_iter().map(|unit| (unit, self.verb(actor, &namespace, unit, &verb)));
+                Ok(Answer::Tasks(each.collect()))
+            }
+            Request::Run { namespace, run, verb } => self.run_verb(actor, &namespace, run, verb),
+            Request::Pause { namespace, paused } => self.pause_namespace(actor, namespace, paused),
+            Request::PauseWorker { worker, paused } => self.pause_worker(actor, &worker, paused),
+            Request::PutToken(token) => self.put_token(token),
+            Request::Enrol { token, worker, key } => self.enrol(actor, token, &worker, key),
+            Request::Explain { namespace, task } => self.explain(&namespace, task),
+            Request::WhyWaiting { tasks } => self.why_waiting(&tasks),
+            Request::Overview => self.overview(),
+        }
     }
 
     /// When [`Input::Tick`] should be applied, if nothing else comes before.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Everything that changed since the last call, to be committed; and what follows from it.
+    /// Everything that changed since the last call, to be committed; and what follows from it. An
+    /// empty batch is not counted: the next one has the same number.
     pub fn take_batch(&mut self) -> Batch {
-        Batch::default()
+        self.collect()
     }
 
     /// Rows that parked inputs wait for, to be read and answered by [`Input::Facts`]. They wait for
     /// no batch.
     pub fn take_needs(&mut self) -> Vec<(ParkId, Vec<Need>)> {
-        Vec::new()
+        self.wanted()
     }
 
     /// Every batch up to this one is durable: what ended in them may leave memory.
     pub fn durable(&mut self, batch: u64) {
-        drop((batch, &self.config));
+        self.note_durable(batch);
     }
 }

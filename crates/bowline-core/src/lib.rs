@@ -13,13 +13,16 @@ pub mod engine;
 pub mod explain;
 pub mod id;
 pub mod input;
+pub mod machine;
 pub mod message;
 pub mod name;
+pub mod rng;
 pub mod row;
 pub mod run;
 pub mod size;
 pub mod spec;
 pub mod state;
+pub mod tables;
 pub mod time;
 pub mod worker;
 

@@ -346,7 +346,7 @@ pub enum Condition {
 }
 
 /// Limits in time. `None`: no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// From first entering `waiting`, in `waiting` and `ready` only, before the first attempt.
@@ -367,7 +367,7 @@ pub struct Timeouts {
 pub const SETUP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
 
 /// What follows a failure: extra attempts, with capped exponential backoff and jitter between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// Extra attempts after the first failed one.
@@ -396,7 +396,7 @@ impl Default for RetryPolicy {
 }
 
 /// What follows the loss of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnWorkerLoss {
     /// The task runs again.
@@ -407,7 +407,7 @@ pub enum OnWorkerLoss {
 }
 
 /// Whether a second attempt may begin while a lost first one may still live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
     /// It may.

@@ -1,0 +1,180 @@
+//! Matching: lanes against workers with room, in one fixed order; and the claim itself.
+
+use std::collections::BTreeSet;
+
+use crate::effect::Effect;
+use crate::id::{AttemptNo, AttemptRef, Fence, Incarnation, SessionId, TaskRef, WorkerId};
+use crate::machine::{Event, Holder, State};
+use crate::message::{Assign, ToWorker};
+use crate::row::AttemptRow;
+use crate::spec::SETUP_TIMEOUT_DEFAULT;
+use crate::state::{Outcome, StateKind};
+
+use super::Engine;
+use super::array::Element;
+use super::lane::{Lane, LaneId, LaneKey, Line};
+use super::out::Cause;
+use super::table::{At, HeldBy, Hot};
+use super::worker::Beyond;
+
+/// A unit that a worker is to have.
+struct Pick {
+    unit: TaskRef,
+    worker: WorkerId,
+}
+
+impl Engine {
+    /// Gives whatever can be given. Goes through lanes, each as long as somebody has room for it.
+    pub(super) fn match_lanes(&mut self) {
+        if self.pauses.all().is_some() {
+            return;
+        }
+        self.claim_for_server();
+        if self.free.is_empty() {
+            return;
+        }
+        let mut heads: BTreeSet<(Line, LaneId)> =
+            self.lanes.occupied().filter(|(_, lane)| self.is_lane_open(lane)).filter_map(head).collect();
+        while let Some((line, lane)) = heads.pop_first() {
+            if self.free.is_empty() {
+                return;
+            }
+            let Some(worker) = self.lanes.get(lane).and_then(|lane| self.find_worker(&lane.key)) else { continue };
+            self.claim(&Pick { unit: line.unit, worker });
+            heads.extend(self.lanes.get(lane).and_then(|open| head((lane, open))));
+        }
+    }
+
+    fn is_lane_open(&self, lane: &Lane) -> bool {
+        !lane.key.is_held_by_server && self.pauses.of(&lane.key.namespace).is_none()
+    }
+
+    /// The least loaded worker that fits: first one that would run it at once, else one that would
+    /// prefetch it.
+    fn find_worker(&self, key: &LaneKey) -> Option<WorkerId> {
+        let mut prefetcher = None;
+        for (_, id) in &self.free {
+            match self.workers.get(id).and_then(|worker| worker.takes(key)) {
+                Some(Beyond::No) => return Some(*id),
+                Some(Beyond::Yes) => prefetcher = prefetcher.or(Some(*id)),
+                None => {}
+            }
+        }
+        prefetcher
+    }
+
+    /// What the server holds itself needs no worker.
+    fn claim_for_server(&mut self) {
+        loop {
+            let pauses = &self.pauses;
+            let open = self.lanes.occupied_held().filter(|(_, lane)| pauses.of(&lane.key.namespace).is_none());
+            let Some((line, _)) = open.filter_map(head).min() else { return };
+            let unit = line.unit;
+            self.begin_element(unit);
+            let until = match self.tasks.get(&unit.task).map(|task| task.policy.held) {
+                Some(HeldBy::ServerSleep(length)) => Some(self.now.plus(length.0)),
+                Some(HeldBy::ServerWait | HeldBy::Worker) | None => None,
+            };
+            self.record_claim(unit, Claimant::Server);
+            let cause = Cause::server("held by the server");
+            self.shift(unit, Event::Claimed(Holder::Server { until }), &cause).expect("what is in a lane is ready");
+        }
+    }
+
+    /// An array's element begins: it is in memory from here on.
+    fn begin_element(&mut self, unit: TaskRef) {
+        let Some(index) = unit.index else { return };
+        let now = self.now;
+        let Some(task) = self.tasks.get_mut(&unit.task) else { return };
+        let (ready_at, whole_ready) = (task.hot.ready_at, task.hot.state == State::Ready);
+        let Some(array) = task.array.as_mut() else { return };
+        if !array.elements.contains_key(&index) {
+            let mut hot = Hot::new(State::Ready, now);
+            hot.ready_at = ready_at;
+            array.elements.insert(index, Element { version: 0, hot });
+            array.advance();
+            self.count_loaded(unit, StateKind::Ready);
+        }
+        self.line_up_array(unit.task);
+        if whole_ready {
+            let cause = Cause::server("its first element begins");
+            let whole = TaskRef::whole(unit.task);
+            self.shift(whole, Event::Claimed(Holder::Elements), &cause).expect("it was ready");
+        }
+        self.touch_task(unit.task);
+    }
+
+    /// In one commit: task, attempt, worker, fence. Only then does `Assign` leave.
+    fn claim(&mut self, pick: &Pick) {
+        let Some(worker) = self.workers.get(&pick.worker) else { return };
+        let Some(session) = worker.session.as_ref().map(|session| session.id) else { return };
+        let (incarnation, name) = (worker.row.incarnation, worker.row.name.clone());
+        self.begin_element(pick.unit);
+        let claimant = Claimant::Worker { worker: pick.worker, incarnation, session };
+        let Some(attempt) = self.record_claim(pick.unit, claimant) else { return };
+        let cause = Cause::server(format!("given to {name}"));
+        let claimed = Event::Claimed(Holder::Worker(pick.worker));
+        self.shift(pick.unit, claimed, &cause).expect("what is in a lane is ready");
+        let Some(task) = self.tasks.get(&pick.unit.task) else { return };
+        let assign = Assign {
+            attempt,
+            session,
+            start_by: self.config.start_by,
+            setup_timeout: task.policy.timeouts.setup.map_or(SETUP_TIMEOUT_DEFAULT, |limit| limit.0),
+            run_timeout: task.policy.timeouts.run.map(|limit| limit.0),
+            slots: task.policy.lane_key.slots,
+        };
+        self.out.effects.push(Effect::Send { session, message: ToWorker::Assign(assign) });
+    }
+
+    /// The attempt gets its number and its row, the worker its load.
+    fn record_claim(&mut self, unit: TaskRef, claimant: Claimant) -> Option<AttemptRef> {
+        let generation = self.config.generation;
+        let task = self.tasks.get_mut(&unit.task)?;
+        let (round, key) = (task.round, std::sync::Arc::clone(&task.policy.lane_key));
+        let hot = task.unit_mut(unit)?;
+        hot.attempt = AttemptNo(hot.attempt.0 + 1);
+        hot.generation = generation;
+        hot.started_at = At::default();
+        if matches!(hot.last.as_deref(), Some(Outcome::Lost { .. })) {
+            hot.last = None;
+        }
+        let fence = Fence { generation, attempt: hot.attempt };
+        let attempt = AttemptRef { task: unit, fence };
+        let (worker, incarnation, session) = match claimant {
+            Claimant::Server => (None, Incarnation(0), SessionId(0)),
+            Claimant::Worker { worker, incarnation, session } => (Some(worker), incarnation, session),
+        };
+        hot.worker = worker;
+        let row = AttemptRow {
+            attempt,
+            version: 0,
+            round,
+            worker,
+            incarnation,
+            session,
+            assigned_at: self.now,
+            started_at: None,
+            ended_at: None,
+            end: None,
+            outcome: None,
+        };
+        self.attempts.insert(attempt, row);
+        self.touch_attempt(attempt);
+        if let Some(worker) = worker {
+            self.load_worker(worker, attempt, key);
+        }
+        Some(attempt)
+    }
+}
+
+/// For whom a claim is.
+#[derive(Clone, Copy)]
+enum Claimant {
+    Server,
+    Worker { worker: WorkerId, incarnation: Incarnation, session: SessionId },
+}
+
+fn head((id, lane): (LaneId, &Lane)) -> Option<(Line, LaneId)> {
+    lane.first().map(|line| (line, id))
+}

@@ -1,0 +1,207 @@
+//! Why a task is where it is.
+
+use crate::answer::{Answer, Reply};
+use crate::explain::{Explanation, FullWorker, Nearest, PausedThing, WaitReason};
+use crate::id::TaskRef;
+use crate::machine::{Holder, State};
+use crate::name::{Key, Namespace};
+use crate::row::PauseMark;
+use crate::state::StateKind;
+
+use super::Engine;
+use super::lane::{LaneKey, Line};
+use super::table::{Hot, Task};
+use super::worker::Worker;
+
+/// Workers, and attempts of one, listed at most in an explanation.
+const LISTED_MAX: usize = 10;
+
+impl Engine {
+    /// Everything that keeps a task.
+    pub(super) fn explain(&self, namespace: &Namespace, unit: TaskRef) -> Reply {
+        let state = self.find(namespace, unit)?;
+        let since = self.tasks.get(&unit.task).map(|task| task.unit(unit).unwrap_or(&task.hot).since);
+        let reasons = self.reasons(unit);
+        let explanation = Explanation { task: unit, state, since: since.unwrap_or_default(), reasons };
+        Ok(Answer::Explained(Box::new(explanation)))
+    }
+
+    /// One reason for each that waits; what is not in memory, and what does not wait, is left out.
+    pub(super) fn why_waiting(&self, units: &[TaskRef]) -> Reply {
+        let why = units.iter().filter_map(|unit| Some((*unit, self.reasons(*unit).into_iter().next()?))).collect();
+        Ok(Answer::WhyWaiting(why))
+    }
+
+    fn reasons(&self, unit: TaskRef) -> Vec<WaitReason> {
+        let Some(task) = self.tasks.get(&unit.task) else { return Vec::new() };
+        let Some(state) = self.dependency_state(unit) else { return Vec::new() };
+        let own = task.unit(unit);
+        let mut reasons = Vec::new();
+        match own.map(|hot| &hot.state) {
+            Some(State::Scheduled { until }) => {
+                reasons.push(delayed(task, own.unwrap_or(&task.hot), *until));
+                self.open_dependencies_of(task, &mut reasons);
+            }
+            Some(State::Blocked) => self.open_dependencies_of(task, &mut reasons),
+            Some(State::Running { on: Holder::Server { until } }) => {
+                reasons.push(WaitReason::Held { until: *until });
+            }
+            None if state == StateKind::Scheduled || state == StateKind::Blocked => {
+                return self.reasons(TaskRef::whole(unit.task));
+            }
+            Some(
+                State::Waiting
+                | State::Ready
+                | State::Assigned { .. }
+                | State::Running { on: Holder::Worker(_) | Holder::Elements }
+                | State::Stopping { .. }
+                | State::InDoubt
+                | State::Ended { .. },
+            )
+            | None => {}
+        }
+        let is_array_with_rest = unit.index.is_none()
+            && matches!(task.hot.state, State::Running { on: Holder::Elements })
+            && task.array.as_ref().is_some_and(|array| array.next_index().is_some() || !array.ready.is_empty());
+        let is_waiting = matches!(state, StateKind::Ready | StateKind::Waiting) || is_array_with_rest;
+        if is_waiting || matches!(state, StateKind::Scheduled | StateKind::Blocked) {
+            self.pauses_of(task, unit, &mut reasons);
+        }
+        if is_waiting {
+            self.in_line(task, unit, &mut reasons);
+        }
+        reasons
+    }
+
+    fn open_dependencies_of(&self, task: &Task, reasons: &mut Vec<WaitReason>) {
+        for dependency in task.open.iter().flat_map(|open| open.iter()) {
+            let state = self.dependency_state(dependency.task).unwrap_or(StateKind::Waiting);
+            reasons.push(WaitReason::Dependency { task: dependency.task, on: dependency.on, state });
+        }
+    }
+
+    fn pauses_of(&self, task: &Task, unit: TaskRef, reasons: &mut Vec<WaitReason>) {
+        let mut add = |what: PausedThing, mark: &PauseMark| {
+            reasons.push(WaitReason::Paused { what, by: mark.by.0.as_ref().to_owned(), since: mark.since });
+        };
+        if let Some(mark) = self.tasks.get(&unit.task).and_then(|task| task.paused.as_deref()) {
+            add(PausedThing::Task, mark);
+        }
+        if let Some((id, _)) = task.policy.run
+            && let Some(mark) = self.runs.get(&id).and_then(|run| run.row.paused.as_ref())
+        {
+            add(PausedThing::Run(id), mark);
+        }
+        if let Some(mark) = self.pauses.of(&task.policy.namespace) {
+            add(PausedThing::Namespace(task.policy.namespace.clone()), mark);
+        }
+        if let Some(mark) = self.pauses.all() {
+            add(PausedThing::Everything, mark);
+        }
+    }
+
+    fn in_line(&self, task: &Task, unit: TaskRef, reasons: &mut Vec<WaitReason>) {
+        if let Some(array) = &task.array
+            && let Some(at_most) = array.spec.at_most
+            && array.live >= at_most
+        {
+            reasons.push(WaitReason::ArrayWindow { at_most, running: array.live });
+        }
+        let key = &task.policy.lane_key;
+        if !key.is_held_by_server {
+            self.no_worker(key, reasons);
+        }
+        if let Some(ahead) = self.ahead_of(task, unit).filter(|ahead| *ahead > 0) {
+            reasons.push(WaitReason::Behind { ahead });
+        }
+    }
+
+    /// Units before this one in its lane; for an element never started, those before it in its array
+    /// too.
+    fn ahead_of(&self, task: &Task, unit: TaskRef) -> Option<u64> {
+        let lane = self.lanes.get(task.policy.lane)?;
+        let whole = self.line_of(TaskRef::whole(unit.task))?;
+        let line = Line { unit, ..whole };
+        let mut ahead = lane.ahead_of(&line);
+        if let (Some(array), Some(index)) = (&task.array, unit.index)
+            && !lane.contains(&line)
+            && let Some(place) = array.spec.place_of(index)
+        {
+            ahead += u64::from(place.saturating_sub(array.counts.cursor + 1));
+        }
+        for array in &lane.arrays {
+            let Some(other) = self.tasks.get(array).filter(|_| *array != unit.task) else { continue };
+            let is_before = self.line_of(TaskRef::whole(*array)).is_some_and(|other| other < whole);
+            if is_before && let Some(array) = &other.array {
+                ahead += u64::from(array.unstarted().saturating_sub(1));
+            }
+        }
+        Some(ahead)
+    }
+
+    /// Why no worker takes it now: none fits, or those that fit are not there, or they are full.
+    fn no_worker(&self, key: &LaneKey, reasons: &mut Vec<WaitReason>) {
+        let fitting: Vec<&Worker> =
+            self.workers.values().filter(|worker| worker.row.offer.as_ref().is_some_and(|offer| key.fits(offer))).collect();
+        if fitting.is_empty() {
+            let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+            reasons.push(WaitReason::NoWorkerFits { workers, nearest: self.nearest(key) });
+            return;
+        }
+        let away: Vec<_> = fitting
+            .iter()
+            .filter_map(|worker| Some((worker.row.name.clone(), worker.unavailable()?)))
+            .take(LISTED_MAX)
+            .collect();
+        if !away.is_empty() {
+            reasons.push(WaitReason::WorkersUnavailable { workers: away });
+        }
+        let full: Vec<FullWorker> = fitting
+            .iter()
+            .filter(|worker| worker.unavailable().is_none() && worker.takes(key).is_none())
+            .map(|worker| full_worker(worker, key))
+            .collect();
+        if !full.is_empty() {
+            let more = u32::try_from(full.len().saturating_sub(LISTED_MAX)).unwrap_or(u32::MAX);
+            reasons.push(WaitReason::NoRoom { workers: full.into_iter().take(LISTED_MAX).collect(), more });
+        }
+    }
+
+    fn nearest(&self, key: &LaneKey) -> Option<Nearest> {
+        let lacking = self.workers.values().filter_map(|worker| {
+            let offer = worker.row.offer.as_ref()?;
+            let (missing, too_small) = (key.missing(offer), key.too_small(&offer.room));
+            Some(Nearest { worker: worker.row.name.clone(), missing, too_small })
+        });
+        lacking.min_by_key(|nearest| (nearest.missing.len() + nearest.too_small.len(), nearest.worker.clone()))
+    }
+}
+
+fn delayed(task: &Task, hot: &Hot, until: crate::time::Timestamp) -> WaitReason {
+    match &hot.last {
+        Some(last) if hot.failures > 0 => WaitReason::Backoff {
+            until,
+            attempt: hot.attempt.0,
+            failure: last.message(),
+            left: (task.policy.retry.extra + 1).saturating_sub(hot.failures),
+        },
+        Some(_) | None => WaitReason::NotBefore { until },
+    }
+}
+
+fn full_worker(worker: &Worker, key: &LaneKey) -> FullWorker {
+    let (room, used) = (worker.room(), worker.held.used());
+    let slots = Key::new("slots").expect("a fixed, good name");
+    let free_slots = u64::from(room.slots.saturating_sub(used.slots));
+    let all = std::iter::once((slots, u64::from(key.slots), free_slots, u64::from(room.slots)));
+    let amounts = key.room.iter().map(|(name, wanted)| {
+        let has = room.amounts.get(name).copied().unwrap_or(0);
+        let taken = used.amounts.get(name).copied().unwrap_or(0);
+        (name.clone(), *wanted, has.saturating_sub(taken), has)
+    });
+    FullWorker {
+        worker: worker.row.name.clone(),
+        short_of: all.chain(amounts).filter(|(_, wanted, free, _)| wanted > free).collect(),
+        held_by: worker.held.attempts().take(LISTED_MAX).collect(),
+    }
+}

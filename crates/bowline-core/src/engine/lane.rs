@@ -1,0 +1,219 @@
+//! Lanes: ready tasks by what they ask for. A lane is ordered by priority, then ticket, then index;
+//! matching goes through lanes, never through tasks.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::id::{TaskId, TaskRef, Ticket};
+use crate::name::{Key, Namespace};
+use crate::spec::{Requirement, TaskSpec};
+use crate::worker::{Offer, Room};
+
+/// A lane, as a small number. Never decides anything: two lanes never hold the same task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LaneId(u32);
+
+/// A place in a lane. An array stands in it with its next element and with each that waits for
+/// another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Line {
+    pub priority: Reverse<i32>,
+    pub ticket: Ticket,
+    pub unit: TaskRef,
+}
+
+/// What tasks of one lane ask for. The namespace is part of it, so that pausing one costs lanes too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct LaneKey {
+    pub namespace: Namespace,
+    pub action: &'static str,
+    pub is_held_by_server: bool,
+    pub requires: Vec<Requirement>,
+    pub room: Vec<(Key, u64)>,
+    pub slots: u32,
+}
+
+impl LaneKey {
+    /// What this description asks for.
+    pub(super) fn of(namespace: &Namespace, spec: &TaskSpec) -> Self {
+        let mut requires = spec.requires.clone();
+        requires.sort();
+        requires.dedup();
+        let is_held_by_server = spec.work.action.is_held_by_server();
+        Self {
+            namespace: namespace.clone(),
+            action: spec.work.action.name(),
+            is_held_by_server,
+            requires,
+            room: spec.amounts.iter().filter(|(_, amount)| **amount > 0).map(|(k, v)| (k.clone(), *v)).collect(),
+            slots: if is_held_by_server { 0 } else { spec.slots.max(1) },
+        }
+    }
+
+    /// Whether a worker with this offer could ever make an attempt.
+    pub(super) fn fits(&self, offer: &Offer) -> bool {
+        self.missing(offer).is_empty() && self.too_small(&offer.room).is_empty()
+    }
+
+    /// Capabilities that this offer lacks, the driver among them.
+    pub(super) fn missing(&self, offer: &Offer) -> Vec<Requirement> {
+        let mut missing: Vec<_> = self.requires.iter().filter(|wanted| !offer.has(wanted)).cloned().collect();
+        if !offer.actions.iter().any(|action| action == self.action) {
+            let key = Key::new("action").expect("a fixed, good name");
+            missing.push(Requirement { key, value: Some(self.action.to_owned()) });
+        }
+        missing
+    }
+
+    /// What this room has too little of: name (`slots` among them), wanted, has.
+    pub(super) fn too_small(&self, room: &Room) -> Vec<(Key, u64, u64)> {
+        let slots = (Key::new("slots").expect("a fixed, good name"), u64::from(self.slots), u64::from(room.slots));
+        let amounts = self
+            .room
+            .iter()
+            .map(|(name, wanted)| (name.clone(), *wanted, room.amounts.get(name).copied().unwrap_or(0)));
+        std::iter::once(slots).chain(amounts).filter(|(_, wanted, has)| wanted > has).collect()
+    }
+
+    /// For people: `action=command, slots 1`.
+    pub(super) fn describe(&self) -> String {
+        let mut text = format!("action={}", self.action);
+        for requirement in &self.requires {
+            text.push_str(", ");
+            text.push_str(&requirement.to_string());
+        }
+        text.push_str(", slots ");
+        text.push_str(&self.slots.to_string());
+        for (name, amount) in &self.room {
+            text.push_str(&format_args!(", {name} {amount}").to_string());
+        }
+        text
+    }
+}
+
+/// One lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub key: Arc<LaneKey>,
+    lines: BTreeSet<Line>,
+    /// Arrays whose next element stands in it.
+    pub arrays: BTreeSet<TaskId>,
+}
+
+impl Lane {
+    /// Places in it.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Who is first.
+    pub(super) fn first(&self) -> Option<Line> {
+        self.lines.first().copied()
+    }
+
+    /// How many places lie before this one. Goes through them.
+    pub(super) fn ahead_of(&self, line: &Line) -> u64 {
+        self.lines.range(..line).count() as u64
+    }
+
+    /// Whether it stands in it.
+    pub(super) fn contains(&self, line: &Line) -> bool {
+        self.lines.contains(line)
+    }
+}
+
+/// All lanes.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// Only looked up, never gone through in order.
+    by_key: HashMap<Arc<LaneKey>, LaneId>,
+    lanes: BTreeMap<LaneId, Lane>,
+    occupied: BTreeSet<LaneId>,
+    /// Lanes of what the server holds itself, with somebody in them.
+    occupied_held: BTreeSet<LaneId>,
+    next: u32,
+    sweep_at: usize,
+}
+
+/// Lanes that nobody uses are looked for when there are at least so many.
+const LANES_SWEEP_MIN: usize = 1_024;
+
+impl Lanes {
+    /// The lane of this key.
+    pub(super) fn intern(&mut self, key: LaneKey) -> (LaneId, Arc<LaneKey>) {
+        if let Some((key, id)) = self.by_key.get_key_value(&key) {
+            return (*id, Arc::clone(key));
+        }
+        if self.lanes.len() >= self.sweep_at.max(LANES_SWEEP_MIN) {
+            self.sweep();
+        }
+        let key = Arc::new(key);
+        let id = LaneId(self.next);
+        self.next += 1;
+        self.by_key.insert(Arc::clone(&key), id);
+        self.lanes.insert(id, Lane { key: Arc::clone(&key), lines: BTreeSet::new(), arrays: BTreeSet::new() });
+        (id, key)
+    }
+
+    /// Drops lanes whose key no policy holds any more: two references are our own.
+    fn sweep(&mut self) {
+        let by_key = &mut self.by_key;
+        self.lanes.retain(|_, lane| {
+            let used = Arc::strong_count(&lane.key) > 2;
+            if !used {
+                by_key.remove(&lane.key);
+            }
+            used
+        });
+        self.sweep_at = self.lanes.len() * 2;
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, id: LaneId) -> Option<&Lane> {
+        self.lanes.get(&id)
+    }
+
+    /// Takes a place.
+    pub(super) fn insert(&mut self, id: LaneId, line: Line) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.lines.insert(line);
+            self.occupied.insert(id);
+            if lane.key.is_held_by_server {
+                self.occupied_held.insert(id);
+            }
+        }
+    }
+
+    /// Leaves a place.
+    pub(super) fn remove(&mut self, id: LaneId, line: &Line) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.lines.remove(line);
+            if lane.lines.is_empty() {
+                self.occupied.remove(&id);
+                self.occupied_held.remove(&id);
+            }
+        }
+    }
+
+    /// Notes whether an array's unstarted elements stand in the lane, behind its next one.
+    pub(super) fn note_array(&mut self, id: LaneId, task: TaskId, stands: bool) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            if stands {
+                lane.arrays.insert(task);
+            } else {
+                lane.arrays.remove(&task);
+            }
+        }
+    }
+
+    /// Lanes with somebody in them.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.occupied.iter().filter_map(|id| Some((*id, self.lanes.get(id)?)))
+    }
+
+    /// Lanes of what the server holds itself, with somebody in them.
+    pub(super) fn occupied_held(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.occupied_held.iter().filter_map(|id| Some((*id, self.lanes.get(id)?)))
+    }
+}

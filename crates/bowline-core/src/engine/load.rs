@@ -1,0 +1,148 @@
+//! A take-over: rows become hot state, and what follows from them is put in place.
+
+use crate::id::{AttemptRef, RunId, TaskId, TaskRef};
+use crate::machine::State;
+use crate::row::{AttemptRow, ElementRow, Loaded, TaskRow};
+use crate::spec::{Dependency, TaskSpec};
+use crate::state::StateKind;
+use crate::time::Timestamp;
+
+use super::Engine;
+use super::array::Element;
+use super::element::is_met;
+use super::run::{NodeHot, Run};
+use super::table::{Hot, IsArray};
+use super::worker::Worker;
+
+impl Engine {
+    /// One row.
+    pub(super) fn load_row(&mut self, row: Loaded) {
+        match row {
+            Loaded::Counters(counters) => self.counters = counters,
+            Loaded::Worker(row) => {
+                self.worker_names.insert(row.name.clone(), row.id);
+                self.workers.insert(row.id, Worker::from_row(*row, self.now));
+            }
+            Loaded::Pause(row) => self.pauses.set(row),
+            Loaded::Token(token) => {
+                self.tokens.insert(token.hash, token);
+            }
+            Loaded::Run(row, graph) => {
+                self.runs.insert(row.id, Run::new(*row, graph));
+            }
+            Loaded::Node(row) => {
+                let node = row.node;
+                if let Some(run) = self.runs.get_mut(&row.run) {
+                    run.set_node(node, NodeHot::from_row(*row));
+                }
+            }
+            Loaded::Task(row, spec) => self.load_task(*row, &spec),
+            Loaded::Element(row) => self.load_element(&row),
+            Loaded::Attempt(row) => self.load_attempt(*row),
+            Loaded::Ended(target, state) => {
+                self.loaded_ended.insert(target, state);
+            }
+        }
+    }
+
+    fn load_task(&mut self, row: TaskRow, spec: &TaskSpec) {
+        let id = row.id;
+        let task = self.task_from(row, spec);
+        if task.array.is_some() {
+            self.unfinished_arrays.insert(id);
+        }
+        self.tasks.insert(id, task);
+    }
+
+    fn load_element(&mut self, row: &ElementRow) {
+        let Some(array) = self.tasks.get_mut(&row.task).and_then(|task| task.array.as_mut()) else { return };
+        if row.unit.state.is_ended() {
+            array.mark_ended(row.index, row.unit.state);
+        } else {
+            let hot = Hot::from_row(&row.unit, IsArray::No);
+            array.elements.insert(row.index, Element { version: row.version, hot });
+        }
+    }
+
+    fn load_attempt(&mut self, row: AttemptRow) {
+        let attempt = row.attempt;
+        let key = self.tasks.get(&attempt.task.task).map(|task| std::sync::Arc::clone(&task.policy.lane_key));
+        if let Some((worker, key)) = row.worker.zip(key)
+            && let Some(worker) = self.workers.get_mut(&worker)
+        {
+            let room = worker.room();
+            worker.held.add(attempt, key, &room);
+        }
+        self.attempts.insert(attempt, row);
+    }
+
+    /// All rows are there.
+    pub(super) fn put_in_place(&mut self, now: Timestamp) {
+        self.advance_clock(now);
+        self.led_from = self.now;
+        let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for id in tasks {
+            self.place_dependencies(id);
+            self.place_task(id);
+        }
+        self.loaded_ended.clear();
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        for id in workers {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.lease_from = self.now;
+            }
+            self.retime_worker(id);
+        }
+        let runs: Vec<RunId> = self.runs.keys().copied().collect();
+        for id in runs {
+            self.evaluate_due(id);
+        }
+    }
+
+    /// A blocked task's dependencies, from its description and what is known of them. One that can no
+    /// longer be met cannot be found here: the commit that ended it has skipped the task.
+    fn place_dependencies(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        if !matches!(task.hot.state, State::Blocked | State::Scheduled { .. }) || task.hot.failures > 0 {
+            return;
+        }
+        let Some(after) = task.after.clone() else { return };
+        let open: Vec<Dependency> = after.iter().filter(|dependency| self.is_open(dependency)).copied().collect();
+        self.watch(id, open);
+    }
+
+    fn is_open(&self, dependency: &Dependency) -> bool {
+        let hot = self.dependency_state(dependency.task);
+        let state = hot.or_else(|| self.loaded_ended.get(&dependency.task).copied());
+        state.is_some_and(|state| !state.is_ended() || (hot.is_none() && !is_met(dependency.on, state)))
+    }
+
+    fn place_task(&mut self, id: TaskId) {
+        let whole = TaskRef::whole(id);
+        let Some(task) = self.tasks.get(&id) else { return };
+        let kind = task.hot.state.kind();
+        let elements: Vec<(u32, StateKind)> = task.array.as_ref().map_or_else(Vec::new, |array| {
+            array.elements.iter().map(|(index, element)| (*index, element.hot.state.kind())).collect()
+        });
+        self.count_loaded(whole, kind);
+        for (index, kind) in elements {
+            let unit = TaskRef::element(id, index);
+            self.count_loaded(unit, kind);
+            if kind == StateKind::Ready
+                && let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut())
+            {
+                array.ready.insert(index);
+            }
+            self.retime(unit);
+        }
+        self.retime(whole);
+        self.line_up(whole);
+    }
+
+    /// The live attempt of a unit, if it has one.
+    pub(super) fn live_attempt(&self, unit: TaskRef) -> Option<AttemptRef> {
+        let hot = self.tasks.get(&unit.task)?.unit(unit)?;
+        let attempt = AttemptRef { task: unit, fence: hot.fence() };
+        self.attempts.contains_key(&attempt).then_some(attempt)
+    }
+}

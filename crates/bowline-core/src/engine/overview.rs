@@ -1,0 +1,81 @@
+//! Everything at one moment, in counts.
+
+use std::collections::BTreeMap;
+
+use crate::answer::{Answer, Connection, LaneView, Overview, Reply, WorkerView};
+use crate::message::Paused;
+use crate::state::StateKind;
+use crate::worker::Health;
+
+use super::Engine;
+use super::lane::Lane;
+use super::worker::{Suspect, Worker};
+
+impl Engine {
+    /// Counts, lanes, workers.
+    pub(super) fn overview(&self) -> Reply {
+        let mut workers: Vec<WorkerView> = self.workers.values().map(worker_view).collect();
+        workers.sort_by(|one, other| one.name.cmp(&other.name));
+        let overview = Overview {
+            states: self.state_counts(),
+            lanes: self.lanes.occupied().map(|(_, lane)| self.lane_view(lane)).collect(),
+            workers,
+            runs: self.runs.values().filter(|run| !run.row.state.is_ended()).count() as u64,
+            paused: self.pauses.namespaces().cloned().collect(),
+            all_paused: if self.pauses.all().is_some() { Paused::Yes } else { Paused::No },
+        };
+        Ok(Answer::Overview(Box::new(overview)))
+    }
+
+    /// Single tasks and started elements are counted as they move; what arrays have not started is
+    /// added here.
+    fn state_counts(&self) -> Vec<(StateKind, u64)> {
+        let mut counts: BTreeMap<StateKind, u64> = self.counts.clone();
+        for id in &self.unfinished_arrays {
+            let Some(task) = self.tasks.get(id) else { continue };
+            let Some(array) = task.array.as_ref() else { continue };
+            let kind = match task.hot.state.kind() {
+                StateKind::Running | StateKind::Stopping => StateKind::Ready,
+                other => other,
+            };
+            *counts.entry(kind).or_default() += u64::from(array.unstarted());
+        }
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn lane_view(&self, lane: &Lane) -> LaneView {
+        let unstarted: u64 = lane
+            .arrays
+            .iter()
+            .filter_map(|id| self.tasks.get(id)?.array.as_ref())
+            .map(|array| u64::from(array.unstarted().saturating_sub(1)))
+            .sum();
+        let oldest = lane.first().and_then(|line| {
+            let task = self.tasks.get(&line.unit.task)?;
+            task.unit(line.unit).unwrap_or(&task.hot).ready_at.get()
+        });
+        LaneView { name: lane.key.describe(), ready: lane.len() as u64 + unstarted, oldest_ready_at: oldest }
+    }
+}
+
+fn worker_view(worker: &Worker) -> WorkerView {
+    let session = worker.session.as_ref();
+    let connection = match (session, worker.suspect) {
+        (None, Suspect::No | Suspect::Yes) => Connection::Away,
+        (Some(_), Suspect::Yes) => Connection::Suspect,
+        (Some(_), Suspect::No) => Connection::Connected,
+    };
+    WorkerView {
+        id: worker.row.id,
+        name: worker.row.name.clone(),
+        incarnation: worker.row.incarnation,
+        connection,
+        offer: worker.row.offer.clone(),
+        used: worker.held.used().clone(),
+        attempts: worker.held.attempts().collect(),
+        paused: worker.paused(),
+        health: session.map_or(Health::Ok, |session| session.health.clone()),
+        version: session.map(|session| session.version.clone()),
+        heard_at: worker.heard_at,
+    }
+}

@@ -1,0 +1,327 @@
+//! Inputs that need what is not in memory, and what may leave memory.
+//!
+//! **Nothing stale.** A fact is read after its input was parked, so it shows at least what was
+//! durable then. What changed in a later batch than that stays in memory as long as the input is
+//! parked; and where fact and memory disagree, memory wins.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::answer::{Refusal, RefusalCode};
+use crate::effect::Effect;
+use crate::id::{ParkId, RunId, TaskId};
+use crate::input::{Evaluation, Fact, Input, Need, Request, Submit};
+use crate::message::FromWorker;
+use crate::name::Namespace;
+use crate::row::{EndedRun, EndedTask};
+
+use super::Engine;
+use super::array::{Array, Element, Whole};
+use super::run::{NodeHot, Run};
+use super::table::{Hot, IsArray, Origin, Policy, Task};
+
+/// Most inputs that wait for rows at a time.
+pub(super) const PARKED_MAX: usize = 10_000;
+
+/// Inputs that wait.
+#[derive(Debug, Default)]
+pub(super) struct Parking {
+    next: ParkId,
+    parked: BTreeMap<ParkId, Parked>,
+    wanted: Vec<(ParkId, Vec<Need>)>,
+}
+
+#[derive(Debug)]
+struct Parked {
+    input: Input,
+    /// The last durable batch when it was parked.
+    durable: u64,
+}
+
+impl Parking {
+    /// Inputs waiting.
+    pub(super) fn len(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// The last batch that every fact on its way is sure to show.
+    fn floor(&self) -> Option<u64> {
+        self.parked.first_key_value().map(|(_, parked)| parked.durable)
+    }
+}
+
+/// Key of an idempotency key in memory.
+pub(super) type KeyName = (Namespace, String);
+
+/// What may leave memory once its batch is durable, in the order of the batches.
+#[derive(Debug, Default)]
+pub(super) struct Evictions {
+    queue: VecDeque<(u64, Leaves)>,
+}
+
+#[derive(Debug)]
+enum Leaves {
+    Task(TaskId),
+    Run(RunId),
+    Key(KeyName),
+}
+
+impl Evictions {
+    pub(super) fn push_task(&mut self, batch: u64, task: TaskId) {
+        self.queue.push_back((batch, Leaves::Task(task)));
+    }
+
+    pub(super) fn push_run(&mut self, batch: u64, run: RunId) {
+        self.queue.push_back((batch, Leaves::Run(run)));
+    }
+
+    pub(super) fn push_key(&mut self, batch: u64, key: KeyName) {
+        self.queue.push_back((batch, Leaves::Key(key)));
+    }
+}
+
+impl Engine {
+    /// What an input needs that is not in memory.
+    fn needs(&self, input: &Input) -> Vec<Need> {
+        let mut needs = Needs { engine: self, list: Vec::new() };
+        match input {
+            Input::Request { request, .. } => needs.of_request(request),
+            Input::FromWorker { session, message } if self.sessions.contains_key(session) => needs.of_message(message),
+            Input::Evaluated { outcome: Evaluation::Task(new), .. } => {
+                new.spec.after.iter().for_each(|dependency| needs.task(dependency.task.task));
+            }
+            Input::Tick
+            | Input::Connected { .. }
+            | Input::FromWorker { .. }
+            | Input::Disconnected { .. }
+            | Input::Evaluated { .. }
+            | Input::Facts { .. } => {}
+        }
+        needs.list
+    }
+
+    /// Parks the input where it needs something. Gives it back where it does not.
+    pub(super) fn park(&mut self, input: Input) -> Option<Input> {
+        let needs = self.needs(&input);
+        if needs.is_empty() {
+            return Some(input);
+        }
+        if self.parking.len() >= PARKED_MAX {
+            self.refuse_parking(&input);
+            return None;
+        }
+        let id = self.parking.next;
+        self.parking.next = id.next();
+        self.parking.parked.insert(id, Parked { input, durable: self.durable });
+        self.parking.wanted.push((id, needs));
+        None
+    }
+
+    /// Too much waits already: people are asked to try again, workers send again after they have
+    /// reconnected.
+    fn refuse_parking(&mut self, input: &Input) {
+        match input {
+            Input::Request { reply, .. } => {
+                let message = "Too many requests wait for what must be read first; try again in a moment.";
+                let refusal = Refusal::new(RefusalCode::Busy, message);
+                self.out.effects.push(Effect::Reply { to: *reply, reply: Err(refusal) });
+            }
+            Input::FromWorker { session, .. } => {
+                self.disconnected(*session, "too many messages wait for what must be read first");
+                self.out.effects.push(Effect::Close { session: *session });
+            }
+            Input::Evaluated { run, .. } => self.evaluate_due(*run),
+            Input::Tick | Input::Connected { .. } | Input::Disconnected { .. } | Input::Facts { .. } => {}
+        }
+    }
+
+    pub(super) fn wanted(&mut self) -> Vec<(ParkId, Vec<Need>)> {
+        std::mem::take(&mut self.parking.wanted)
+    }
+
+    /// Facts have come: they enter memory where memory knows nothing, and the input is given back.
+    pub(super) fn unpark(&mut self, park: ParkId, facts: Vec<Fact>) -> Option<Input> {
+        let parked = self.parking.parked.remove(&park)?;
+        for fact in facts {
+            match fact {
+                Fact::Task(Some(ended)) => self.recall_task(*ended),
+                Fact::Run(Some(ended)) => self.recall_run(*ended),
+                Fact::Key(Some(row)) => {
+                    let name = (row.namespace.clone(), row.key.clone());
+                    if !self.keys.contains_key(&name) {
+                        let filling = self.filling();
+                        self.evictions.push_key(filling, name.clone());
+                        self.keys.insert(name, row);
+                    }
+                }
+                Fact::Task(None) | Fact::Run(None) | Fact::Key(None) => {}
+            }
+        }
+        self.evict();
+        Some(parked.input)
+    }
+
+    /// An ended task comes back into memory, for one batch at least.
+    fn recall_task(&mut self, ended: EndedTask) {
+        let EndedTask { row, spec, elements } = ended;
+        let id = row.id;
+        if self.tasks.contains_key(&id) || self.tasks_gone.contains_key(&id) || !row.unit.state.is_ended() {
+            return;
+        }
+        let mut task = self.task_from(row, &spec);
+        if let Some(array) = task.array.as_mut() {
+            for element in elements {
+                array.mark_ended(element.index, element.unit.state);
+                let hot = Hot::from_row(&element.unit, IsArray::No);
+                array.elements.insert(element.index, Element { version: element.version, hot });
+            }
+            array.whole = Whole::Yes;
+        }
+        self.tasks.insert(id, task);
+        let filling = self.filling();
+        self.evictions.push_task(filling, id);
+    }
+
+    /// A task from its row and description.
+    pub(super) fn task_from(&mut self, row: crate::row::TaskRow, spec: &crate::spec::TaskSpec) -> Task {
+        let origin = Origin { namespace: row.namespace, created_by: row.created_by, run: row.run, step: row.step };
+        let lane = self.lanes.intern(super::lane::LaneKey::of(&origin.namespace, spec));
+        let policy = self.policies.shared(Policy::of(spec, origin, lane));
+        let is_array = if spec.array.is_some() { IsArray::Yes } else { IsArray::No };
+        let array = spec.array.clone().zip(row.array).map(|(shape, counts)| Box::new(Array::with(shape, counts)));
+        Task {
+            policy,
+            version: row.version,
+            round: row.round,
+            round_at: row.round_at,
+            submitted_at: row.submitted_at,
+            ticket: row.ticket,
+            name: row.name.map(Box::from),
+            paused: row.paused.map(Box::new),
+            after: (!spec.after.is_empty()).then(|| std::sync::Arc::from(spec.after.as_slice())),
+            open: None,
+            hot: Hot::from_row(&row.unit, is_array),
+            array,
+            written: 0,
+        }
+    }
+
+    fn recall_run(&mut self, ended: EndedRun) {
+        let EndedRun { row, graph, nodes } = ended;
+        let id = row.id;
+        if self.runs.contains_key(&id) || !row.state.is_ended() {
+            return;
+        }
+        let mut run = Run::new(row, graph);
+        for node in nodes {
+            run.set_node(node.node, NodeHot::from_row(node));
+        }
+        self.runs.insert(id, run);
+        let filling = self.filling();
+        self.evictions.push_run(filling, id);
+    }
+
+    /// Every batch up to this one is durable.
+    pub(super) fn note_durable(&mut self, batch: u64) {
+        self.durable = self.durable.max(batch);
+        self.evict();
+    }
+
+    /// Lets go of what is durable, and is shown by every fact on its way.
+    fn evict(&mut self) {
+        let floor = self.parking.floor().map_or(self.durable, |floor| floor.min(self.durable));
+        while let Some((batch, _)) = self.evictions.queue.front() {
+            if *batch > floor {
+                return;
+            }
+            match self.evictions.queue.pop_front() {
+                Some((_, Leaves::Task(id))) => self.evict_task(id, floor),
+                Some((_, Leaves::Run(id))) => {
+                    if self.runs.get(&id).is_some_and(|run| run.row.state.is_ended() && run.written <= floor) {
+                        self.runs.remove(&id);
+                    }
+                }
+                Some((_, Leaves::Key(name))) => {
+                    self.keys.remove(&name);
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn evict_task(&mut self, id: TaskId, floor: u64) {
+        if self.tasks_gone.get(&id).is_some_and(|batch| *batch <= floor) {
+            self.tasks_gone.remove(&id);
+        }
+        if self.tasks.get(&id).is_some_and(|task| task.is_ended() && task.written <= floor) {
+            self.tasks.remove(&id);
+        }
+    }
+}
+
+/// Gathers needs.
+struct Needs<'a> {
+    engine: &'a Engine,
+    list: Vec<Need>,
+}
+
+impl Needs<'_> {
+    fn add(&mut self, need: Need) {
+        if !self.list.contains(&need) {
+            self.list.push(need);
+        }
+    }
+
+    /// A task that may exist, but is not in memory.
+    fn task(&mut self, id: TaskId) {
+        let engine = self.engine;
+        let may_exist = id.0 > 0 && id < engine.counters.task;
+        if may_exist && !engine.tasks.contains_key(&id) && !engine.tasks_gone.contains_key(&id) {
+            self.add(Need::Task(id));
+        }
+    }
+
+    fn key(&mut self, namespace: &Namespace, key: Option<&crate::input::IdempotencyKey>) {
+        if let Some(key) = key
+            && !self.engine.keys.contains_key(&(namespace.clone(), key.key.clone()))
+        {
+            self.add(Need::Key { namespace: namespace.clone(), key: key.key.clone() });
+        }
+    }
+
+    fn of_submit(&mut self, submit: &Submit) {
+        self.key(&submit.namespace, submit.key.as_ref());
+        let after: BTreeSet<TaskId> =
+            submit.tasks.iter().flat_map(|new| new.spec.after.iter().map(|dependency| dependency.task.task)).collect();
+        after.into_iter().for_each(|task| self.task(task));
+    }
+
+    fn of_request(&mut self, request: &Request) {
+        match request {
+            Request::Submit(submit) => self.of_submit(submit),
+            Request::StartRun(start) => self.key(&start.namespace, start.key.as_ref()),
+            Request::Tasks { tasks, .. } => tasks.iter().for_each(|unit| self.task(unit.task)),
+            Request::Run { run, .. } => {
+                if run.0 > 0 && *run < self.engine.counters.run && !self.engine.runs.contains_key(run) {
+                    self.add(Need::Run(*run));
+                }
+            }
+            Request::Explain { task, .. } => self.task(task.task),
+            Request::Pause { .. }
+            | Request::PauseWorker { .. }
+            | Request::PutToken(_)
+            | Request::Enrol { .. }
+            | Request::WhyWaiting { .. }
+            | Request::Overview => {}
+        }
+    }
+
+    fn of_message(&mut self, message: &FromWorker) {
+        match message {
+            FromWorker::Started(attempt)
+            | FromWorker::Released { attempt, .. }
+            | FromWorker::ArtifactCommitted { attempt, .. } => self.task(attempt.task.task),
+            FromWorker::Finished(finished) => self.task(finished.attempt.task.task),
+            FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Pauses: who stopped what from being claimed, and since when. What runs, runs on.
+
+use std::collections::BTreeMap;
+
+use crate::answer::{Answer, Refusal, RefusalCode, Reply};
+use crate::id::{AttemptNo, RunId, TaskId, TaskRef};
+use crate::message::{Paused, ToWorker};
+use crate::name::{Actor, Namespace, WorkerName};
+use crate::row::{PauseMark, PauseRow, Subject};
+use crate::run::NodeState;
+
+use super::Engine;
+use super::out::Cause;
+
+/// Pauses of namespaces and of everything.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    marks: BTreeMap<Option<Namespace>, PauseMark>,
+}
+
+impl Pauses {
+    /// Of everything.
+    pub(super) fn all(&self) -> Option<&PauseMark> {
+        self.marks.get(&None)
+    }
+
+    /// Of this namespace alone.
+    pub(super) fn of(&self, namespace: &Namespace) -> Option<&PauseMark> {
+        if self.marks.is_empty() { None } else { self.marks.get(&Some(namespace.clone())) }
+    }
+
+    /// Paused namespaces.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        self.marks.keys().flatten()
+    }
+
+    /// As a row says.
+    pub(super) fn set(&mut self, row: PauseRow) {
+        match row.mark {
+            Some(mark) => self.marks.insert(row.namespace, mark),
+            None => self.marks.remove(&row.namespace),
+        };
+    }
+}
+
+/// The word in the history.
+pub(super) fn word(paused: Paused) -> &'static str {
+    match paused {
+        Paused::Yes => "paused",
+        Paused::No => "resumed",
+    }
+}
+
+impl Engine {
+    /// The mark that a change to this leaves. `None` where nothing changes.
+    pub(super) fn new_mark(&self, is_marked: bool, paused: Paused, by: &Actor) -> Option<Option<PauseMark>> {
+        match (is_marked, paused) {
+            (true, Paused::Yes) | (false, Paused::No) => None,
+            (false, Paused::Yes) => Some(Some(PauseMark { by: by.clone(), since: self.now })),
+            (true, Paused::No) => Some(None),
+        }
+    }
+
+    pub(super) fn pause_namespace(&mut self, actor: &Actor, namespace: Option<Namespace>, paused: Paused) -> Reply {
+        let is_marked = self.pauses.marks.contains_key(&namespace);
+        if let Some(mark) = self.new_mark(is_marked, paused, actor) {
+            let row = PauseRow { namespace: namespace.clone(), mark };
+            self.pauses.set(row.clone());
+            self.out.pauses.insert(namespace.clone(), row);
+            let subject = Subject::Namespace(namespace.clone());
+            self.tell_of(subject, namespace, AttemptNo(0), word(paused), &Cause::new(actor, ""));
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn pause_worker(&mut self, actor: &Actor, name: &WorkerName, paused: Paused) -> Reply {
+        let Some(id) = self.worker_names.get(name).copied() else {
+            let message = format!("There is no worker named {name}; `bowline worker list` shows those that are known.");
+            return Err(Refusal::new(RefusalCode::NotFound, message));
+        };
+        let is_marked = self.workers.get(&id).is_some_and(|worker| worker.row.paused.is_some());
+        if let Some(mark) = self.new_mark(is_marked, paused, actor) {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.row.paused = mark;
+            }
+            self.touch_worker(id);
+            self.tell_worker(id, word(paused), &Cause::new(actor, ""));
+            self.send(id, ToWorker::Pause { paused });
+            self.refresh_free(id);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The task itself.
+    pub(super) fn pause_task(&mut self, actor: &Actor, id: TaskId, paused: Paused) {
+        let is_marked = self.tasks.get(&id).is_some_and(|task| task.paused.is_some());
+        if let Some(mark) = self.new_mark(is_marked, paused, actor) {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.paused = mark.map(Box::new);
+            }
+            self.touch_task(id);
+            self.tell(TaskRef::whole(id), AttemptNo(0), word(paused), &Cause::new(actor, ""));
+            self.stand_anew(id);
+        }
+    }
+
+    /// After a pause began or ended: in the lane or out of it.
+    pub(super) fn stand_anew(&mut self, id: TaskId) {
+        let whole = TaskRef::whole(id);
+        if self.is_stood_down(id) && self.tasks.get(&id).is_some_and(|task| task.array.is_none()) {
+            self.unline(whole);
+        } else {
+            self.line_up(whole);
+        }
+    }
+
+    /// The tasks of a run.
+    pub(super) fn stand_run_anew(&mut self, run: RunId) {
+        let tasks: Vec<TaskId> = self.runs.get(&run).map_or_else(Vec::new, |run| {
+            let active = |state: &NodeState| match state {
+                NodeState::Active { task } => Some(*task),
+                NodeState::Pending | NodeState::Due | NodeState::Ended { .. } => None,
+            };
+            run.nodes.iter().filter_map(|node| active(&node.state)).collect()
+        });
+        for task in tasks {
+            self.stand_anew(task);
+        }
+    }
+}

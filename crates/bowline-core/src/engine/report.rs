@@ -1,0 +1,245 @@
+//! What workers say. Every assured message is acknowledged, whatever it changes: a state message
+//! needs the newest fence, evidence is recorded under its own attempt, and what came before changes
+//! nothing again.
+
+use crate::effect::Effect;
+use crate::id::{AttemptRef, SessionId, WorkerId};
+use crate::machine::{Event, State};
+use crate::message::{Assured, Finished, FromWorker, JobEnd, ToWorker, Verdict};
+use crate::name::Actor;
+use crate::row::{ArtifactRow, ResultRow};
+use crate::state::{Outcome, StateKind};
+use crate::worker::{Health, Room};
+
+use super::Engine;
+use super::out::Cause;
+use super::worker::Suspect;
+
+/// Pieces of evidence remembered so that the same one is not recorded twice. The oldest goes first.
+const EVIDENCE_MAX: usize = 10_000;
+
+/// How an attempt that a worker speaks of stands.
+enum Standing {
+    /// It is the newest, and its unit is in this state.
+    Newest(StateKind, Owner),
+    /// A newer one exists, or its round is over.
+    Old,
+    /// Nothing is known of its task.
+    Gone,
+}
+
+/// Whether the attempt lives on the worker that speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Speaker,
+    Nobody,
+}
+
+impl Engine {
+    /// A message of a session. Of any but the newest session nothing is heard.
+    pub(super) fn from_worker(&mut self, session: SessionId, message: FromWorker) {
+        let Some(id) = self.sessions.get(&session).copied() else { return };
+        self.heard(id);
+        match message {
+            FromWorker::Heartbeat => {
+                self.out.effects.push(Effect::Send { session, message: ToWorker::HeartbeatAck });
+            }
+            FromWorker::Demand { attempts_max, room } => self.demand(id, attempts_max, room),
+            FromWorker::Started(attempt) => self.started(id, attempt),
+            FromWorker::Finished(finished) => self.finished(id, finished),
+            FromWorker::Released { attempt, started, why } => self.released(id, attempt, started, why),
+            FromWorker::ArtifactCommitted { attempt, name, digest, bytes } => {
+                let artifact = ArtifactRow { attempt, name, digest, bytes, at: self.now };
+                self.artifact(id, artifact);
+            }
+            FromWorker::Health(health) => self.health(id, health),
+            FromWorker::Bye { why } => {
+                self.disconnected(session, &why);
+                self.out.effects.push(Effect::Close { session });
+            }
+        }
+    }
+
+    fn heard(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.heard_at = Some(now);
+        worker.lease_from = now;
+        if worker.suspect == Suspect::Yes {
+            worker.suspect = Suspect::No;
+            self.refresh_free(id);
+        }
+    }
+
+    fn demand(&mut self, id: WorkerId, attempts_max: u32, room: Room) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if let Some(session) = &mut worker.session {
+            session.demand = Some((attempts_max, room));
+        }
+        let room = worker.room();
+        worker.held.move_up(&room);
+        self.refresh_free(id);
+    }
+
+    fn health(&mut self, id: WorkerId, health: Health) {
+        let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut()) else { return };
+        if session.health == health {
+            return;
+        }
+        let cause = match &health {
+            Health::Ok => Cause::server("it says that it is well again"),
+            Health::Broken(why) => Cause::server(why.clone()),
+        };
+        let what = if health == Health::Ok { "healthy" } else { "broken" };
+        session.health = health;
+        self.tell_worker(id, what, &cause);
+        self.refresh_free(id);
+    }
+
+    fn standing(&self, id: WorkerId, attempt: AttemptRef) -> Standing {
+        let Some(task) = self.tasks.get(&attempt.task.task) else { return Standing::Gone };
+        let Some(hot) = task.unit(attempt.task) else {
+            let exists = attempt.task.index.zip(task.array.as_ref());
+            let exists = exists.is_some_and(|(index, array)| array.spec.place_of(index).is_some());
+            return if exists { Standing::Old } else { Standing::Gone };
+        };
+        if hot.fence() != attempt.fence {
+            return Standing::Old;
+        }
+        let lives_here = self.attempts.get(&attempt).is_some_and(|row| row.worker == Some(id));
+        Standing::Newest(hot.state.kind(), if lives_here { Owner::Speaker } else { Owner::Nobody })
+    }
+
+    fn ack(&mut self, id: WorkerId, attempt: AttemptRef, of: Assured) {
+        let settles = matches!(of, Assured::Started | Assured::Finished | Assured::Released);
+        self.send(id, ToWorker::Ack { attempt, of });
+        let session = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut());
+        if settles && session.is_some_and(|session| session.pending.remove(&attempt)) {
+            self.refresh_free(id);
+        }
+    }
+
+    fn gone(&mut self, id: WorkerId, attempt: AttemptRef) {
+        self.send(id, ToWorker::Verdict { attempt, verdict: Verdict::Gone });
+    }
+
+    fn actor_of(&self, id: WorkerId) -> Actor {
+        self.workers.get(&id).map_or_else(Actor::server, |worker| Actor::new(worker.row.name.as_str()))
+    }
+
+    fn started(&mut self, id: WorkerId, attempt: AttemptRef) {
+        match self.standing(id, attempt) {
+            Standing::Newest(StateKind::Assigned, Owner::Speaker) => {
+                let cause = Cause::new(&self.actor_of(id), "");
+                self.shift(attempt.task, Event::Started, &cause).expect("assigned leads to running");
+            }
+            Standing::Newest(_, Owner::Speaker) => {}
+            Standing::Newest(_, Owner::Nobody) | Standing::Old => {
+                self.send(id, ToWorker::Verdict { attempt, verdict: Verdict::Superseded });
+            }
+            Standing::Gone => self.gone(id, attempt),
+        }
+        self.ack(id, attempt, Assured::Started);
+    }
+
+    fn finished(&mut self, id: WorkerId, finished: Finished) {
+        let Finished { attempt, how, result } = finished;
+        let cause = Cause::new(&self.actor_of(id), end_reason(&how));
+        match self.standing(id, attempt) {
+            Standing::Newest(state, Owner::Speaker) => {
+                let is_success = how == JobEnd::Success;
+                self.keep_result(attempt, result);
+                if state == StateKind::Stopping && is_success {
+                    self.tell(attempt.task, attempt.fence.attempt, "evidence", &Cause::new(&cause.actor, "it succeeded after its stop was decided"));
+                }
+                self.shift(attempt.task, Event::Finished(how), &cause).ok();
+            }
+            Standing::Newest(state, Owner::Nobody) if !state.is_ended() => {
+                let cause = Cause::new(&cause.actor, format!("late: {}", cause.reason));
+                if self.is_late_wanted(attempt) {
+                    self.keep_result(attempt, result);
+                    self.shift(attempt.task, Event::Finished(how), &cause).ok();
+                }
+            }
+            Standing::Newest(state, Owner::Nobody) => {
+                if how == JobEnd::Success && state != StateKind::Succeeded {
+                    self.evidence(attempt, result, &cause);
+                }
+            }
+            Standing::Old => self.evidence(attempt, result, &cause),
+            Standing::Gone => self.gone(id, attempt),
+        }
+        self.ack(id, attempt, Assured::Finished);
+    }
+
+    /// Whether the attempt was lost and no newer one claimed.
+    fn is_late_wanted(&self, attempt: AttemptRef) -> bool {
+        let hot = self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task));
+        hot.is_some_and(|hot| {
+            matches!(hot.last.as_deref(), Some(Outcome::Lost { .. }))
+                && matches!(hot.state, State::Waiting | State::Ready | State::InDoubt)
+        })
+    }
+
+    fn keep_result(&mut self, attempt: AttemptRef, result: Option<String>) {
+        if let Some(json) = result {
+            self.out.results.entry(attempt).or_insert(ResultRow { attempt, json });
+        }
+    }
+
+    /// What no longer decides anything is kept under its own attempt.
+    fn evidence(&mut self, attempt: AttemptRef, result: Option<String>, cause: &Cause) {
+        if !self.evidence_seen.insert(attempt) {
+            return;
+        }
+        if self.evidence_seen.len() > EVIDENCE_MAX {
+            self.evidence_seen.pop_first();
+        }
+        self.keep_result(attempt, result);
+        self.tell(attempt.task, attempt.fence.attempt, "evidence", cause);
+    }
+
+    fn released(&mut self, id: WorkerId, attempt: AttemptRef, started: bool, why: String) {
+        let cause = Cause::new(&self.actor_of(id), why);
+        match self.standing(id, attempt) {
+            Standing::Newest(state, Owner::Speaker) => {
+                if started && state == StateKind::Assigned {
+                    self.shift(attempt.task, Event::Started, &cause).expect("assigned leads to running");
+                }
+                self.give_back(attempt, &cause);
+            }
+            Standing::Newest(_, Owner::Nobody) | Standing::Old => {}
+            Standing::Gone => self.gone(id, attempt),
+        }
+        self.ack(id, attempt, Assured::Released);
+    }
+
+    fn artifact(&mut self, id: WorkerId, artifact: ArtifactRow) {
+        let (attempt, name) = (artifact.attempt, artifact.name.clone());
+        match self.standing(id, attempt) {
+            Standing::Newest(..) | Standing::Old => {
+                let key = (attempt, name.clone());
+                let cause = Cause::new(&self.actor_of(id), name.clone());
+                if self.artifacts_seen.get(&key) != Some(&artifact.digest) {
+                    self.artifacts_seen.insert(key.clone(), artifact.digest.clone());
+                    if self.artifacts_seen.len() > EVIDENCE_MAX {
+                        self.artifacts_seen.pop_first();
+                    }
+                    self.out.artifacts.insert(key, artifact);
+                    self.tell(attempt.task, attempt.fence.attempt, "artifact", &cause);
+                }
+            }
+            Standing::Gone => self.gone(id, attempt),
+        }
+        self.ack(id, attempt, Assured::Artifact(name));
+    }
+}
+
+fn end_reason(how: &JobEnd) -> String {
+    match how {
+        JobEnd::Success => String::new(),
+        JobEnd::Error(error) => error.message.clone(),
+        JobEnd::Timeout(which) => format!("the {} limit ran out", which.name()),
+        JobEnd::Stopped => "stopped".to_owned(),
+    }
+}

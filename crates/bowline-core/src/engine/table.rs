@@ -1,0 +1,345 @@
+//! What the engine keeps in memory of a task: only what it decides by. Payloads, results and history
+//! stay in the store. What many tasks have in common is kept once ([`Policy`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::id::{AttemptNo, Fence, Generation, NodeIndex, Round, RunId, TaskId, TaskRef, Ticket, WorkerId};
+use crate::machine::{Holder, State};
+use crate::name::{Actor, Namespace, StepName};
+use crate::row::{PauseMark, TaskRow, Unit};
+use crate::spec::{Action, Dependency, GRACE_DEFAULT, OnWorkerLoss, Overlap, RetryPolicy, TaskSpec, Timeouts};
+use crate::state::{Outcome, Phase};
+use crate::time::{Span, Timestamp};
+
+use super::array::Array;
+use super::lane::{LaneId, LaneKey};
+
+/// A moment that may be missing, in 8 bytes. 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct At(u64);
+
+impl At {
+    pub(super) fn get(self) -> Option<Timestamp> {
+        (self.0 != 0).then_some(Timestamp(self.0))
+    }
+}
+
+impl From<Option<Timestamp>> for At {
+    fn from(at: Option<Timestamp>) -> Self {
+        Self(at.map_or(0, |at| at.0.max(1)))
+    }
+}
+
+impl From<Timestamp> for At {
+    fn from(at: Timestamp) -> Self {
+        Some(at).into()
+    }
+}
+
+/// What the server itself does with a task that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum HeldBy {
+    /// A worker makes the attempt.
+    Worker,
+    /// The server waits for `task complete`.
+    ServerWait,
+    /// The server waits for so long.
+    ServerSleep(Span),
+}
+
+/// What many tasks have in common, kept once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Policy {
+    pub namespace: Namespace,
+    pub created_by: Actor,
+    pub lane: LaneId,
+    pub lane_key: Arc<LaneKey>,
+    pub held: HeldBy,
+    pub priority: i32,
+    pub run: Option<(RunId, NodeIndex)>,
+    pub step: Option<StepName>,
+    pub retry: RetryPolicy,
+    pub timeouts: Timeouts,
+    pub deadline: Option<Timestamp>,
+    pub grace: Span,
+    pub on_worker_loss: OnWorkerLoss,
+    pub overlap: Option<Overlap>,
+    pub lost_after: Option<Span>,
+}
+
+/// Whose a task is.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub namespace: Namespace,
+    pub created_by: Actor,
+    pub run: Option<(RunId, NodeIndex)>,
+    pub step: Option<StepName>,
+}
+
+impl Policy {
+    /// From a description.
+    pub(super) fn of(spec: &TaskSpec, origin: Origin, lane: (LaneId, Arc<LaneKey>)) -> Self {
+        Self {
+            namespace: origin.namespace,
+            created_by: origin.created_by,
+            lane: lane.0,
+            lane_key: lane.1,
+            held: held_by(&spec.work.action),
+            priority: spec.priority,
+            run: origin.run,
+            step: origin.step,
+            retry: spec.retry,
+            timeouts: spec.timeouts,
+            deadline: spec.deadline,
+            grace: spec.work.grace.unwrap_or(GRACE_DEFAULT),
+            on_worker_loss: spec.on_worker_loss,
+            overlap: spec.overlap,
+            lost_after: spec.lost_after,
+        }
+    }
+
+    /// Whether a second attempt may begin while a lost first one may still live.
+    pub(super) fn overlaps(&self) -> bool {
+        match (self.overlap, self.on_worker_loss) {
+            (Some(Overlap::Allow), OnWorkerLoss::Rerun | OnWorkerLoss::Fail) | (None, OnWorkerLoss::Rerun) => true,
+            (Some(Overlap::Forbid), OnWorkerLoss::Rerun | OnWorkerLoss::Fail) | (None, OnWorkerLoss::Fail) => false,
+        }
+    }
+}
+
+fn held_by(action: &Action) -> HeldBy {
+    match action {
+        Action::Command(_) | Action::Noop | Action::Http(_) => HeldBy::Worker,
+        Action::Wait => HeldBy::ServerWait,
+        Action::Sleep(length) => HeldBy::ServerSleep(*length),
+    }
+}
+
+/// Policies by value, so that equal ones are one. Only looked up, never gone through in order.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    known: HashMap<Arc<Policy>, ()>,
+    sweep_at: usize,
+}
+
+/// Policies that nobody uses are looked for when there are at least so many.
+const POLICIES_SWEEP_MIN: usize = 1_024;
+
+impl Policies {
+    /// The one that is equal to this one.
+    pub(super) fn shared(&mut self, policy: Policy) -> Arc<Policy> {
+        if policy.run.is_some() {
+            return Arc::new(policy);
+        }
+        if let Some((known, ())) = self.known.get_key_value(&policy) {
+            return Arc::clone(known);
+        }
+        if self.known.len() >= self.sweep_at.max(POLICIES_SWEEP_MIN) {
+            self.known.retain(|policy, ()| Arc::strong_count(policy) > 1);
+            self.sweep_at = self.known.len() * 2;
+        }
+        let policy = Arc::new(policy);
+        self.known.insert(Arc::clone(&policy), ());
+        policy
+    }
+}
+
+/// Whatever can be claimed, and an array as a whole: its state and what is counted beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Hot {
+    pub state: State,
+    pub since: Timestamp,
+    pub attempt: AttemptNo,
+    pub generation: Generation,
+    pub worker: Option<WorkerId>,
+    pub failures: u32,
+    pub losses: u32,
+    /// The last failure or loss.
+    pub last: Option<Box<Outcome>>,
+    pub waiting_at: At,
+    pub ready_at: At,
+    pub started_at: At,
+    pub ended_at: At,
+    /// When its timer fires.
+    pub timer: At,
+}
+
+impl Hot {
+    /// In this state, with nothing behind it.
+    pub(super) fn new(state: State, now: Timestamp) -> Self {
+        Self {
+            state,
+            since: now,
+            attempt: AttemptNo(0),
+            generation: Generation(0),
+            worker: None,
+            failures: 0,
+            losses: 0,
+            last: None,
+            waiting_at: At::default(),
+            ready_at: At::default(),
+            started_at: At::default(),
+            ended_at: At::default(),
+            timer: At::default(),
+        }
+    }
+
+    /// The newest attempt's fence.
+    pub(super) fn fence(&self) -> Fence {
+        Fence { generation: self.generation, attempt: self.attempt }
+    }
+
+    /// As it is stored.
+    pub(super) fn row(&self) -> Unit {
+        let (phase, until, outcome) = match &self.state {
+            State::Scheduled { until } => (Phase::Ended, Some(*until), self.last.clone()),
+            State::Blocked | State::Waiting | State::Ready | State::InDoubt => (Phase::Ended, None, self.last.clone()),
+            State::Assigned { .. } => (Phase::Assigned, None, self.last.clone()),
+            State::Running { on: Holder::Server { until } } => (Phase::Running, *until, self.last.clone()),
+            State::Running { on: Holder::Worker(_) } => (Phase::Running, None, self.last.clone()),
+            State::Running { on: Holder::Elements } => (Phase::Ended, None, self.last.clone()),
+            State::Stopping { on: Holder::Elements, intent } => (Phase::Ended, None, Some(intent.clone())),
+            State::Stopping { intent, .. } => (Phase::Stopping, None, Some(intent.clone())),
+            State::Ended { outcome } => (Phase::Ended, None, Some(outcome.clone())),
+        };
+        Unit {
+            state: self.state.kind(),
+            since: self.since,
+            phase,
+            attempt: self.attempt,
+            generation: self.generation,
+            worker: self.worker,
+            until,
+            failures: self.failures,
+            losses: self.losses,
+            outcome: outcome.map(|outcome| *outcome),
+            waiting_at: self.waiting_at.get(),
+            ready_at: self.ready_at.get(),
+            started_at: self.started_at.get(),
+            ended_at: self.ended_at.get(),
+        }
+    }
+
+    /// From its row. An array as a whole is held by its elements.
+    pub(super) fn from_row(row: &Unit, is_array: IsArray) -> Self {
+        let mut last = row.outcome.clone().map(Box::new);
+        let holder = match (is_array, row.worker) {
+            (IsArray::Yes, _) => Holder::Elements,
+            (IsArray::No, Some(worker)) => Holder::Worker(worker),
+            (IsArray::No, None) => Holder::Server { until: row.until },
+        };
+        let state = state_from(row, holder, &mut last);
+        Self {
+            state,
+            since: row.since,
+            attempt: row.attempt,
+            generation: row.generation,
+            worker: row.worker,
+            failures: row.failures,
+            losses: row.losses,
+            last,
+            waiting_at: row.waiting_at.into(),
+            ready_at: row.ready_at.into(),
+            started_at: row.started_at.into(),
+            ended_at: row.ended_at.into(),
+            timer: At::default(),
+        }
+    }
+}
+
+/// Whether a row is an array's as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IsArray {
+    /// It is a single task's, or an element's.
+    No,
+    /// It is.
+    Yes,
+}
+
+fn state_from(row: &Unit, on: Holder, last: &mut Option<Box<Outcome>>) -> State {
+    use crate::state::StateKind as K;
+    match row.state {
+        K::Scheduled => State::Scheduled { until: row.until.unwrap_or_default() },
+        K::Blocked => State::Blocked,
+        K::Waiting => State::Waiting,
+        K::Ready => State::Ready,
+        K::Assigned => State::Assigned { worker: row.worker.unwrap_or_default() },
+        K::Running => State::Running { on },
+        K::Stopping => {
+            let message = String::new();
+            State::Stopping { on, intent: last.take().unwrap_or_else(|| Box::new(Outcome::Cancelled { message })) }
+        }
+        K::InDoubt => State::InDoubt,
+        K::Succeeded | K::Failed | K::Cancelled | K::Skipped => {
+            State::Ended { outcome: last.take().unwrap_or_else(|| Box::new(Outcome::Succeeded)) }
+        }
+    }
+}
+
+/// A task in memory.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub policy: Arc<Policy>,
+    pub version: u32,
+    pub round: Round,
+    pub round_at: Timestamp,
+    pub submitted_at: Timestamp,
+    pub ticket: Ticket,
+    pub name: Option<Box<str>>,
+    pub paused: Option<Box<PauseMark>>,
+    pub after: Option<Arc<[Dependency]>>,
+    /// Dependencies that are still open.
+    pub open: Option<Box<Vec<Dependency>>>,
+    pub hot: Hot,
+    pub array: Option<Box<Array>>,
+    /// The batch in which it was last written.
+    pub written: u64,
+}
+
+impl Task {
+    /// As it is stored.
+    pub(super) fn row(&self, id: TaskId) -> TaskRow {
+        TaskRow {
+            id,
+            version: self.version,
+            namespace: self.policy.namespace.clone(),
+            name: self.name.as_deref().map(str::to_owned),
+            action: self.policy.lane_key.action.to_owned(),
+            priority: self.policy.priority,
+            run: self.policy.run,
+            step: self.policy.step.clone(),
+            created_by: self.policy.created_by.clone(),
+            submitted_at: self.submitted_at,
+            round: self.round,
+            round_at: self.round_at,
+            ticket: self.ticket,
+            paused: self.paused.as_deref().cloned(),
+            unit: self.hot.row(),
+            array: self.array.as_ref().map(|array| array.counts),
+        }
+    }
+
+    /// Of this name, as it is given back to the worker's messages.
+    pub(super) fn unit(&self, unit: TaskRef) -> Option<&Hot> {
+        match (unit.index, &self.array) {
+            (None, _) => Some(&self.hot),
+            (Some(index), Some(array)) => array.elements.get(&index).map(|element| &element.hot),
+            (Some(_), None) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(super) fn unit_mut(&mut self, unit: TaskRef) -> Option<&mut Hot> {
+        match (unit.index, &mut self.array) {
+            (None, _) => Some(&mut self.hot),
+            (Some(index), Some(array)) => array.elements.get_mut(&index).map(|element| &mut element.hot),
+            (Some(_), None) => None,
+        }
+    }
+
+    /// Whether its round is over.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.hot.state, State::Ended { .. })
+    }
+}

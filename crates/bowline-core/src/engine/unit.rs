@@ -1,0 +1,367 @@
+//! Moves units: asks the machine, then does what follows from its answer. The only place where a
+//! unit's state changes.
+
+use std::cmp::Reverse;
+
+use crate::effect::Effect;
+use crate::id::{AttemptRef, Fence, TaskId, TaskRef, WorkerId};
+use crate::machine::{self, Blocked, Context, Event, Holder, Late, Refused, State, Step};
+use crate::message::{StopWhy, ToWorker};
+use crate::row::Subject;
+use crate::state::{Outcome, StateKind};
+use crate::time::Timestamp;
+
+use super::Engine;
+use super::array::Stand;
+use super::lane::Line;
+use super::out::{Changed, Cause};
+use super::table::{At, Hot};
+
+impl Engine {
+    /// Moves a single task, an element, or an array as a whole.
+    pub(super) fn shift(&mut self, unit: TaskRef, event: Event, cause: &Cause) -> Result<StateKind, Refused> {
+        let Some(cx) = self.context(unit) else { return Err(Refused::NoAttempt) };
+        let Some(hot) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)) else {
+            return Err(Refused::NoAttempt);
+        };
+        let step = machine::step(&hot.state, event, &cx)?;
+        self.enter(unit, step, cause);
+        let state = self.tasks.get(&unit.task).map(|task| match (task.unit(unit), unit.index, &task.array) {
+            (Some(hot), _, _) => hot.state.kind(),
+            (None, Some(index), Some(array)) => {
+                array.element_state(index, task.hot.state.kind()).unwrap_or(StateKind::Cancelled)
+            }
+            (None, _, _) => task.hot.state.kind(),
+        });
+        state.ok_or(Refused::Ended)
+    }
+
+    fn context(&self, unit: TaskRef) -> Option<Context> {
+        let task = self.tasks.get(&unit.task)?;
+        let hot = task.unit(unit)?;
+        let policy = &task.policy;
+        let failures = hot.failures + 1;
+        let attempt = AttemptRef { task: unit, fence: hot.fence() };
+        let late = matches!(hot.last.as_deref(), Some(Outcome::Lost { .. }));
+        Some(Context {
+            blocked: if task.open.is_some() { Blocked::Yes } else { Blocked::No },
+            late: if late { Late::Wanted } else { Late::No },
+            extra_left: policy.retry.extra.saturating_sub(hot.failures),
+            losses: hot.losses,
+            on_loss: policy.on_worker_loss,
+            retry_at: self.now.plus(crate::rng::backoff(self.config.seed, &attempt, &policy.retry, failures)),
+            live_elements: match (unit.index, &task.array) {
+                (None, Some(array)) => array.live,
+                (None, None) | (Some(_), _) => 0,
+            },
+        })
+    }
+
+    /// Out of the old state, into the new one, and on through what is passed within one commit.
+    fn enter(&mut self, unit: TaskRef, step: Step, cause: &Cause) {
+        let Step { next, attempt, failure, lost } = step;
+        let now = self.now;
+        let Some((was, fence)) = self.leave(unit) else { return };
+        if let Some(end) = attempt {
+            let ended = if let State::Ended { outcome } = &next { Some((**outcome).clone()) } else { None };
+            let outcome = failure.clone().or(ended);
+            self.end_attempt(AttemptRef { task: unit, fence }, end, outcome);
+        }
+        let is_first = matches!(was, StateKind::Scheduled | StateKind::Blocked);
+        let kind = next.kind();
+        let Some(hot) = self.hot_mut(unit) else { return };
+        if let Some(failure) = failure {
+            hot.failures += 1;
+            hot.last = Some(Box::new(failure));
+        }
+        if let Some(why) = lost {
+            hot.losses += 1;
+            hot.last = Some(Box::new(Outcome::Lost { message: why }));
+        }
+        hot.state = next;
+        hot.since = now;
+        if kind == StateKind::Waiting && is_first && hot.failures == 0 && hot.losses == 0 {
+            hot.waiting_at = now.into();
+        }
+        self.settle(unit, kind, cause);
+    }
+
+    /// What the old state held in the engine's indexes is let go.
+    fn leave(&mut self, unit: TaskRef) -> Option<(StateKind, Fence)> {
+        let hot = self.tasks.get(&unit.task)?.unit(unit)?;
+        let (was, fence) = (hot.state.kind(), hot.fence());
+        self.count(unit, was, Count::Down);
+        if was == StateKind::Ready {
+            self.unline(unit);
+        }
+        if was.is_live() {
+            self.count_live(unit, Count::Down);
+        }
+        Some((was, fence))
+    }
+
+    /// What the new state needs is put in place.
+    fn settle(&mut self, unit: TaskRef, kind: StateKind, cause: &Cause) {
+        let now = self.now;
+        let Some(hot) = self.hot_mut(unit) else { return };
+        let attempt = hot.attempt;
+        match kind {
+            StateKind::Ready => hot.ready_at = now.into(),
+            StateKind::Running => hot.started_at = now.into(),
+            StateKind::Assigned => hot.waiting_at = At::default(),
+            StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled | StateKind::Skipped => {
+                hot.ended_at = now.into();
+            }
+            StateKind::Scheduled
+            | StateKind::Blocked
+            | StateKind::Waiting
+            | StateKind::Stopping
+            | StateKind::InDoubt => {}
+        }
+        self.count(unit, kind, Count::Up);
+        if kind.is_live() {
+            self.count_live(unit, Count::Up);
+        }
+        self.touch_unit(unit);
+        if kind == StateKind::Waiting {
+            self.enter_waiting(unit, cause);
+            return;
+        }
+        self.tell(unit, attempt, kind.name(), cause);
+        self.retime(unit);
+        match kind {
+            StateKind::Ready => self.line_up(unit),
+            StateKind::Running => self.note_started(unit),
+            StateKind::Stopping => self.tell_worker_to_stop(unit),
+            StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled | StateKind::Skipped => {
+                self.ended(unit, kind, cause);
+            }
+            StateKind::Scheduled
+            | StateKind::Blocked
+            | StateKind::Waiting
+            | StateKind::Assigned
+            | StateKind::InDoubt => {}
+        }
+    }
+
+    /// The ticket is taken here. Grants would be asked for here too; with nothing to ask for, the
+    /// unit is ready in the same commit.
+    fn enter_waiting(&mut self, unit: TaskRef, cause: &Cause) {
+        if self.tasks.get(&unit.task).is_some_and(|task| task.ticket.0 == 0) {
+            let ticket = self.counters.ticket;
+            self.counters.ticket = ticket.next();
+            self.out.counters = Changed::Yes;
+            if let Some(task) = self.tasks.get_mut(&unit.task) {
+                task.ticket = ticket;
+            }
+            self.touch_task(unit.task);
+        }
+        self.shift(unit, Event::Granted, cause).expect("what waits can be granted");
+    }
+
+    /// A unit begins its life, or its new round, in this state.
+    pub(super) fn begin(&mut self, unit: TaskRef, cause: &Cause) {
+        let now = self.now;
+        let Some(hot) = self.hot_mut(unit) else { return };
+        let kind = hot.state.kind();
+        if kind == StateKind::Waiting {
+            hot.waiting_at = now.into();
+        }
+        self.settle(unit, kind, cause);
+    }
+
+    /// The attempt's row is closed, and its room is free.
+    fn end_attempt(&mut self, attempt: AttemptRef, end: crate::state::AttemptEnd, outcome: Option<Outcome>) {
+        let now = self.now;
+        let Some(row) = self.attempts.get_mut(&attempt) else { return };
+        row.ended_at = Some(now);
+        row.end = Some(end);
+        row.outcome = outcome;
+        let worker = row.worker;
+        self.touch_attempt(attempt);
+        self.attempts.remove(&attempt);
+        if let Some(worker) = worker {
+            self.unload_worker(worker, &attempt);
+        }
+    }
+
+    fn note_started(&mut self, unit: TaskRef) {
+        let now = self.now;
+        let Some(hot) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)) else { return };
+        let attempt = AttemptRef { task: unit, fence: hot.fence() };
+        if let Some(row) = self.attempts.get_mut(&attempt) {
+            row.started_at = Some(now);
+            self.touch_attempt(attempt);
+        }
+        if self.tasks.get(&unit.task).is_some_and(|task| unit.index.is_none() && task.array.is_some()) {
+            self.line_up_array(unit.task);
+        }
+    }
+
+    fn tell_worker_to_stop(&mut self, unit: TaskRef) {
+        let Some(hot) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)) else { return };
+        let State::Stopping { on: Holder::Worker(worker), intent } = &hot.state else { return };
+        let why = stop_why(intent);
+        let attempt = AttemptRef { task: unit, fence: hot.fence() };
+        self.send(*worker, ToWorker::Cancel { attempt, why });
+    }
+
+    /// To a worker's session, where it has one.
+    pub(super) fn send(&mut self, worker: WorkerId, message: ToWorker) {
+        let session = self.workers.get(&worker).and_then(|worker| worker.session.as_ref()).map(|session| session.id);
+        if let Some(session) = session {
+            self.out.effects.push(Effect::Send { session, message });
+        }
+    }
+
+    /// A unit's round is over: whoever waits for it goes on.
+    fn ended(&mut self, unit: TaskRef, kind: StateKind, cause: &Cause) {
+        match unit.index {
+            None => {
+                self.drop_unstarted(unit.task, kind);
+                self.task_ended(unit.task, kind);
+            }
+            Some(index) => self.element_ended(unit.task, index, kind, cause),
+        }
+    }
+
+    fn task_ended(&mut self, id: TaskId, kind: StateKind) {
+        self.unfinished_arrays.remove(&id);
+        if let Some(task) = self.tasks.get_mut(&id)
+            && let Some(open) = task.open.take()
+        {
+            self.forget_open(id, &open);
+        }
+        let filling = self.filling();
+        self.evictions.push_task(filling, id);
+        self.dependency_ended(TaskRef::whole(id), kind);
+        self.node_task_ended(id, kind);
+    }
+
+    pub(super) fn hot_mut(&mut self, unit: TaskRef) -> Option<&mut Hot> {
+        self.tasks.get_mut(&unit.task)?.unit_mut(unit)
+    }
+
+    /// The unit's place in its lane.
+    pub(super) fn line_of(&self, unit: TaskRef) -> Option<Line> {
+        let task = self.tasks.get(&unit.task)?;
+        Some(Line { priority: Reverse(task.policy.priority), ticket: task.ticket, unit })
+    }
+
+    /// A ready unit takes its place, unless it is paused.
+    pub(super) fn line_up(&mut self, unit: TaskRef) {
+        let Some(task) = self.tasks.get_mut(&unit.task) else { return };
+        if let Some(array) = &mut task.array {
+            let (lane, stand) = (task.policy.lane, array.stand);
+            if let Some(index) = unit.index {
+                array.ready.insert(index);
+                if stand == Stand::In
+                    && let Some(line) = self.line_of(unit)
+                {
+                    self.lanes.insert(lane, line);
+                }
+            }
+            self.line_up_array(unit.task);
+            self.end_array_if_done(unit.task, &Cause::server("all its elements have ended"));
+            return;
+        }
+        if !matches!(task.hot.state, State::Ready) {
+            return;
+        }
+        let lane = task.policy.lane;
+        if !self.is_stood_down(unit.task)
+            && let Some(line) = self.line_of(unit)
+        {
+            self.lanes.insert(lane, line);
+        }
+    }
+
+    /// A unit leaves its place.
+    pub(super) fn unline(&mut self, unit: TaskRef) {
+        let Some(line) = self.line_of(unit) else { return };
+        let Some(task) = self.tasks.get_mut(&unit.task) else { return };
+        let lane = task.policy.lane;
+        match (&mut task.array, unit.index) {
+            (Some(array), Some(index)) => {
+                array.ready.remove(&index);
+                self.lanes.remove(lane, &line);
+            }
+            (Some(_), None) => {}
+            (None, _) => self.lanes.remove(lane, &line),
+        }
+    }
+
+    /// Whether the task itself, or its run, is paused.
+    pub(super) fn is_stood_down(&self, id: TaskId) -> bool {
+        let Some(task) = self.tasks.get(&id) else { return true };
+        let run = task.policy.run.and_then(|(run, _)| self.runs.get(&run));
+        task.paused.is_some() || run.is_some_and(|run| run.row.paused.is_some())
+    }
+
+    fn count(&mut self, unit: TaskRef, kind: StateKind, way: Count) {
+        let is_array = self.tasks.get(&unit.task).is_some_and(|task| task.array.is_some());
+        if kind.is_ended() || (is_array && unit.index.is_none()) {
+            return;
+        }
+        let count = self.counts.entry(kind).or_default();
+        match way {
+            Count::Up => *count += 1,
+            Count::Down => *count = count.saturating_sub(1),
+        }
+    }
+
+    fn count_live(&mut self, unit: TaskRef, way: Count) {
+        let Some(array) = self.tasks.get_mut(&unit.task).and_then(|task| task.array.as_mut()) else { return };
+        if unit.index.is_none() {
+            return;
+        }
+        match way {
+            Count::Up => array.live += 1,
+            Count::Down => array.live = array.live.saturating_sub(1),
+        }
+        if array.spec.at_most.is_some() {
+            self.line_up_array(unit.task);
+        }
+    }
+
+    /// What a loaded unit adds to the counts.
+    pub(super) fn count_loaded(&mut self, unit: TaskRef, kind: StateKind) {
+        self.count(unit, kind, Count::Up);
+        if kind.is_live() {
+            self.count_live(unit, Count::Up);
+        }
+    }
+
+    /// Every transition of something that is no task.
+    pub(super) fn tell_worker(&mut self, worker: WorkerId, what: &str, cause: &Cause) {
+        if let Some(worker) = self.workers.get(&worker) {
+            let subject = Subject::Worker(worker.row.name.clone());
+            self.tell_of(subject, None, crate::id::AttemptNo(0), what, cause);
+        }
+    }
+
+    /// `now`, never back.
+    pub(super) fn advance_clock(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+}
+
+/// One more, or one less.
+#[derive(Clone, Copy)]
+enum Count {
+    Up,
+    Down,
+}
+
+/// What a worker is told of a stop.
+pub(super) fn stop_why(intent: &Outcome) -> StopWhy {
+    match intent {
+        Outcome::Timeout { .. } => StopWhy::Timeout,
+        Outcome::Cancelled { .. }
+        | Outcome::Succeeded
+        | Outcome::Error(_)
+        | Outcome::Lost { .. }
+        | Outcome::Rejected { .. }
+        | Outcome::Skipped { .. } => StopWhy::Cancel,
+    }
+}

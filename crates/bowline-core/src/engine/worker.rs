@@ -1,0 +1,235 @@
+//! A worker in memory: its durable part, its session, and its room as the server counts it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::id::{AttemptRef, SessionId};
+use crate::message::Paused;
+use crate::row::WorkerRow;
+use crate::time::Timestamp;
+use crate::worker::{Health, Room};
+
+use super::lane::LaneKey;
+use super::table::At;
+
+/// A worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub row: WorkerRow,
+    pub session: Option<Session>,
+    /// When it was heard last under this leadership.
+    pub heard_at: Option<Timestamp>,
+    /// Its lease counts from here: the last time it was heard, or the take-over.
+    pub lease_from: Timestamp,
+    pub suspect: Suspect,
+    pub held: Held,
+    /// Its place among the workers with room.
+    pub free: Option<FreeKey>,
+    pub timer: At,
+}
+
+/// Whether it is silent for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Suspect {
+    No,
+    Yes,
+}
+
+/// Order among workers with room: those with a free slot first, then the least loaded.
+pub(super) type FreeKey = (Beyond, u32);
+
+/// Whether what is given next runs at once or is prefetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Beyond {
+    No,
+    Yes,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub id: SessionId,
+    pub prefetch: u32,
+    pub demand: Option<(u32, Room)>,
+    pub health: Health,
+    pub version: String,
+    /// Attempts whose messages were pending at Hello: nothing new before they are dealt with.
+    pub pending: BTreeSet<AttemptRef>,
+}
+
+/// Live attempts against room: what runs, and what is held beyond, in the order of the claims.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    inside: BTreeMap<AttemptRef, Claim>,
+    beyond: VecDeque<(AttemptRef, Claim)>,
+    used: Room,
+}
+
+/// What one attempt takes.
+pub(super) type Claim = std::sync::Arc<LaneKey>;
+
+impl Held {
+    /// All of them.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptRef> + '_ {
+        self.inside.keys().copied().chain(self.beyond.iter().map(|(attempt, _)| *attempt))
+    }
+
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.inside.len() + self.beyond.len()
+    }
+
+    /// Room that is taken by what runs.
+    pub(super) fn used(&self) -> &Room {
+        &self.used
+    }
+
+    /// Held beyond the slots.
+    pub(super) fn beyond(&self) -> usize {
+        self.beyond.len()
+    }
+
+    /// Whether this fits beside what runs.
+    fn fits(&self, claim: &LaneKey, room: &Room) -> bool {
+        let slots = self.used.slots.saturating_add(claim.slots) <= room.slots;
+        slots
+            && claim.room.iter().all(|(name, wanted)| {
+                let used = self.used.amounts.get(name).copied().unwrap_or(0);
+                used.saturating_add(*wanted) <= room.amounts.get(name).copied().unwrap_or(0)
+            })
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, attempt: AttemptRef, claim: Claim, room: &Room) {
+        if self.beyond.is_empty() && self.fits(&claim, room) {
+            self.take_room(&claim);
+            self.inside.insert(attempt, claim);
+        } else {
+            self.beyond.push_back((attempt, claim));
+        }
+    }
+
+    /// One less; what is held beyond moves up. Whether it was there.
+    pub(super) fn remove(&mut self, attempt: &AttemptRef, room: &Room) -> bool {
+        let found = if let Some(claim) = self.inside.remove(attempt) {
+            self.used.slots = self.used.slots.saturating_sub(claim.slots);
+            for (name, amount) in &claim.room {
+                if let Some(used) = self.used.amounts.get_mut(name) {
+                    *used = used.saturating_sub(*amount);
+                }
+            }
+            true
+        } else {
+            let before = self.beyond.len();
+            self.beyond.retain(|(held, _)| held != attempt);
+            before != self.beyond.len()
+        };
+        self.move_up(room);
+        found
+    }
+
+    /// What is held beyond moves up as far as there is room.
+    pub(super) fn move_up(&mut self, room: &Room) {
+        while let Some((attempt, claim)) = self.beyond.pop_front() {
+            if !self.fits(&claim, room) {
+                self.beyond.push_front((attempt, claim));
+                break;
+            }
+            self.take_room(&claim);
+            self.inside.insert(attempt, claim);
+        }
+    }
+
+    fn take_room(&mut self, claim: &LaneKey) {
+        self.used.slots += claim.slots;
+        for (name, amount) in &claim.room {
+            *self.used.amounts.entry(name.clone()).or_default() += amount;
+        }
+    }
+}
+
+impl Worker {
+    /// From its row, away.
+    pub(super) fn from_row(row: WorkerRow, now: Timestamp) -> Self {
+        Self {
+            row,
+            session: None,
+            heard_at: None,
+            lease_from: now,
+            suspect: Suspect::No,
+            held: Held::default(),
+            free: None,
+            timer: At::default(),
+        }
+    }
+
+    /// Room that this server may use: what it offers, and no more than it demands.
+    pub(super) fn room(&self) -> Room {
+        let mut room = self.row.offer.as_ref().map(|offer| offer.room.clone()).unwrap_or_default();
+        if let Some((_, demand)) = self.session.as_ref().and_then(|session| session.demand.as_ref()) {
+            room.slots = room.slots.min(demand.slots);
+            for (name, amount) in &mut room.amounts {
+                *amount = (*amount).min(demand.amounts.get(name).copied().unwrap_or(*amount));
+            }
+        }
+        room
+    }
+
+    /// Why it is given nothing, whatever its room. `None`: it may be given something.
+    pub(super) fn unavailable(&self) -> Option<String> {
+        let Some(session) = &self.session else { return Some("it is not connected".to_owned()) };
+        if let Some(mark) = &self.row.paused {
+            return Some(format!("it was paused by {}", mark.by.0));
+        }
+        match (&session.health, self.suspect) {
+            (Health::Broken(why), Suspect::No | Suspect::Yes) => Some(format!("it says that it is broken: {why}")),
+            (Health::Ok, Suspect::Yes) => Some("it is suspect: no heartbeat came from it for too long".to_owned()),
+            (Health::Ok, Suspect::No) if !session.pending.is_empty() => {
+                Some("it is still delivering what happened while it was away".to_owned())
+            }
+            (Health::Ok, Suspect::No) => None,
+        }
+    }
+
+    /// Whether it is paused.
+    pub(super) fn paused(&self) -> Paused {
+        if self.row.paused.is_some() { Paused::Yes } else { Paused::No }
+    }
+
+    /// Its place among the workers with room, where it has room.
+    pub(super) fn free_key(&self) -> Option<FreeKey> {
+        if self.unavailable().is_some() {
+            return None;
+        }
+        let session = self.session.as_ref()?;
+        let attempts = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        if session.demand.as_ref().is_some_and(|(most, _)| attempts >= *most) {
+            return None;
+        }
+        let room = self.room();
+        let used = self.held.used().slots;
+        if self.held.beyond() == 0 && used < room.slots {
+            return Some((Beyond::No, load(used, room.slots)));
+        }
+        let beyond = u32::try_from(self.held.beyond()).unwrap_or(u32::MAX);
+        (beyond < session.prefetch).then(|| (Beyond::Yes, load(beyond, session.prefetch)))
+    }
+
+    /// Whether it can be given this now, and whether that would run at once.
+    pub(super) fn takes(&self, claim: &LaneKey) -> Option<Beyond> {
+        if !claim.fits(self.row.offer.as_ref()?) {
+            return None;
+        }
+        let room = self.room();
+        if self.held.beyond() == 0 && self.held.fits(claim, &room) {
+            return Some(Beyond::No);
+        }
+        let beyond = u32::try_from(self.held.beyond()).unwrap_or(u32::MAX);
+        let prefetch = self.session.as_ref().map_or(0, |session| session.prefetch);
+        (beyond < prefetch && claim.too_small(&room).is_empty()).then_some(Beyond::Yes)
+    }
+}
+
+/// In thousandths.
+fn load(used: u32, of: u32) -> u32 {
+    u32::try_from(u64::from(used) * 1_000 / u64::from(of.max(1))).unwrap_or(u32::MAX)
+}

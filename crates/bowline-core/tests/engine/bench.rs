@@ -1,0 +1,261 @@
+//! A bench to try the engine on: it commits every batch, answers every need, and hands out effects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::answer::{Answer, Reply};
+use bowline_core::effect::{Batch, Effect};
+use bowline_core::id::{
+    AttemptRef, Epoch, Generation, Incarnation, NodeIndex, ReplyTo, RunId, SessionId, TaskId, TaskRef,
+};
+use bowline_core::input::{
+    Completion, DryRun, Evaluation, IdempotencyKey, Input, NewTask, Request, RunVerb, StartRun, Submit, TaskVerb,
+};
+use bowline_core::message::{Assign, Finished, FromWorker, Hello, JobEnd, KnownAs, ToWorker};
+use bowline_core::name::{Actor, Namespace, StepName, WorkerName, WorkflowName};
+use bowline_core::run::{DueKind, Edge, Graph, Join, Node};
+use bowline_core::spec::{Action, Condition, TaskSpec, Work};
+use bowline_core::state::{JobError, StateKind};
+use bowline_core::tables::Tables;
+use bowline_core::time::Timestamp;
+use bowline_core::worker::{Offer, Room, Seat};
+use bowline_core::{Engine, EngineConfig};
+
+pub struct Bench {
+    pub engine: Engine,
+    pub tables: Tables,
+    pub now: Timestamp,
+    pub effects: Vec<Effect>,
+    pub batches: Vec<Batch>,
+    next_reply: u64,
+    next_session: u64,
+    epoch: u64,
+}
+
+pub fn namespace() -> Namespace {
+    Namespace::default()
+}
+
+pub fn noop() -> TaskSpec {
+    TaskSpec::new(Work::new(Action::Noop))
+}
+
+pub fn new_task(spec: TaskSpec) -> NewTask {
+    NewTask { spec: Arc::new(spec), elements: Arc::default(), after_earlier: Vec::new() }
+}
+
+pub fn error(message: &str) -> JobEnd {
+    JobEnd::Error(JobError { exit_status: Some(1), signal: None, message: message.to_owned() })
+}
+
+pub fn hello(name: &str, process: &str, slots: u32) -> Hello {
+    let room = Room { slots, amounts: BTreeMap::new() };
+    let actions = ["noop", "command"].map(str::to_owned).to_vec();
+    Hello {
+        name: WorkerName::new(name).unwrap(),
+        incarnation: Incarnation(0),
+        seat: Seat { state_dir: format!("dir of {name}"), boot_id: "boot".into(), process: process.to_owned() },
+        version: "0.1.0".into(),
+        offer: Offer { capabilities: BTreeMap::new(), actions, room },
+        prefetch: 0,
+        seen: None,
+        attempts: Vec::new(),
+    }
+}
+
+pub fn node(name: &str, needs: &[(u32, Condition)]) -> Node {
+    let needs = needs.iter().map(|(from, on)| Edge { from: NodeIndex(*from), on: *on }).collect();
+    Node { name: StepName::new(name).unwrap(), needs, join: Join::All }
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let engine = Engine::new(EngineConfig::new(Epoch(1), Generation(1), 7));
+        let now = Timestamp(1_000_000);
+        let mut bench = Self {
+            engine,
+            tables: Tables::default(),
+            now,
+            effects: Vec::new(),
+            batches: Vec::new(),
+            next_reply: 0,
+            next_session: 0,
+            epoch: 1,
+        };
+        bench.engine.loaded(now);
+        bench
+    }
+
+    /// A crash: memory is gone, another leader loads what is durable.
+    pub fn crash(&mut self) {
+        self.epoch += 1;
+        self.engine = Engine::new(EngineConfig::new(Epoch(self.epoch), Generation(1), 7));
+        for row in self.tables.load() {
+            self.engine.load(row);
+        }
+        self.tables.batch = 0;
+        self.effects.clear();
+        self.engine.loaded(self.now);
+        self.settle();
+    }
+
+    pub fn apply(&mut self, input: Input) {
+        self.engine.apply(self.now, input);
+        self.settle();
+    }
+
+    /// Commits, answers needs, until nothing is left.
+    pub fn settle(&mut self) {
+        loop {
+            let batch = self.engine.take_batch();
+            if !batch.is_empty() {
+                self.tables.commit(&batch);
+                self.effects.extend(batch.effects.iter().cloned());
+                self.engine.durable(batch.number);
+                self.batches.push(batch);
+            }
+            let needs = self.engine.take_needs();
+            if needs.is_empty() {
+                return;
+            }
+            for (park, needs) in needs {
+                let facts = needs.iter().map(|need| self.tables.fact(need)).collect();
+                self.engine.apply(self.now, Input::Facts { park, facts });
+            }
+        }
+    }
+
+    pub fn pass(&mut self, length: Duration) {
+        self.now = self.now.plus(length);
+        self.apply(Input::Tick);
+    }
+
+    pub fn request(&mut self, request: Request) -> Reply {
+        self.next_reply += 1;
+        let reply = ReplyTo(self.next_reply);
+        self.apply(Input::Request { reply, actor: Actor::new("ada"), request });
+        let answer = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Reply { to, reply: answer } if *to == reply => Some(answer.clone()),
+            _ => None,
+        });
+        answer.expect("every request is answered")
+    }
+
+    pub fn submit(&mut self, tasks: Vec<NewTask>) -> Vec<TaskId> {
+        match self.submit_with(tasks, None, DryRun::No) {
+            Ok(Answer::Submitted { tasks, .. }) => tasks,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn submit_with(&mut self, tasks: Vec<NewTask>, key: Option<IdempotencyKey>, dry_run: DryRun) -> Reply {
+        self.request(Request::Submit(Submit { namespace: namespace(), tasks, key, dry_run }))
+    }
+
+    pub fn one(&mut self, spec: TaskSpec) -> TaskId {
+        self.submit(vec![new_task(spec)])[0]
+    }
+
+    pub fn verb(&mut self, unit: TaskRef, verb: TaskVerb) -> Result<StateKind, bowline_core::answer::Refusal> {
+        match self.request(Request::Tasks { namespace: namespace(), tasks: vec![unit], verb }) {
+            Ok(Answer::Tasks(each)) => each[0].1.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn cancel(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
+        self.verb(unit, TaskVerb::Cancel { why: "enough".into() })
+    }
+
+    pub fn complete(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
+        self.verb(unit, TaskVerb::Complete { how: Completion::Success(Some("42".into())) })
+    }
+
+    pub fn enrol(&mut self, name: &str) {
+        let worker = WorkerName::new(name).unwrap();
+        self.request(Request::Enrol { token: None, worker, key: [1; 32] }).unwrap();
+    }
+
+    pub fn connect(&mut self, hello: Hello) -> SessionId {
+        self.next_session += 1;
+        let session = SessionId(self.next_session);
+        self.apply(Input::Connected { session, hello: Box::new(hello) });
+        session
+    }
+
+    pub fn worker(&mut self, name: &str, slots: u32) -> SessionId {
+        self.enrol(name);
+        self.connect(hello(name, "p1", slots))
+    }
+
+    pub fn say(&mut self, session: SessionId, message: FromWorker) {
+        self.apply(Input::FromWorker { session, message });
+    }
+
+    pub fn finish(&mut self, session: SessionId, attempt: AttemptRef, how: JobEnd) {
+        self.say(session, FromWorker::Finished(Finished { attempt, how, result: None }));
+    }
+
+    /// Assignments that have left since the last call.
+    pub fn assigned(&mut self) -> Vec<Assign> {
+        let sent = std::mem::take(&mut self.effects);
+        sent.into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Send { message: ToWorker::Assign(assign), .. } => Some(assign),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn due(&mut self) -> Vec<(RunId, DueKind, u32)> {
+        let sent = std::mem::take(&mut self.effects);
+        sent.into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Evaluate { run, what, version } => Some((run, what, version)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn evaluated(&mut self, due: (RunId, DueKind, u32), outcome: Evaluation) {
+        let (run, what, version) = due;
+        self.apply(Input::Evaluated { run, what, version, outcome });
+    }
+
+    pub fn start_run(&mut self, nodes: Vec<Node>) -> RunId {
+        let start = StartRun {
+            namespace: namespace(),
+            workflow: WorkflowName::new("census").unwrap(),
+            source: Arc::from("steps: {}"),
+            inputs: Arc::from("{}"),
+            graph: Arc::new(Graph { nodes }),
+            key: None,
+        };
+        match self.request(Request::StartRun(start)) {
+            Ok(Answer::RunStarted { run, .. }) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn run_verb(&mut self, run: RunId, verb: RunVerb) -> Reply {
+        self.request(Request::Run { namespace: namespace(), run, verb })
+    }
+
+    pub fn state(&self, task: TaskId) -> StateKind {
+        self.tables.tasks[&task].unit.state
+    }
+
+    /// The last messages to a session, of the kinds that `pick` takes.
+    pub fn sent<T>(&self, session: SessionId, pick: impl Fn(&ToWorker) -> Option<T>) -> Vec<T> {
+        let to = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Send { session: to, message } if *to == session => Some(message),
+            _ => None,
+        });
+        to.filter_map(pick).collect()
+    }
+
+    pub fn known(attempt: AttemptRef, known: KnownAs) -> Vec<(AttemptRef, KnownAs)> {
+        vec![(attempt, known)]
+    }
+}

@@ -1,0 +1,64 @@
+//! The main paths, one after the other.
+
+use bowline_core::input::Evaluation;
+use bowline_core::message::{FromWorker, JobEnd};
+use bowline_core::run::{DueKind, RunState};
+use bowline_core::spec::Condition;
+use bowline_core::state::StateKind;
+
+use super::bench::{Bench, error, new_task, node, noop};
+
+#[test]
+fn a_task_goes_from_submit_to_its_end() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 1);
+    let task = bench.one(noop());
+    assert_eq!(bench.state(task), StateKind::Assigned, "submit and assignment share one commit");
+    let assigned = bench.assigned();
+    assert_eq!(assigned.len(), 1);
+    let attempt = assigned[0].attempt;
+    bench.say(session, FromWorker::Started(attempt));
+    assert_eq!(bench.state(task), StateKind::Running);
+    bench.finish(session, attempt, JobEnd::Success);
+    assert_eq!(bench.state(task), StateKind::Succeeded);
+}
+
+#[test]
+fn a_run_goes_from_its_start_to_its_result() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 2);
+    let run = bench.start_run(vec![node("list", &[]), node("count", &[(0, Condition::Ok)]), node("tell", &[(0, Condition::Fail)])]);
+    for step in 0..2 {
+        let due = bench.due();
+        assert_eq!(due.len(), 1, "step {step}");
+        bench.evaluated(due[0], Evaluation::Task(Box::new(new_task(noop()))));
+        let attempt = bench.assigned()[0].attempt;
+        bench.say(session, FromWorker::Started(attempt));
+        bench.finish(session, attempt, JobEnd::Success);
+    }
+    let due = bench.due();
+    assert_eq!(due[0].1, DueKind::Result);
+    bench.evaluated(due[0], Evaluation::Result("{}".into()));
+    let row = &bench.tables.runs[&run];
+    assert_eq!((row.state, row.result.as_deref()), (RunState::Succeeded, Some("{}")));
+}
+
+#[test]
+fn a_failed_task_is_tried_again_with_its_ticket() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 1);
+    let mut spec = noop();
+    spec.retry.extra = 1;
+    let task = bench.one(spec);
+    let ticket = bench.tables.tasks[&task].ticket;
+    let attempt = bench.assigned()[0].attempt;
+    bench.say(session, FromWorker::Started(attempt));
+    bench.finish(session, attempt, error("no luck"));
+    assert_eq!(bench.state(task), StateKind::Scheduled);
+    bench.pass(std::time::Duration::from_secs(1));
+    assert_eq!(bench.state(task), StateKind::Assigned);
+    assert_eq!(bench.tables.tasks[&task].ticket, ticket);
+    let attempt = bench.assigned()[0].attempt;
+    bench.finish(session, attempt, error("no luck again"));
+    assert_eq!(bench.state(task), StateKind::Failed);
+}
