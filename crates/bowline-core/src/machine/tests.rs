@@ -1,1 +1,1 @@
-//! x
+//! The table of states and inputs, every pair of it.
