@@ -20,6 +20,9 @@ mod sweep;
 mod tables;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use check::{CheckReport, check};
 pub use open::{OpenError, Opened, open};
 pub use reader::SqliteReader;

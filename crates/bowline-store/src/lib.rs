@@ -8,6 +8,8 @@
 //! **Invariant:** no rule of the model lives in a store. A commit is all or nothing, and a write
 //! that touches another number of rows than it must fails the commit.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod memory;
 pub mod paging;
 pub mod read;
@@ -18,3 +20,18 @@ pub use read::{
     AttemptFilter, EventPage, HistoryPage, Page, ReadStore, RunDetail, RunFilter, TaskDetail, TaskFilter, TaskSort,
 };
 pub use write::{CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, StoreError, Swept};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::MemoryStore;
+    use crate::conformance::Stores;
+
+    fn memory() -> Stores {
+        let store = MemoryStore::new();
+        Stores { writer: Box::new(store.clone()), reader: Arc::new(store), keep: Box::new(()) }
+    }
+
+    crate::conformance_tests!(memory);
+}

@@ -1,0 +1,180 @@
+//! Opening: two owners, damage, other programs' files, versions, the check that changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bowline_core::effect::Batch;
+use bowline_core::state::StateKind;
+use bowline_core::time::Timestamp;
+use bowline_store::LeaderStore;
+use bowline_store::conformance::{ok, rows::plain_task};
+use rusqlite::Connection;
+
+use super::{folder, opened};
+use crate::migrate::{self, CURRENT, MIGRATIONS};
+use crate::{OpenError, check, open};
+
+/// A store with some tasks, closed.
+fn some_store(path: &Path) {
+    let mut store = opened(path).store;
+    let epoch = ok(store.take_leadership(Timestamp(1))).epoch;
+    let rows = (1..=200).map(|id| plain_task(id, StateKind::Ready, 1)).collect();
+    ok(store.commit(epoch, Timestamp(2), &Batch { rows, ..Batch::default() }));
+}
+
+/// Each file of a folder with its bytes.
+fn files(folder: &Path) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("the folder can be read");
+    let entries = entries.map(|entry| entry.expect("the folder can be read"));
+    entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).expect("the file can be read"))).collect()
+}
+
+#[test]
+fn a_second_owner_is_told_who_has_it() {
+    let (_folder, path) = folder();
+    let first = opened(&path);
+    let Err(error) = open(&path) else { panic!("two owners of one file") };
+    assert!(matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&std::process::id().to_string()) && text.contains("--data"), "{text}");
+    drop(first);
+    opened(&path);
+}
+
+#[test]
+fn damaged_files_are_named_and_left_alone() {
+    let (folder, path) = folder();
+    some_store(&path);
+    let good = std::fs::read(&path).expect("the store can be read");
+    let mut scribbled = good.clone();
+    for byte in &mut scribbled[5 * 4096..6 * 4096] {
+        *byte = 0x5a;
+    }
+    let truncated = good[..good.len() / 2].to_vec();
+    let mut headless = good.clone();
+    headless[..16].fill(b'x');
+    for bytes in [scribbled, truncated, headless, b"hello".to_vec()] {
+        std::fs::write(&path, &bytes).expect("the store can be written");
+        let Err(error) = open(&path) else { panic!("{} bytes were taken for a store", bytes.len()) };
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("bowline.db") && text.contains("backup"), "{text}");
+        assert_eq!(std::fs::read(&path).expect("the store can be read"), bytes, "a damaged file was changed");
+    }
+    std::fs::write(&path, &good).expect("the store can be written");
+    opened(&path);
+    drop(folder);
+}
+
+#[test]
+fn other_programs_databases_are_left_alone() {
+    let (_folder, path) = folder();
+    let other = Connection::open(&path).expect("a database can be made");
+    other.execute_batch("CREATE TABLE songs (name TEXT)").expect("a table can be made");
+    drop(other);
+    assert!(matches!(open(&path), Err(OpenError::Foreign { .. })));
+    assert!(matches!(check(&path), Err(OpenError::Foreign { .. })));
+}
+
+/// Says of a file that another version wrote it.
+fn pretend(path: &Path, version: u32, oldest_reader: u32) {
+    let connection = Connection::open(path).expect("the store can be opened");
+    let set = |key: &str, value: &dyn rusqlite::ToSql| {
+        let sql = "UPDATE meta SET value = ?2 WHERE key = ?1";
+        connection.execute(sql, rusqlite::params![key, value]).expect("meta can be written");
+    };
+    set("schema_version", &version);
+    set("oldest_reader", &oldest_reader);
+    set("release", &"9.8.7");
+}
+
+#[test]
+fn a_newer_file_is_refused_unless_it_says_otherwise() {
+    let (_folder, path) = folder();
+    some_store(&path);
+    pretend(&path, CURRENT + 3, CURRENT + 2);
+    let Err(error) = open(&path) else { panic!("a newer file was opened") };
+    let text = error.to_string();
+    for part in [
+        format!("version {}", CURRENT + 3),
+        "9.8.7".to_owned(),
+        format!("up to {CURRENT}"),
+        format!("version is {}", CURRENT + 2),
+    ] {
+        assert!(text.contains(&part), "{part} is not in: {text}");
+    }
+    assert!(matches!(check(&path), Err(OpenError::Newer { .. })));
+    pretend(&path, CURRENT + 3, CURRENT);
+    let mut store = opened(&path).store;
+    let mut tasks = 0;
+    ok(store.load(&mut |row| tasks += u32::from(matches!(row, bowline_core::row::Loaded::Task(..)))));
+    assert_eq!(tasks, 200);
+}
+
+#[test]
+fn migrations_run_forward_each_as_a_whole() {
+    let (_folder, path) = folder();
+    some_store(&path);
+    let mut connection = Connection::open(&path).expect("the store can be opened");
+    let version = |connection: &Connection| match migrate::inspect(connection) {
+        Ok(migrate::Kind::Store(found)) => found.version,
+        _ => panic!("the store is not one any more"),
+    };
+    let steps = [
+        migrate::step(CURRENT, "this step was taken long ago"),
+        migrate::step(CURRENT + 1, "CREATE TABLE extra (n INTEGER); INSERT INTO extra VALUES (1)"),
+        migrate::step(CURRENT + 2, "INSERT INTO extra VALUES (2); INSERT INTO missing VALUES (3)"),
+    ];
+    assert!(migrate::run(&mut connection, CURRENT, &steps).is_err());
+    assert_eq!(version(&connection), CURRENT + 1, "the step that failed left its version");
+    let rows: i64 =
+        connection.query_row("SELECT count(*) FROM extra", [], |row| row.get(0)).expect("the table is there");
+    assert_eq!(rows, 1, "the step that failed left rows");
+}
+
+#[test]
+fn steps_are_numbered_without_gaps() {
+    for (number, step) in (1..).zip(MIGRATIONS) {
+        assert_eq!(step.version, number);
+        assert!(step.oldest_reader <= step.version);
+    }
+}
+
+#[test]
+fn a_check_tells_and_changes_nothing() {
+    let (folder, path) = folder();
+    some_store(&path);
+    let before = files(folder.path());
+    let report = ok(check(&path));
+    assert_eq!(files(folder.path()), before, "a check changed something");
+    assert!(report.is_sound(), "{:?}", report.problems);
+    assert_eq!((report.version, report.pending.len()), (CURRENT, 0));
+    assert!(report.counts.contains(&("tasks".to_owned(), 200)));
+    let leadership = report.leadership.expect("the store was led");
+    assert_eq!((leadership.epoch.0, leadership.commit_no.0), (1, 1));
+    let open_too = opened(&path);
+    assert!(ok(check(&path)).is_sound());
+    drop(open_too);
+    assert!(matches!(check(&folder.path().join("none.db")), Err(OpenError::Io { .. })));
+}
+
+#[test]
+fn a_check_finds_damage() {
+    let (_folder, path) = folder();
+    some_store(&path);
+    let mut bytes = std::fs::read(&path).expect("the store can be read");
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0x33);
+    std::fs::write(&path, bytes).expect("the store can be written");
+    match check(&path) {
+        Ok(report) => assert!(!report.is_sound(), "damage was not found"),
+        Err(error) => assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}"),
+    }
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    let (folder, _) = folder();
+    let Err(error) = open(&folder.path().join("nowhere/bowline.db")) else { panic!("opened in no folder") };
+    assert!(error.to_string().contains("nowhere"), "{error}");
+}

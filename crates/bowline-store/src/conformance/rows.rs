@@ -1,0 +1,244 @@
+//! Plain rows to test with.
+
+use std::sync::Arc;
+
+use bowline_core::id::{
+    AttemptNo, AttemptRef, Fence, Generation, Incarnation, NodeIndex, Round, RunId, SessionId, TaskId, TaskRef, Ticket,
+    WorkerId,
+};
+use bowline_core::input::{Token, TokenRole};
+use bowline_core::name::{Actor, BadName, Namespace, StepName, WorkerName, WorkflowName};
+use bowline_core::row::{
+    ArtifactRow, AttemptRow, ElementRow, HistoryRow, KeyRow, Made, NewRunRow, NewTaskRow, NodeRow, PauseMark,
+    ResultRow, Row, RunRow, Subject, TaskRow, Unit, WorkerRow,
+};
+use bowline_core::run::{Edge, Graph, Join, Node, NodeState, RunState};
+use bowline_core::spec::{Action, Condition, Dependency, TaskSpec, Work};
+use bowline_core::state::{AttemptEnd, JobError, Outcome, Phase, StateKind};
+use bowline_core::time::Timestamp;
+
+fn good<T>(name: Result<T, BadName>) -> T {
+    name.expect("names in this module are good")
+}
+
+/// A namespace of this name.
+pub fn namespace(name: &str) -> Namespace {
+    good(Namespace::new(name))
+}
+
+/// A worker's name.
+pub fn worker_name(name: &str) -> WorkerName {
+    good(WorkerName::new(name))
+}
+
+/// A unit in this state.
+pub fn unit(state: StateKind, at: u64) -> Unit {
+    let ended = state.is_ended();
+    Unit {
+        state,
+        since: Timestamp(at),
+        phase: if state.is_live() { Phase::Running } else { Phase::Ended },
+        attempt: AttemptNo(u32::from(state.is_live())),
+        generation: Generation(0),
+        worker: state.is_live().then_some(WorkerId(1)),
+        until: None,
+        failures: 0,
+        losses: 0,
+        outcome: ended
+            .then(|| Outcome::Error(JobError { exit_status: Some(3), signal: None, message: "é\n\"".into() })),
+        waiting_at: Some(Timestamp(at)),
+        ready_at: Some(Timestamp(at)),
+        started_at: state.is_live().then_some(Timestamp(at)),
+        ended_at: ended.then_some(Timestamp(at)),
+    }
+}
+
+/// A task at version 1.
+pub fn task(id: u64, state: StateKind, at: u64) -> TaskRow {
+    TaskRow {
+        id: TaskId(id),
+        version: 1,
+        namespace: Namespace::default(),
+        name: Some(format!("task-{id}")),
+        action: "noop".to_owned(),
+        priority: -3,
+        run: None,
+        step: None,
+        created_by: Actor::new("tests"),
+        submitted_at: Timestamp(at),
+        round: Round(1),
+        round_at: Timestamp(at),
+        ticket: Ticket(id),
+        paused: None,
+        unit: unit(state, at),
+        array: None,
+    }
+}
+
+/// A description that does nothing, with these labels.
+pub fn spec(labels: &[(&str, &str)]) -> TaskSpec {
+    let mut spec = TaskSpec::new(Work::new(Action::Noop));
+    spec.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    spec
+}
+
+/// A description that needs another task.
+pub fn needing(tasks: &[TaskRef]) -> TaskSpec {
+    let mut spec = spec(&[]);
+    spec.after = tasks.iter().map(|task| Dependency { task: *task, on: Condition::Any }).collect();
+    spec
+}
+
+/// A new task with its description.
+pub fn new_task(row: TaskRow, spec: TaskSpec) -> Row {
+    Row::NewTask(Box::new(NewTaskRow { row, spec: Arc::new(spec), elements: Arc::default() }))
+}
+
+/// A new task that does nothing.
+pub fn plain_task(id: u64, state: StateKind, at: u64) -> Row {
+    new_task(task(id, state, at), spec(&[]))
+}
+
+/// The next version of a task, in another state.
+pub fn moved(row: &TaskRow, state: StateKind, at: u64) -> TaskRow {
+    TaskRow { version: row.version + 1, unit: unit(state, at), ..row.clone() }
+}
+
+/// An element at version 1.
+pub fn element(task: u64, index: u32, state: StateKind) -> ElementRow {
+    ElementRow { task: TaskId(task), index, version: 1, unit: unit(state, 1_000) }
+}
+
+/// Names an attempt.
+pub fn attempt_ref(task: TaskRef, number: u32) -> AttemptRef {
+    AttemptRef { task, fence: Fence { generation: Generation(0), attempt: AttemptNo(number) } }
+}
+
+/// An attempt at version 1, live.
+pub fn attempt(task: TaskRef, number: u32, at: u64) -> AttemptRow {
+    AttemptRow {
+        attempt: attempt_ref(task, number),
+        version: 1,
+        round: Round(1),
+        worker: Some(WorkerId(1)),
+        incarnation: Incarnation(2),
+        session: SessionId(9),
+        assigned_at: Timestamp(at),
+        started_at: None,
+        ended_at: None,
+        end: None,
+        outcome: None,
+    }
+}
+
+/// The next version of an attempt, ended.
+pub fn ended_attempt(row: &AttemptRow, end: AttemptEnd, at: u64) -> AttemptRow {
+    let ended_at = Some(Timestamp(at));
+    AttemptRow { version: row.version + 1, started_at: ended_at, ended_at, end: Some(end), ..row.clone() }
+}
+
+/// A result.
+pub fn result(task: TaskRef, number: u32, json: &str) -> ResultRow {
+    ResultRow { attempt: attempt_ref(task, number), json: json.to_owned() }
+}
+
+/// An artifact.
+pub fn artifact(task: TaskRef, number: u32, name: &str, bytes: u64) -> ArtifactRow {
+    ArtifactRow {
+        attempt: attempt_ref(task, number),
+        name: name.to_owned(),
+        digest: format!("{bytes:064x}"),
+        bytes,
+        at: Timestamp(7),
+    }
+}
+
+/// A run at version 1.
+pub fn run(id: u64, state: RunState, at: u64) -> RunRow {
+    RunRow {
+        id: RunId(id),
+        version: 1,
+        namespace: Namespace::default(),
+        workflow: good(WorkflowName::new("census")),
+        state,
+        created_by: Actor::new("tests"),
+        started_at: Timestamp(at),
+        ended_at: state.is_ended().then_some(Timestamp(at)),
+        outcome: None,
+        result: state.is_ended().then(|| "{\"folders\":3}".to_owned()),
+        paused: None,
+        due_version: 0,
+    }
+}
+
+/// A graph of two nodes, the second after the first.
+pub fn graph() -> Graph {
+    let node = |name, needs| Node { name: good(StepName::new(name)), needs, join: Join::All };
+    let edge = Edge { from: NodeIndex(0), on: Condition::Ok };
+    Graph { nodes: vec![node("list", Vec::new()), node("count", vec![edge])] }
+}
+
+/// A new run.
+pub fn new_run(row: RunRow) -> Row {
+    let (source, inputs) = (Arc::from("steps: {}\n# é"), Arc::from("{\"root\":\"/usr\"}"));
+    Row::NewRun(Box::new(NewRunRow { row, source, inputs, graph: Arc::new(graph()) }))
+}
+
+/// A node at version 1.
+pub fn node(run: u64, index: u32, state: NodeState) -> NodeRow {
+    NodeRow { run: RunId(run), node: NodeIndex(index), version: 1, state, outcome: None, due_version: 0 }
+}
+
+/// A worker at version 1.
+pub fn worker(id: u32, name: &str) -> WorkerRow {
+    WorkerRow {
+        id: WorkerId(id),
+        version: 1,
+        name: worker_name(name),
+        key: [u8::try_from(id % 256).unwrap_or(0); 32],
+        incarnation: Incarnation(0),
+        seat: None,
+        offer: None,
+        paused: None,
+        enrolled_at: Timestamp(5),
+    }
+}
+
+/// A pause's mark.
+pub fn mark(at: u64) -> PauseMark {
+    PauseMark { by: Actor::new("tests"), since: Timestamp(at) }
+}
+
+/// A token.
+pub fn token(byte: u8, role: TokenRole) -> Token {
+    Token { hash: [byte; 32], name: format!("token {byte}"), role }
+}
+
+/// A key under which tasks were made.
+pub fn key(name: &str, tasks: &[u64], at: u64) -> KeyRow {
+    KeyRow {
+        namespace: Namespace::default(),
+        key: name.to_owned(),
+        body: [7; 32],
+        made: Made::Tasks(tasks.iter().copied().map(TaskId).collect()),
+        at: Timestamp(at),
+    }
+}
+
+/// A line of history.
+pub fn line(subject: Subject, what: &str, at: u64) -> HistoryRow {
+    HistoryRow {
+        subject,
+        namespace: Some(Namespace::default()),
+        at: Timestamp(at),
+        what: what.to_owned(),
+        attempt: AttemptNo(1),
+        actor: Actor::server(),
+        reason: format!("because of {what}"),
+    }
+}
+
+/// A line about a task.
+pub fn task_line(task: u64, what: &str, at: u64) -> HistoryRow {
+    line(Subject::Task(TaskRef::whole(TaskId(task))), what, at)
+}
