@@ -33,7 +33,7 @@ mod sweep;
 pub mod wire;
 
 pub use boot::boot_id;
-pub use cli::{Options, Outcome, dispatch, run};
+pub use cli::{Cgroups, Options, Outcome, dispatch, run};
 pub use clock::boottime;
 pub use paths::socket_path;
 pub use procs::MARK_VARIABLE;

@@ -25,6 +25,13 @@ pub(crate) struct Process {
     pub(crate) start_ticks: u64,
 }
 
+impl Process {
+    /// Whether these are one process, whatever became of its parent and its group meanwhile.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.start_ticks == other.start_ticks
+    }
+}
+
 /// What is known of a process. `None`: it is gone, or a zombie.
 pub(crate) fn process(pid: u32) -> Option<Process> {
     parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)

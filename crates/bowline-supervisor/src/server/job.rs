@@ -48,6 +48,8 @@ pub(super) struct Live {
     pub(super) started_at: Option<Duration>,
     pub(super) stopped: Option<StopReason>,
     pub(super) end: Option<MainEnd>,
+    /// Processes that have got their TERM.
+    pub(super) termed: Vec<Process>,
     /// Processes that the first one left behind and that were killed.
     pub(super) leftovers: Vec<u32>,
     /// When to look at it again without being told.

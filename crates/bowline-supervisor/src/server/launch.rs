@@ -93,6 +93,7 @@ impl Launcher {
             started_at: None,
             stopped: None,
             end: None,
+            termed: Vec::new(),
             leftovers: Vec::new(),
             wake_at: None,
             look_every: Duration::ZERO,

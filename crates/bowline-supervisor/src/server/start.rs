@@ -20,7 +20,7 @@ use crate::clock::boottime;
 use crate::log::Log;
 use crate::records::{self, Records};
 use crate::wire::LostWhy;
-use crate::{Options, boot, paths, socket, spawn, sweep};
+use crate::{Cgroups, Options, boot, paths, socket, spawn, sweep};
 
 /// Somebody who only looks for leftovers holds the lock for no longer.
 const LOCK_BOUND: Duration = Duration::from_millis(500);
@@ -58,13 +58,7 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
         log.say(format_args!("killed what was left of {key}: {pids:?}"));
     }
     let id = folder_id(&options.state_dir)?;
-    let home = match Home::make(&id) {
-        Ok(home) => Some(home),
-        Err(error) => {
-            log.say(format_args!("no cgroups for jobs: {error}; they are found by session, mark and descent"));
-            None
-        }
-    };
+    let home = home(options, &id, &mut log);
     let stuck = swept.stuck.into_iter().map(|(key, pids)| (key, pids.into_iter().collect())).collect();
     let listener = socket::bind(&options.socket)?;
     fs::set_permissions(&options.socket, Permissions::from_mode(0o600))?;
@@ -73,6 +67,17 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
     let launcher = Launcher { state_dir: options.state_dir.clone(), id, boot_id, home, births: 0, nofile };
     let jobs = jobs_of(&records, &launcher.boot_id);
     Ok(Some(Start { listener, launcher, jobs, damaged: records.damaged, stuck, log, lock }))
+}
+
+fn home(options: &Options, id: &str, log: &mut Log) -> Option<Home> {
+    let made = match options.cgroups {
+        Cgroups::WherePossible => Home::make(id),
+        Cgroups::Never => Err(io::Error::new(io::ErrorKind::Unsupported, "told to make none")),
+    };
+    made.inspect_err(|error| {
+        log.say(format_args!("no cgroups for jobs: {error}; they are found by session, mark and descent"));
+    })
+    .ok()
 }
 
 fn make_private_folder(path: &Path) -> io::Result<()> {

@@ -8,7 +8,7 @@ use super::Server;
 use super::job::{Job, Live, Phase, Told};
 use super::members::{self, Jobs};
 use crate::cgroup;
-use crate::procs::{self, to_pid};
+use crate::procs::{self, Process, to_pid};
 use crate::wire::{Ended, Event, StopReason};
 
 /// What a job's first process leaves behind has so long to end by itself.
@@ -37,7 +37,7 @@ impl Server {
         live.phase = Phase::Term { kill_at };
         live.wake_at = Some(kill_at);
         if is_first && !grace.is_zero() {
-            term(&self.jobs, key);
+            self.term(key);
         }
         self.look(key, now);
     }
@@ -68,6 +68,10 @@ impl Server {
             },
             Phase::Term { kill_at } if now < kill_at => {
                 let next = if live.is_main_alive() { kill_at } else { kill_at.min(now + live.look_every) };
+                if !live.is_main_alive() && live.stopped.is_some() {
+                    // Born while TERM went round, it has not heard of it.
+                    self.term(key);
+                }
                 self.wake_slower(key, next, LOOK_LATER);
             }
             Phase::Term { .. } => {
@@ -95,6 +99,14 @@ impl Server {
         if let Some(Job::Live(live)) = self.jobs.get_mut(key) {
             live.phase = phase;
             live.look_every = LOOK_FIRST;
+        }
+    }
+
+    fn term(&mut self, key: &str) {
+        let Some(Job::Live(live)) = self.jobs.get(key) else { return };
+        let termed = term(&self.jobs, live);
+        if let Some(Job::Live(live)) = self.jobs.get_mut(key) {
+            live.termed.extend(termed);
         }
     }
 
@@ -153,12 +165,12 @@ fn write_end(live: &mut Live, ended: Ended) -> Ended {
     ended
 }
 
-/// Sends TERM to all of a job, once each: many programs take a second one for impatience. What
-/// was stopped has to go on to hear it.
-fn term(jobs: &Jobs, key: &str) {
-    let Some(Job::Live(live)) = jobs.get(key) else { return };
+/// Sends TERM to all of a job that has not got it, once each: many programs take a second one for
+/// impatience. What was stopped has to go on to hear it.
+fn term(jobs: &Jobs, live: &Live) -> Vec<Process> {
+    let mut found = members::of(jobs, live);
+    found.retain(|process| !live.termed.iter().any(|termed| termed.is_same(process)));
     let first = live.main.process.pid;
-    let found = members::of(jobs, live);
     // While its first process is not reaped, its number is nobody else's group.
     let is_leader = live.is_main_alive() && found.iter().any(|process| process.pid == first && process.group == first);
     for signal in [Signal::TERM, Signal::CONT] {
@@ -169,4 +181,5 @@ fn term(jobs: &Jobs, key: &str) {
             procs::signal(process, signal);
         }
     }
+    found
 }

@@ -1,13 +1,14 @@
 //! A supervisor in a temporary folder, and what a test needs to look at it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bowline_supervisor::boottime;
 use bowline_supervisor::client::{Error, Supervisor};
 use bowline_supervisor::wire::{Event, Exit, Exited, Request, ShutdownMode, Start, StartFailed};
+use bowline_supervisor::{Cgroups, boottime};
 
 /// A test and its name.
 pub(crate) type Test = (&'static str, fn());
@@ -15,6 +16,11 @@ pub(crate) type Test = (&'static str, fn());
 /// Nothing here takes longer unless it is broken.
 pub(crate) const BOUND: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+thread_local! {
+    /// What this thread's supervisors may use.
+    pub(crate) static CGROUPS: Cell<Cgroups> = const { Cell::new(Cgroups::WherePossible) };
+}
 
 /// Names the tests of a module.
 macro_rules! tests {
@@ -173,6 +179,18 @@ impl Drop for House {
 }
 
 fn connect(state: &Path) -> Supervisor {
+    if CGROUPS.get() == Cgroups::Never {
+        let mut command = std::process::Command::new("/proc/self/exe");
+        command.args(["supervisor", "--detach", "--without-cgroups", "--state"]).arg(state);
+        assert!(command.status().unwrap().success());
+        // It may take a moment; nothing else may be started meanwhile.
+        let mut connected = None;
+        wait_until("the supervisor listens", || {
+            connected = Supervisor::connect(&bowline_supervisor::socket_path(state), BOUND).ok();
+            connected.is_some()
+        });
+        return connected.unwrap();
+    }
     match Supervisor::ensure(Path::new("/proc/self/exe"), state, BOUND) {
         Ok(client) => client,
         Err(error @ Error::Unreachable { .. }) => {
