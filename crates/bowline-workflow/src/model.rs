@@ -48,7 +48,6 @@ pub(crate) enum InputKind {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: StepName,
-    pub(crate) name_range: Range,
     pub(crate) needs: Vec<Need>,
     pub(crate) join: Join,
     pub(crate) act: Act,

@@ -10,8 +10,10 @@ use super::render::{TEXT_BYTES_MAX, VALUE_DEPTH_MAX, html_escaped, json_of, refu
 
 /// Most steps (minijinja's instructions) of one expression.
 pub(crate) const FUEL_MAX: u64 = 5_000_000;
-/// Most bytes and values that one expression may handle in all.
+/// Most bytes that one expression may handle in all, each value counted as [`VALUE_UNITS`].
 const UNITS_MAX: u64 = 256 << 20;
+/// What a value costs beside the bytes of its text.
+const VALUE_UNITS: u64 = 32;
 /// Most numbers that `range` gives.
 const RANGE_MAX: i64 = 10_000;
 
@@ -32,9 +34,9 @@ fn charge(state: &mut State, value: &Value) -> Result<(), Error> {
 }
 
 fn weigh(value: &Value, depth: usize, units: &mut u64) -> Result<(), Error> {
-    *units += 1 + value.as_str().map_or(0, |text| text.len() as u64);
+    *units += VALUE_UNITS + value.as_str().map_or(0, |text| text.len() as u64);
     if *units > UNITS_MAX {
-        return Err(refuse(format!("more than {UNITS_MAX} bytes and values are handled: make it smaller")));
+        return Err(refuse(format!("it handles more than {UNITS_MAX} bytes and values in all")));
     }
     if depth > VALUE_DEPTH_MAX {
         return Err(refuse(format!("the value is nested more than {VALUE_DEPTH_MAX} deep")));

@@ -68,7 +68,6 @@ impl Reader<'_> {
             asks: self.asks(&mut fields),
             act: act.unwrap_or(Act::Noop),
             name,
-            name_range,
         };
         fields.finish("a step", self);
         Some(step)
@@ -261,6 +260,10 @@ impl Reader<'_> {
             if !file_path_is_good(&key.text) {
                 let help = format!("use a relative path without `..`, at most {FILE_PATH_BYTES_MAX} bytes");
                 self.wrong(&key.range, format!("`{}` cannot name a file", key.text), help);
+            }
+            // A file is always text, to its last line end.
+            if template.kind == Kind::Value {
+                template.kind = Kind::Text;
             }
             let lower = key.text.to_lowercase();
             template.html = [".html", ".htm", ".xhtml", ".xml", ".svg"].iter().any(|end| lower.ends_with(end));
