@@ -35,4 +35,4 @@ pub mod wire {
 
 pub use decode::BadMessage;
 pub use kinds::{Class, Direction, Kind, Scope};
-pub use message::{Acked, Artifact, Handover, LogAck, LogSegment, LogStream, ServerMessage, WorkerMessage};
+pub use message::{Acked, Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};

@@ -1,1 +1,49 @@
-//! Identity, session, outbox, slots and action drivers of a worker.
+//! A worker: it takes what a server assigns, has it done, and delivers what came of it, whatever
+//! breaks meanwhile.
+//!
+//! | responsibility | module |
+//! |---|---|
+//! | what can be configured | [`config`] |
+//! | the state directory: lock, ids, key | `state_dir` |
+//! | identity and enrolment | `identity` |
+//! | session and reconnect | `session`, `dispatcher::link` |
+//! | demand: how much the server may hand over | `dispatcher::demand` |
+//! | journal and outbox | `journal`, `outbox` |
+//! | an attempt's machine, pure | [`attempt::machine`] |
+//! | its driver, and the order of all events | `dispatcher` |
+//! | preparing: folder, files, environment | `prepare` |
+//! | starting and stopping through the supervisor | `jobs` |
+//! | results and artifacts | `collect` |
+//! | the action `http` | `http_action` |
+//! | logs | `logs`, `dispatcher::shipping` |
+//! | commands from the server | `dispatcher::orders` |
+//! | leaving on purpose | `dispatcher::leaving` |
+//! | work that blocks | `pool` |
+//! | what a worker counts, its event loop's lag among it | [`stats`] |
+//!
+//! One dispatcher owns the state and puts all events in order. It persists, then acts: what must
+//! not be lost is in the journal before anything follows from it.
+//!
+//! **Invariant:** an assignment is journaled before it is acted upon; an assured message is on disk
+//! before it is sent, and stays there until it is acknowledged. Nothing blocks the event loop.
+
+pub mod attempt;
+mod collect;
+pub mod config;
+mod dispatcher;
+mod error;
+mod http_action;
+mod identity;
+mod jobs;
+mod journal;
+mod logs;
+mod outbox;
+mod pool;
+mod prepare;
+mod session;
+mod state_dir;
+pub mod stats;
+
+pub use config::{OnTerm, WorkerConfig, WorkerExit};
+pub use dispatcher::run;
+pub use error::WorkerError;

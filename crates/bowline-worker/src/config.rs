@@ -1,0 +1,97 @@
+//! What can be configured about a worker. Flags, environment and files are read elsewhere; here
+//! there are only resolved values.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::name::WorkerName;
+use bowline_core::worker::{Capabilities, Room};
+
+use crate::stats::Stats;
+
+/// The PATH of jobs where the configuration names none.
+pub const JOB_PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Between telling a job to stop and killing it, where its task says nothing.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// So long a leaving worker waits for what it has told to stop, and for its last messages to be acknowledged.
+pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// A worker, fully described.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// The server's address: `http://HOST:PORT`.
+    pub server: String,
+    /// The identity under which it acts.
+    pub identity: WorkerName,
+    /// Where it keeps what must outlive it. Made where it is missing, with mode 0700.
+    pub state_dir: PathBuf,
+    /// What it can do, beside its actions.
+    pub capabilities: Capabilities,
+    /// Slots and amounts.
+    pub room: Room,
+    /// Attempts that it may hold beyond its slots. `None`: by the length of what it gets to do.
+    pub prefetch: Option<u32>,
+    /// An administrator's token or a single-use one; used when the state directory has no key yet, and
+    /// when the server does not know the key any more.
+    pub enrol_token: Option<String>,
+    /// This program: `SUPERVISOR_EXE supervisor …` must run the supervisor. `/proc/self/exe` is best.
+    pub supervisor_exe: PathBuf,
+    /// What it does when it is told to stop.
+    pub on_term: OnTerm,
+    /// PATH, HOME, LANG and TZ of its jobs, as far as they are to be set. PATH has a default.
+    pub job_env: BTreeMap<String, String>,
+    /// The program's version, as the server shows it.
+    pub version: String,
+    /// Where it counts what it does.
+    pub stats: Arc<Stats>,
+}
+
+/// What a worker does when it is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnTerm {
+    /// Let its attempts run to their end, at most so long; then as `Release`.
+    Finish {
+        /// The bound.
+        within: Duration,
+    },
+    /// Stop its attempts and give them back; leave when that is delivered.
+    Release,
+    /// Leave at once: the jobs run on under the supervisor, the next process takes them over.
+    Handoff,
+}
+
+/// How a worker ended without an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerExit {
+    /// As it was told.
+    Stopped,
+    /// A newer process acts under its identity, or the identity was forgotten. It stopped its jobs;
+    /// it must not be started again by itself.
+    Fenced {
+        /// Why, as the server says.
+        why: String,
+    },
+}
+
+impl WorkerConfig {
+    /// One slot for each processor, no capabilities, and the defaults of everything else.
+    pub fn new(server: impl Into<String>, identity: WorkerName, state_dir: PathBuf, supervisor_exe: PathBuf) -> Self {
+        let slots = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+        Self {
+            server: server.into(),
+            identity,
+            state_dir,
+            capabilities: Capabilities::new(),
+            room: Room { slots, amounts: BTreeMap::new() },
+            prefetch: None,
+            enrol_token: None,
+            supervisor_exe,
+            on_term: OnTerm::Handoff,
+            job_env: BTreeMap::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            stats: Arc::default(),
+        }
+    }
+}

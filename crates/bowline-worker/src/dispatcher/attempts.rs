@@ -1,0 +1,282 @@
+//! The driver of the attempts' machine: feeds it what happens, and does what it says.
+
+use bowline_core::id::AttemptRef;
+use bowline_core::message::{Finished, FromWorker, JobEnd};
+use bowline_core::spec::Action;
+use bowline_core::state::TimeoutKind;
+use bowline_protocol::WorkerMessage;
+use bowline_supervisor::wire::{Request, Start};
+
+use super::{Dispatcher, Done};
+use crate::attempt::Announced;
+use crate::attempt::machine::{End, Event, Over, State, Step, Then};
+use crate::collect::{self, Collected};
+use crate::config::GRACE;
+use crate::journal::{After, Op};
+use crate::prepare::{Plan, PrepareError};
+
+impl Dispatcher {
+    /// It is journaled: it may begin when there is a slot.
+    pub(super) fn may_begin(&mut self, attempt: AttemptRef) {
+        if self.attempts.get(&attempt).is_some_and(|known| known.state == State::Queued) {
+            self.queue.push_back(attempt);
+        }
+    }
+
+    /// Begins what waits for a slot, in order.
+    pub(super) fn begin_queued(&mut self) {
+        while let Some(attempt) = self.queue.front().copied() {
+            let Some(known) = self.attempts.get(&attempt).filter(|known| known.state == State::Queued) else {
+                self.queue.pop_front();
+                continue;
+            };
+            if self.slots_used.saturating_add(known.slots()) > self.config.room.slots {
+                return;
+            }
+            self.queue.pop_front();
+            self.happen(attempt, Event::Begin);
+        }
+    }
+
+    /// Moves an attempt's machine, and does what follows.
+    pub(super) fn happen(&mut self, attempt: AttemptRef, event: Event) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        let before = known.state;
+        let (next, steps, _) = before.on(event);
+        known.state = next;
+        tracing::debug!(%attempt, ?before, ?event, ?next, "attempt");
+        let slots = known.slots();
+        match (before.takes_slot(), next.takes_slot()) {
+            (false, true) => {
+                known.begun = Some(tokio::time::Instant::now());
+                self.slots_used += slots;
+            }
+            (true, false) => self.slots_used = self.slots_used.saturating_sub(slots),
+            (true, true) | (false, false) => {}
+        }
+        for step in steps {
+            self.act(attempt, step);
+        }
+    }
+
+    fn act(&mut self, attempt: AttemptRef, step: Step) {
+        match step {
+            Step::Prepare => self.prepare(attempt),
+            Step::Launch => self.launch(attempt),
+            Step::Kill => self.kill(attempt),
+            Step::Announce => self.announce(attempt),
+            Step::Collect => self.collect(attempt),
+            Step::End(end) => self.end(attempt, end),
+        }
+    }
+
+    fn plan(&self, attempt: AttemptRef) -> Option<Plan> {
+        let known = self.attempts.get(&attempt)?;
+        Some(Plan {
+            handover: known.handover.clone(),
+            work: known.work.clone(),
+            folder: known.folder.clone(),
+            worker: self.config.identity.as_str().to_owned(),
+            server: self.config.server.clone(),
+            base_env: self.job_env.clone(),
+        })
+    }
+
+    fn prepare(&mut self, attempt: AttemptRef) {
+        let Some(plan) = self.plan(attempt) else { return };
+        match &plan.work.action {
+            Action::Command(_) => self.pool.submit(move || Done::Prepared(attempt, plan.prepare())),
+            // They have nothing to prepare.
+            Action::Noop | Action::Http(_) => self.happen(attempt, Event::Prepared),
+            Action::Wait | Action::Sleep(_) => {
+                let name = plan.work.action.name();
+                self.failed(attempt, Collected::failure(format!("a worker has no driver for the action `{name}`")));
+                self.happen(attempt, Event::PrepareFailed);
+            }
+        }
+    }
+
+    fn failed(&mut self, attempt: AttemptRef, outcome: Collected) {
+        if let Some(known) = self.attempts.get_mut(&attempt) {
+            known.outcome = Some(outcome);
+        }
+    }
+
+    pub(super) fn prepared(&mut self, attempt: AttemptRef, outcome: Result<Option<Start>, PrepareError>) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        match outcome {
+            Ok(start) => {
+                known.start = start.map(Box::new);
+                self.happen(attempt, Event::Prepared);
+            }
+            Err(error) => {
+                known.outcome = Some(Collected::failure(error.to_string()));
+                self.happen(attempt, Event::PrepareFailed);
+            }
+        }
+    }
+
+    fn launch(&mut self, attempt: AttemptRef) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        match &known.work.action {
+            Action::Command(_) => {
+                known.open_logs();
+                if let Some(start) = &known.start {
+                    self.jobs.send(Request::Start(start.clone()));
+                }
+                self.timers.look_soon();
+            }
+            Action::Http(request) => {
+                let (request, limit) = (request.clone(), known.handover.assign.run_timeout);
+                let client = self.client.clone();
+                known.request = Some(self.pool.spawn(async move {
+                    Done::Answered(attempt, Box::new(crate::http_action::perform(client, request, limit).await))
+                }));
+                self.happen(attempt, Event::JobStarted);
+            }
+            Action::Noop | Action::Wait | Action::Sleep(_) => {
+                known.outcome = Some(Collected::bare(JobEnd::Success));
+                self.happen(attempt, Event::JobStarted);
+                self.happen(attempt, Event::JobOver(Over::ByItself));
+            }
+        }
+    }
+
+    /// Asks for an attempt's job to be stopped. May be asked again.
+    pub(super) fn kill(&mut self, attempt: AttemptRef) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        match known.request.take() {
+            Some(request) => {
+                request.abort();
+                self.happen(attempt, Event::JobOver(Over::Asked));
+            }
+            None => {
+                let grace = known.work.grace.map_or(GRACE, |span| span.0);
+                self.jobs.send(Request::Kill { key: crate::attempt::key_of(attempt), grace });
+            }
+        }
+    }
+
+    fn announce(&mut self, attempt: AttemptRef) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        if known.announced == Announced::No {
+            known.announced = Announced::Yes;
+            known.start = None;
+            self.batch.ops.push(Op::MarkStarted { attempt });
+            self.say(attempt, WorkerMessage::Engine(FromWorker::Started(attempt)));
+        }
+    }
+
+    fn collect(&mut self, attempt: AttemptRef) {
+        let Some(plan) = self.plan(attempt) else { return };
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        match &known.work.action {
+            Action::Command(_) => {
+                let how = known.outcome.take().map_or(JobEnd::Success, |outcome| outcome.how);
+                self.pool.submit(move || Done::Collected(attempt, Box::new(collect::collect(&plan, how))));
+            }
+            Action::Noop | Action::Http(_) | Action::Wait | Action::Sleep(_) => self.happen(attempt, Event::Collected),
+        }
+    }
+
+    pub(super) fn collected(&mut self, attempt: AttemptRef, collected: Collected) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        known.outcome = Some(collected);
+        // What the worker noted is part of the log.
+        known.logs.iter_mut().for_each(crate::logs::LogTail::over);
+        self.look_due = true;
+        self.happen(attempt, Event::Collected);
+    }
+
+    /// An `http` action has its answer.
+    pub(super) fn answered(&mut self, attempt: AttemptRef, collected: Collected) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        known.outcome = Some(collected);
+        known.request = None;
+        self.happen(attempt, Event::JobOver(Over::ByItself));
+    }
+
+    /// Records an attempt's end: from here on it is to be delivered.
+    fn end(&mut self, attempt: AttemptRef, end: End) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        known.logs.iter_mut().for_each(crate::logs::LogTail::over);
+        known.start = None;
+        let (outcome, why, begun) = (known.outcome.take(), known.why, known.begun);
+        if let Some(begun) = begun {
+            self.demand.took(begun.elapsed());
+        }
+        match end {
+            End::Collected | End::Failed => {
+                let lost = || Collected::failure("the worker does not know how it ended");
+                self.finish(attempt, outcome.unwrap_or_else(lost));
+            }
+            End::SetupTimeout => self.finish(attempt, Collected::bare(JobEnd::Timeout(TimeoutKind::Setup))),
+            End::Stopped => self.finish(attempt, Collected::bare(JobEnd::Stopped)),
+            End::ReleasedUnstarted => self.release(attempt, false, why),
+            End::ReleasedStarted => self.release(attempt, true, why),
+            End::Nothing => {
+                self.let_go(attempt);
+                self.say_nothing(attempt);
+            }
+        }
+        self.batch.ops.push(Op::MarkEnded { attempt });
+        self.batch.after.push(After::Forget(attempt));
+        self.look_due = true;
+        self.ending.insert(attempt);
+    }
+
+    fn finish(&mut self, attempt: AttemptRef, collected: Collected) {
+        for artifact in collected.artifacts {
+            self.say(attempt, WorkerMessage::Artifact(artifact));
+        }
+        let end = Finished { attempt, how: collected.how, result: collected.result };
+        self.say(attempt, WorkerMessage::Engine(FromWorker::Finished(end)));
+    }
+
+    #[expect(clippy::fn_params_excessive_bools, reason = "one, as the message has it")]
+    fn release(&mut self, attempt: AttemptRef, started: bool, why: &str) {
+        let why = if why.is_empty() { "its job is gone, and nobody knows how it ended" } else { why };
+        let released = FromWorker::Released { attempt, started, why: why.to_owned() };
+        self.say(attempt, WorkerMessage::Engine(released));
+    }
+
+    fn say_nothing(&mut self, attempt: AttemptRef) {
+        if let Some(known) = self.attempts.get_mut(&attempt) {
+            known.logs.clear();
+        }
+    }
+
+    pub(super) fn start_by_passed(&mut self, attempt: AttemptRef) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        if known.state == State::Queued {
+            known.why = "the worker had no room to begin it in time";
+            self.happen(attempt, Event::Stop(Then::GiveBack));
+        }
+    }
+
+    pub(super) fn setup_passed(&mut self, attempt: AttemptRef) {
+        let Some(known) = self.attempts.get(&attempt) else { return };
+        match known.state {
+            State::Queued | State::Preparing | State::Starting => {
+                self.happen(attempt, Event::Stop(Then::SetupTimeout));
+            }
+            State::Running | State::Stopping { .. } | State::Collecting | State::Ended => {}
+        }
+    }
+
+    /// Lets go of attempts of which nothing is left to be delivered.
+    pub(super) fn settle_ended(&mut self) {
+        while let Some(attempt) = self.ending.pop_first() {
+            let Some(known) = self.attempts.get(&attempt) else { continue };
+            let done = known.state == State::Ended
+                && !self.outbox.holds(attempt)
+                && known.logs.iter().all(crate::logs::LogTail::is_delivered);
+            if done {
+                let folder = known.folder.clone();
+                self.attempts.remove(&attempt);
+                self.batch.ops.push(Op::DropAttempt { attempt });
+                self.remove_folder(folder);
+            }
+        }
+    }
+}

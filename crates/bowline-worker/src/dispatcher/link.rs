@@ -1,0 +1,344 @@
+//! Session and reconnect: opens connections, one at a time, says Hello, sends what waits, and drops a
+//! connection that has gone stale.
+
+use std::time::Duration;
+
+use bowline_core::id::SessionId;
+use bowline_core::message::{FromWorker, Hello, KnownAs};
+use bowline_core::worker::{Offer, Seat};
+use bowline_protocol::WorkerMessage;
+use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::{Dispatcher, Done, Timer};
+use crate::attempt::Announced;
+use crate::attempt::machine::State;
+use crate::journal::Op;
+use crate::session::backoff::Backoff;
+use crate::session::{self, FromLink, LinkEnd, LinkEvent, LinkNo, OUTGOING_MAX, Target};
+
+/// A server that has said nothing for so long is gone.
+const SILENCE_MAX: Duration = HEARTBEAT_EVERY.saturating_mul(4);
+/// A closing connection gets so long for its last words.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// Before a worker asks again for an identity that it cannot have now.
+const TRY_LATER: Duration = Duration::from_secs(5);
+
+/// The actions that this worker has drivers for.
+const ACTIONS: [&str; 3] = ["command", "noop", "http"];
+
+/// The connection, or none.
+#[derive(Debug)]
+pub(super) struct Link {
+    count: u64,
+    open: Option<Open>,
+    backoff: Backoff,
+    heard_at: Instant,
+    backlog: Backlog,
+    down_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Open {
+    no: LinkNo,
+    outgoing: mpsc::Sender<WorkerMessage>,
+    task: AbortHandle,
+    welcomed: Welcomed,
+    session: Option<SessionId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Welcomed {
+    No,
+    Yes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backlog {
+    None,
+    Waits,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self {
+            count: 0,
+            open: None,
+            backoff: Backoff::new(),
+            heard_at: Instant::now(),
+            backlog: Backlog::None,
+            down_since: None,
+        }
+    }
+
+    /// Whether the server has said Welcome in this session.
+    pub(super) fn is_welcomed(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.welcomed == Welcomed::Yes)
+    }
+
+    /// Ends when there is room again for what waits. Never, where nothing waits.
+    pub(super) fn room_awaited(&self) -> impl Future<Output = ()> + use<> {
+        let waits = self.backlog == Backlog::Waits;
+        let outgoing = self.open.as_ref().filter(|_| waits).map(|open| open.outgoing.clone());
+        async move {
+            match outgoing {
+                // A connection that has ended says so itself.
+                Some(outgoing) => match outgoing.reserve().await {
+                    Ok(_room) => {}
+                    Err(_) => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Whether this message is of this session: the number of its first assignment stands.
+    pub(super) fn is_of_session(&mut self, session: SessionId) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        *open.session.get_or_insert(session) == session
+    }
+}
+
+impl Dispatcher {
+    /// Opens a connection, where there is none and everything that Hello names is known.
+    pub(super) fn connect(&mut self) {
+        if self.link.open.is_some() || !self.supervision.is_known() {
+            return;
+        }
+        self.link.count += 1;
+        let no = LinkNo(self.link.count);
+        let (outgoing, incoming) = mpsc::channel(OUTGOING_MAX);
+        let target = Target { server: self.config.server.clone(), caller: self.caller.clone() };
+        let (hello, says) = (Box::new(self.hello()), self.link_says.clone());
+        let task = self.pool.spawn(async move {
+            session::carry(no, target, hello, incoming, says).await;
+            Done::Nothing
+        });
+        self.link.open = Some(Open { no, outgoing, task, welcomed: Welcomed::No, session: None });
+        self.link.heard_at = Instant::now();
+        self.link.backlog = Backlog::None;
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            name: self.config.identity.clone(),
+            incarnation: self.incarnation,
+            seat: Seat {
+                state_dir: self.state.id().to_owned(),
+                boot_id: self.boot_id.clone(),
+                process: self.process.clone(),
+            },
+            version: self.config.version.clone(),
+            offer: Offer {
+                capabilities: self.config.capabilities.clone(),
+                actions: ACTIONS.map(str::to_owned).into(),
+                room: self.config.room.clone(),
+            },
+            prefetch: self.demand.prefetch(),
+            seen: self.seen,
+            attempts: self.known(),
+        }
+    }
+
+    /// Every attempt that this worker knows of.
+    fn known(&self) -> Vec<(bowline_core::id::AttemptRef, KnownAs)> {
+        let living = self.attempts.iter().filter_map(|(attempt, known)| {
+            let known = match known.state {
+                State::Queued if known.announced == Announced::Yes => KnownAs::Gone,
+                State::Queued | State::Preparing => KnownAs::Assigned,
+                State::Starting | State::Running | State::Stopping { .. } | State::Collecting => KnownAs::Running,
+                State::Ended => return None,
+            };
+            Some((*attempt, known))
+        });
+        let ended = self.outbox.attempts().filter(|attempt| self.outbox.holds_end(*attempt));
+        living.chain(ended.map(|attempt| (attempt, KnownAs::EndedPending))).take(HELLO_ATTEMPTS_MAX).collect()
+    }
+
+    pub(super) fn on_link(&mut self, said: FromLink) {
+        if self.link.open.as_ref().is_none_or(|open| open.no != said.link) {
+            return;
+        }
+        match said.what {
+            LinkEvent::Messages { messages, generation, commit_no } => {
+                self.link.heard_at = Instant::now();
+                self.saw(generation, commit_no);
+                for message in messages {
+                    self.on_server(message);
+                }
+            }
+            LinkEvent::Down(end) => self.link_down(end),
+        }
+    }
+
+    fn saw(&mut self, generation: u32, commit_no: u64) {
+        use bowline_core::id::{CommitNo, Generation};
+        let now = (Generation(generation), CommitNo(commit_no));
+        if commit_no > 0 && self.seen.is_none_or(|seen| seen < now) {
+            self.seen = Some(now);
+            // Written with whatever else this turn writes, and never for its own sake.
+            if !self.batch.ops.is_empty() {
+                self.put_seen();
+            }
+        }
+    }
+
+    pub(super) fn put_seen(&mut self) {
+        if let Some((generation, commit_no)) = self.seen {
+            let (generation, commit_no) = (generation.0, commit_no.0);
+            self.batch.ops.push(Op::Seen { generation, commit_no, incarnation: self.incarnation.0 });
+        }
+    }
+
+    fn link_down(&mut self, end: LinkEnd) {
+        let was_welcomed = self.link.is_welcomed();
+        self.drop_link();
+        if was_welcomed {
+            self.link.backoff.reset();
+        }
+        let wait = self.link.backoff.next();
+        match end {
+            LinkEnd::Broken(why) => tracing::warn!(why, ?wait, "no session; connecting again"),
+            LinkEnd::Version(why) => tracing::error!(why, ?wait, "the server's version does not go with ours"),
+            LinkEnd::UnknownKey(why) => {
+                tracing::error!(why, "the server does not take this worker's key");
+                if self.enrol_again() {
+                    return;
+                }
+            }
+        }
+        self.timers.after(wait, Timer::Reconnect);
+    }
+
+    /// Asks the server to take the key anew, where there is a token for it.
+    fn enrol_again(&mut self) -> bool {
+        let Some(token) = self.config.enrol_token.clone() else { return false };
+        let (client, server, name) = (self.client.clone(), self.config.server.clone(), self.config.identity.clone());
+        let key = self.caller.key.clone();
+        self.pool.spawn(async move {
+            Done::EnrolledAgain(crate::identity::enrol_again(client, server, name, token, key).await)
+        });
+        true
+    }
+
+    pub(super) fn enrolled_again(&mut self, done: bool) {
+        let wait = if done { Duration::ZERO } else { self.link.backoff.next().max(Duration::from_secs(1)) };
+        self.timers.after(wait, Timer::Reconnect);
+    }
+
+    /// Lets go of the connection.
+    pub(super) fn drop_link(&mut self) {
+        if let Some(open) = self.link.open.take() {
+            open.task.abort();
+            self.link.down_since = Some(Instant::now());
+        }
+        self.link.backlog = Backlog::None;
+    }
+
+    /// The identity cannot be had now.
+    pub(super) fn try_later(&mut self, why: &str) {
+        tracing::warn!(why, wait = ?TRY_LATER, "the server asks to come back later");
+        self.drop_link();
+        self.timers.after(TRY_LATER, Timer::Reconnect);
+    }
+
+    /// The session is open: everything is said anew from the current state.
+    pub(super) fn welcomed(&mut self) {
+        if let Some(open) = &mut self.link.open {
+            open.welcomed = Welcomed::Yes;
+        }
+        if let Some(since) = self.link.down_since.take() {
+            tracing::info!(away = ?since.elapsed(), "in session again");
+        }
+        self.link.backoff.reset();
+        self.config.stats.link_opened();
+        self.config.stats.resent(self.outbox.rewind());
+        self.demand.rewind();
+        for attempt in self.attempts.values_mut() {
+            for log in &mut attempt.logs {
+                log.rewind();
+            }
+        }
+        self.look_due = true;
+    }
+
+    pub(super) fn heartbeat(&mut self) {
+        self.timers.heartbeat();
+        if self.link.open.is_none() {
+            return;
+        }
+        let silence_max = if self.link.is_welcomed() { SILENCE_MAX } else { WELCOME_TIMEOUT };
+        if self.link.heard_at.elapsed() > silence_max {
+            self.link_down(LinkEnd::Broken("the server has gone silent".to_owned()));
+        } else if self.link.is_welcomed() {
+            self.say_timely(FromWorker::Heartbeat);
+        }
+    }
+
+    /// Says something that is worth saying now or never. Says whether it is on its way.
+    pub(super) fn say_timely(&mut self, message: FromWorker) -> bool {
+        self.hand_over(WorkerMessage::Engine(message))
+    }
+
+    /// Hands a message to the connection, where there is room.
+    pub(super) fn hand_over(&mut self, message: WorkerMessage) -> bool {
+        let Some(open) = self.link.open.as_ref().filter(|open| open.welcomed == Welcomed::Yes) else { return false };
+        let kind = message.kind();
+        match open.outgoing.try_send(message) {
+            Ok(()) => {
+                self.config.stats.sent(kind);
+                true
+            }
+            Err(TrySendError::Full(_)) => {
+                self.link.backlog = Backlog::Waits;
+                self.config.stats.dropped();
+                false
+            }
+            Err(TrySendError::Closed(_)) => false,
+        }
+    }
+
+    /// Sends what waits in the outbox, as far as there is room.
+    pub(super) fn send_outbox(&mut self) {
+        self.link.backlog = Backlog::None;
+        let Some(open) = self.link.open.as_ref().filter(|open| open.welcomed == Welcomed::Yes) else { return };
+        while let Some(message) = self.outbox.peek() {
+            match open.outgoing.try_reserve() {
+                Ok(room) => {
+                    self.config.stats.sent(message.kind());
+                    room.send(message.clone());
+                    self.outbox.sent();
+                }
+                Err(TrySendError::Full(())) => {
+                    self.link.backlog = Backlog::Waits;
+                    return;
+                }
+                Err(TrySendError::Closed(())) => return,
+            }
+        }
+    }
+
+    /// Lets what is on its way out leave, within a bound.
+    pub(super) async fn close_link(&mut self) {
+        let Some(Open { outgoing, task, .. }) = self.link.open.take() else { return };
+        drop(outgoing);
+        let pool = &mut self.pool;
+        let gone = async {
+            while !task.is_finished() {
+                // What else comes out of the pool is in the journal, or is done again.
+                drop(pool.next().await);
+            }
+        };
+        if tokio::time::timeout(CLOSE_WITHIN, gone).await.is_err() {
+            task.abort();
+        }
+    }
+
+    /// Whether there is no session, and none is being opened.
+    pub(super) fn is_cut_off(&self) -> bool {
+        !self.link.is_welcomed()
+    }
+}

@@ -1,0 +1,193 @@
+//! What the server says: one handler a kind.
+
+use bowline_core::id::AttemptRef;
+use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, StopWhy, ToWorker, Verdict};
+use bowline_core::spec::Action;
+use bowline_core::state::JobError;
+use bowline_protocol::{Handover, LogAck, ServerMessage, WorkerMessage, limits};
+use prost::Message as _;
+
+use super::leaving::{Leaving, Mode};
+use super::{Dispatcher, Timer};
+use crate::attempt::machine::{Event, State, Then};
+use crate::attempt::{Attempt, Origin, key_of};
+use crate::config::LEAVE_WITHIN;
+use crate::journal::{After, Op};
+use crate::pool::chain;
+
+impl Dispatcher {
+    pub(super) fn on_server(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::Assign(handover) => self.assigned(*handover),
+            ServerMessage::LogAck(ack) => self.log_acknowledged(ack),
+            ServerMessage::Engine(message) => match message {
+                ToWorker::Welcome { epoch, incarnation, generation, verdicts } => {
+                    tracing::info!(%epoch, %incarnation, %generation, worker = %self.config.identity, "welcome");
+                    self.incarnation = incarnation;
+                    self.welcomed();
+                    self.put_seen();
+                    for (attempt, verdict) in verdicts {
+                        self.judged(attempt, verdict);
+                    }
+                }
+                ToWorker::TryLater { why } => self.try_later(&why),
+                ToWorker::Fenced { why } => self.fenced(why),
+                // That it was heard is noted for every message.
+                ToWorker::HeartbeatAck => {}
+                ToWorker::Assign(assign) => {
+                    tracing::error!(attempt = %assign.attempt, "an assignment came without its work");
+                }
+                ToWorker::Cancel { attempt, why } => self.cancelled(attempt, why),
+                ToWorker::Pause { paused } => tracing::info!(?paused, "the server says whether it hands over more"),
+                ToWorker::Ack { attempt, of } => self.acknowledged(attempt, &of),
+                ToWorker::Verdict { attempt, verdict } => self.judged(attempt, verdict),
+            },
+        }
+    }
+
+    /// An attempt is handed over. It is journaled first; see [`Dispatcher::may_begin`].
+    fn assigned(&mut self, handover: Handover) {
+        let attempt = handover.assign.attempt;
+        if !self.link.is_of_session(handover.assign.session) {
+            tracing::warn!(%attempt, "an assignment of another session is dropped");
+            return;
+        }
+        if self.attempts.contains_key(&attempt) || self.outbox.holds(attempt) {
+            tracing::debug!(%attempt, "assigned again");
+            return;
+        }
+        self.config.stats.attempt_taken();
+        let held = self.attempts.len();
+        let most = (self.config.room.slots.saturating_add(limits::PREFETCH_MAX)) as usize;
+        if held >= most || self.leaving.is_some() {
+            self.give_back_unstarted(attempt, "the worker has no room for it, or is leaving");
+            return;
+        }
+        let work = match handover.work() {
+            Ok(work) => work,
+            Err(error) => {
+                let message = format!("the worker cannot read this work: {}", chain(&error));
+                self.finish_at_once(attempt, JobEnd::Error(JobError { message, ..JobError::default() }));
+                return;
+            }
+        };
+        let free =
+            self.queue.is_empty() && self.slots_used.saturating_add(handover.assign.slots) <= self.config.room.slots;
+        if free && work.action == Action::Noop {
+            self.do_nothing(attempt);
+            return;
+        }
+        let assign = ServerMessage::Assign(Box::new(handover.clone())).to_wire().encode_to_vec();
+        self.batch.ops.push(Op::PutAttempt { attempt, assign });
+        self.batch.after.push(After::Begin(attempt));
+        self.timers.after(handover.assign.start_by, Timer::StartBy(attempt));
+        self.timers.after(handover.assign.setup_timeout, Timer::Setup(attempt));
+        let folder = self.state.jobs().join(key_of(attempt));
+        self.attempts.insert(attempt, Attempt::new(handover, work, folder, Origin::Handed));
+    }
+
+    /// A no-op: done as soon as both its messages are durable.
+    pub(super) fn do_nothing(&mut self, attempt: AttemptRef) {
+        self.say(attempt, WorkerMessage::Engine(FromWorker::Started(attempt)));
+        self.finish_at_once(attempt, JobEnd::Success);
+        self.demand.took(std::time::Duration::ZERO);
+    }
+
+    fn finish_at_once(&mut self, attempt: AttemptRef, how: JobEnd) {
+        let end = Finished { attempt, how, result: None };
+        self.say(attempt, WorkerMessage::Engine(FromWorker::Finished(end)));
+    }
+
+    fn give_back_unstarted(&mut self, attempt: AttemptRef, why: &str) {
+        let released = FromWorker::Released { attempt, started: false, why: why.to_owned() };
+        self.say(attempt, WorkerMessage::Engine(released));
+    }
+
+    fn cancelled(&mut self, attempt: AttemptRef, why: StopWhy) {
+        let Some(known) = self.attempts.get_mut(&attempt) else {
+            tracing::debug!(%attempt, ?why, "to be stopped, and not here");
+            return;
+        };
+        let then = match why {
+            StopWhy::Cancel | StopWhy::Timeout => Then::Stopped,
+            StopWhy::Drain => {
+                known.why = "the worker is drained";
+                Then::GiveBack
+            }
+            // What has begun is not called back.
+            StopWhy::Recall if known.state != State::Queued => return,
+            StopWhy::Recall => {
+                known.why = "called back before it began";
+                Then::GiveBack
+            }
+        };
+        self.happen(attempt, Event::Stop(then));
+    }
+
+    fn acknowledged(&mut self, attempt: AttemptRef, of: &Assured) {
+        if let Some(seq) = self.outbox.acknowledge(attempt, of) {
+            self.batch.ops.push(Op::DropMessage { seq });
+            self.ending.insert(attempt);
+        }
+    }
+
+    fn judged(&mut self, attempt: AttemptRef, verdict: Verdict) {
+        match verdict {
+            Verdict::Continue => self.goes_on(attempt),
+            Verdict::Stop | Verdict::Superseded => self.happen(attempt, Event::Stop(Then::Stopped)),
+            Verdict::Missing => {
+                if let Some(known) = self.attempts.get_mut(&attempt) {
+                    for log in &mut known.logs {
+                        log.rewind();
+                    }
+                    self.look_due = true;
+                }
+            }
+            Verdict::Gone => {
+                self.happen(attempt, Event::Stop(Then::Nothing));
+                self.let_go(attempt);
+            }
+        }
+    }
+
+    /// The server knows nothing of it any more: nothing is said of it, and what it left goes.
+    pub(super) fn let_go(&mut self, attempt: AttemptRef) {
+        for seq in self.outbox.let_go(attempt) {
+            self.batch.ops.push(Op::DropMessage { seq });
+        }
+        if let Some(known) = self.attempts.get_mut(&attempt)
+            && known.state == State::Ended
+        {
+            known.logs.clear();
+            self.ending.insert(attempt);
+        }
+    }
+
+    fn log_acknowledged(&mut self, ack: LogAck) {
+        let LogAck { attempt, stream, up_to, sealed } = ack;
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        let Some(log) = known.logs.iter_mut().find(|log| log.stream == stream) else { return };
+        if log.acked(up_to, sealed) {
+            let (up_to, sealed) = log.acked_to();
+            self.batch.ops.push(Op::LogAcked { attempt, stream, up_to, sealed });
+        }
+        if log.is_delivered() {
+            self.ending.insert(attempt);
+        } else {
+            // There may be room for more of it now.
+            self.look_due |= log.is_over();
+        }
+    }
+
+    fn fenced(&mut self, why: String) {
+        tracing::error!(why, "another process acts under this identity, or it was forgotten: stopping all jobs");
+        self.drop_link();
+        let attempts: Vec<_> = self.attempts.keys().copied().collect();
+        for attempt in attempts {
+            self.happen(attempt, Event::Stop(Then::Nothing));
+            self.let_go(attempt);
+        }
+        self.leaving = Some(Leaving::new(Mode::Fenced(why)));
+        self.timers.after(LEAVE_WITHIN, Timer::Leave);
+    }
+}

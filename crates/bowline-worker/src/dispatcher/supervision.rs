@@ -1,0 +1,240 @@
+//! What the supervisor says: events of jobs, and after each (re)connection what it knows of every job,
+//! against which the attempts are checked.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bowline_core::id::AttemptRef;
+use bowline_supervisor::wire::{Event as Said, Exited, Refusal, Request, StartFailed, StopReason};
+
+use super::{Dispatcher, Timer, Trouble};
+use crate::attempt::machine::{Event, Over, State, Under};
+use crate::attempt::{Announced, Origin, key_of, of_key};
+use crate::collect::{self, Collected};
+use crate::jobs::FromSupervisor;
+use bowline_core::message::JobEnd;
+
+/// What is known of the supervisor.
+#[derive(Debug, Default)]
+pub(super) struct Supervision {
+    /// Attempts that it has told of since it was connected.
+    reported: BTreeSet<AttemptRef>,
+    phase: Phase,
+    ever_listed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Away,
+    Listing,
+    Listed,
+}
+
+impl Supervision {
+    /// Whether it has told of every job at least once since this process began.
+    pub(super) fn is_known(&self) -> bool {
+        self.ever_listed
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn on_supervisor(&mut self, said: FromSupervisor) {
+        match said {
+            FromSupervisor::Up { pid } => {
+                tracing::info!(pid, "supervisor connected");
+                self.supervision.phase = Phase::Listing;
+                self.supervision.reported.clear();
+            }
+            FromSupervisor::Down(why) => {
+                tracing::warn!(why, "no connection to the supervisor");
+                self.supervision.phase = Phase::Away;
+                self.trouble(Trouble::Supervisor, format!("the supervisor is not there: {why}"));
+            }
+            FromSupervisor::Event(event) => self.on_job(event),
+        }
+    }
+
+    fn on_job(&mut self, said: Said) {
+        match said {
+            Said::Starting { key } => {
+                self.known_job(&key);
+            }
+            Said::Started { key, .. } => {
+                if let Some(attempt) = self.known_job(&key) {
+                    self.happen(attempt, Event::JobStarted);
+                }
+            }
+            Said::StartFailed(failed) => self.start_failed(&failed),
+            Said::Exited(exited) => self.exited(&exited),
+            Said::Lost { key, why } => {
+                if let Some(attempt) = self.known_end(&key) {
+                    tracing::warn!(%attempt, ?why, "a job is gone, and nobody knows how it ended");
+                    self.happen(attempt, Event::JobLost);
+                }
+            }
+            Said::Listed { live, ended, damaged } => {
+                if !damaged.is_empty() {
+                    tracing::error!(?damaged, "the supervisor has records that cannot be read");
+                }
+                tracing::debug!(live, ended, "the supervisor has told of every job");
+                self.listed();
+            }
+            Said::Stuck { key, pids } => {
+                tracing::error!(job = key, ?pids, "processes of a job cannot be killed: they keep their slot");
+            }
+            Said::Refused { key, why } => self.refused(key.as_deref(), why),
+        }
+    }
+
+    /// The attempt of a living job. A job that nobody here knows is stopped.
+    fn known_job(&mut self, key: &str) -> Option<AttemptRef> {
+        let attempt =
+            of_key(key).filter(|attempt| self.attempts.get(attempt).is_some_and(|known| known.state != State::Ended));
+        match attempt {
+            Some(attempt) => {
+                self.supervision.reported.insert(attempt);
+                self.adopt(attempt);
+            }
+            None => {
+                tracing::warn!(job = key, "the supervisor has a job that this worker knows nothing of: stopping it");
+                self.jobs.send(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
+            }
+        }
+        attempt
+    }
+
+    /// The attempt of a job that is over. One that nobody here waits for is forgotten.
+    fn known_end(&mut self, key: &str) -> Option<AttemptRef> {
+        let attempt =
+            of_key(key).filter(|attempt| self.attempts.get(attempt).is_some_and(|known| known.state != State::Ended));
+        match attempt {
+            Some(attempt) => {
+                self.supervision.reported.insert(attempt);
+                self.adopt(attempt);
+            }
+            None => {
+                // Its end is in the outbox, or with the server, unless that is still on its way into the journal.
+                let being_recorded = of_key(key).is_some_and(|attempt| self.attempts.contains_key(&attempt));
+                if !being_recorded {
+                    self.jobs.send(Request::Forget { key: key.to_owned() });
+                }
+            }
+        }
+        attempt
+    }
+
+    /// A job of an earlier process of this worker goes on here.
+    fn adopt(&mut self, attempt: AttemptRef) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        if known.origin != Origin::Journal {
+            return;
+        }
+        known.origin = Origin::Settled;
+        known.state = State::Starting;
+        known.begun = Some(tokio::time::Instant::now());
+        known.open_logs();
+        self.slots_used += known.slots();
+        self.timers.look_soon();
+    }
+
+    fn exited(&mut self, exited: &Exited) {
+        let Some(attempt) = self.known_end(&exited.key) else { return };
+        if exited.leftovers > 0 {
+            tracing::info!(%attempt, leftovers = exited.leftovers, "processes that the job left behind were killed");
+        }
+        let over = match exited.stopped {
+            None => Over::ByItself,
+            Some(StopReason::RunLimit) => Over::RunLimit,
+            Some(StopReason::Asked) => Over::Asked,
+            Some(StopReason::Shutdown) => Over::SupervisorLeft,
+        };
+        if let Some(known) = self.attempts.get_mut(&attempt) {
+            known.outcome = Some(Collected::bare(collect::job_end(exited)));
+            if over == Over::SupervisorLeft {
+                known.why = "the supervisor was told to leave";
+            }
+        }
+        self.happen(attempt, Event::JobOver(over));
+    }
+
+    fn start_failed(&mut self, failed: &StartFailed) {
+        let Some(attempt) = self.known_end(&failed.key) else { return };
+        if let Some(known) = self.attempts.get_mut(&attempt) {
+            let error = collect::start_failure(&known.work, failed);
+            known.outcome = Some(Collected::bare(JobEnd::Error(error)));
+        }
+        self.happen(attempt, Event::StartFailed);
+    }
+
+    fn refused(&mut self, key: Option<&str>, why: Refusal) {
+        let attempt = key.and_then(of_key);
+        match why {
+            // The job is there: what it does is told.
+            Refusal::KeyInUse => self.jobs.send(Request::List),
+            // Only a kill can have asked: there is no job to be killed.
+            Refusal::UnknownKey => {
+                if let Some(attempt) = attempt {
+                    self.happen(attempt, Event::JobLost);
+                }
+            }
+            Refusal::StillAlive => tracing::debug!(?key, "a living job is not forgotten"),
+            // The connection breaks next; what was not started is started by the next supervisor.
+            Refusal::Leaving => tracing::warn!(?key, "the supervisor is leaving and starts nothing more"),
+        }
+    }
+
+    /// Everything that the supervisor knows has been told: what it did not name has no job.
+    fn listed(&mut self) {
+        self.supervision.phase = Phase::Listed;
+        self.cleared(Trouble::Supervisor);
+        let unnamed: Vec<_> = self
+            .attempts
+            .iter()
+            .filter(|(attempt, known)| known.request.is_none() && !self.supervision.reported.contains(attempt))
+            .map(|(attempt, known)| (*attempt, known.state, known.announced))
+            .collect();
+        for (attempt, state, announced) in unnamed {
+            match state {
+                State::Queued if announced == Announced::Yes => {
+                    self.adopt(attempt);
+                    self.happen(attempt, Event::JobLost);
+                }
+                State::Starting => self.start_again(attempt),
+                State::Running | State::Stopping { under: Under::Job, .. } => self.happen(attempt, Event::JobLost),
+                State::Queued
+                | State::Preparing
+                | State::Stopping { under: Under::Preparation, .. }
+                | State::Collecting
+                | State::Ended => {}
+            }
+        }
+        self.kill_what_is_stopping();
+        if !self.supervision.ever_listed {
+            self.supervision.ever_listed = true;
+            self.timers.after(Duration::ZERO, Timer::Reconnect);
+        }
+    }
+
+    /// The order to start it was lost with the connection.
+    fn start_again(&mut self, attempt: AttemptRef) {
+        if let Some(start) = self.attempts.get(&attempt).and_then(|known| known.start.clone()) {
+            self.jobs.send(Request::Start(start));
+        }
+    }
+
+    /// An order to kill may have been lost with the connection: it may be given again.
+    fn kill_what_is_stopping(&mut self) {
+        let stopping = |state| matches!(state, State::Stopping { under: Under::Job, .. });
+        let attempts: Vec<_> =
+            self.attempts.iter().filter(|(_, known)| stopping(known.state)).map(|(attempt, _)| *attempt).collect();
+        for attempt in attempts {
+            self.kill(attempt);
+        }
+    }
+
+    /// Its end is in the journal: the supervisor's record of it may go.
+    pub(super) fn forget_job(&self, attempt: AttemptRef) {
+        self.jobs.send(Request::Forget { key: key_of(attempt) });
+    }
+}

@@ -1,0 +1,97 @@
+//! The one source of time: everything that is to happen at a moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bowline_core::id::AttemptRef;
+use bowline_protocol::limits::HEARTBEAT_EVERY;
+use tokio::time::Instant;
+
+/// The event loop's lag is measured this often.
+const LAG_EVERY: Duration = Duration::from_millis(500);
+/// A lag beyond this is told.
+const LAG_TOLD: Duration = Duration::from_millis(250);
+/// What a worker counts is logged this often.
+const REPORT_EVERY: Duration = Duration::from_mins(5);
+/// Open logs are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timer {
+    Lag,
+    Heartbeat,
+    Look,
+    Reconnect,
+    StartBy(AttemptRef),
+    Setup(AttemptRef),
+    Leave,
+    Report,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    due: BTreeMap<(Instant, u64), Timer>,
+    count: u64,
+    looks: bool,
+}
+
+impl Timers {
+    /// What goes on for as long as the worker lives.
+    pub(super) fn start(&mut self) {
+        self.after(LAG_EVERY, Timer::Lag);
+        self.after(HEARTBEAT_EVERY, Timer::Heartbeat);
+        self.after(REPORT_EVERY, Timer::Report);
+    }
+
+    /// This is to happen so long from now.
+    pub(super) fn after(&mut self, length: Duration, timer: Timer) {
+        // A length beyond what can be counted never passes.
+        let Some(at) = Instant::now().checked_add(length) else { return };
+        self.count += 1;
+        self.due.insert((at, self.count), timer);
+    }
+
+    /// Open logs are to be looked at again soon.
+    pub(super) fn look_soon(&mut self) {
+        if !self.looks {
+            self.looks = true;
+            self.after(LOOK_EVERY, Timer::Look);
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self) {
+        self.after(HEARTBEAT_EVERY, Timer::Heartbeat);
+    }
+
+    pub(super) fn measured(&mut self, lag: Duration) {
+        if lag > LAG_TOLD {
+            tracing::warn!(?lag, "the event loop is late");
+        }
+        self.after(LAG_EVERY, Timer::Lag);
+    }
+
+    pub(super) fn reported(&mut self) {
+        self.after(REPORT_EVERY, Timer::Report);
+    }
+
+    /// When something is to happen next. There is always something: the lag is measured.
+    pub(super) fn next(&self) -> Instant {
+        self.due.first_key_value().map_or_else(|| Instant::now() + LAG_EVERY, |((at, _), _)| *at)
+    }
+
+    /// What is due, and how late it is.
+    pub(super) fn take_due(&mut self) -> Option<(Timer, Duration)> {
+        let now = Instant::now();
+        let entry = self.due.first_entry()?;
+        if entry.key().0 > now {
+            return None;
+        }
+        let ((at, _), timer) = entry.remove_entry();
+        if timer == Timer::Look {
+            self.looks = false;
+        }
+        Some((timer, now - at))
+    }
+}

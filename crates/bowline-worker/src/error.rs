@@ -1,0 +1,73 @@
+//! What ends a worker, or keeps it from starting.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a worker could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Another worker uses the state directory.
+    #[error(
+        "another worker (process {pid}) uses the state directory {}: stop it, or give this one a directory of its own with `--state`",
+        path.display()
+    )]
+    StateDirBusy {
+        /// The directory.
+        path: PathBuf,
+        /// The other process; `?` where it has not said.
+        pid: String,
+    },
+    /// The state directory cannot be used.
+    #[error("{what} failed for {}", path.display())]
+    StateDir {
+        /// What was tried.
+        what: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The state directory belongs to another identity.
+    #[error(
+        "the state directory {} belongs to the worker `{theirs}`, not to `{ours}`: start it as `--identity {theirs}`, or give this one a directory of its own with `--state`",
+        path.display()
+    )]
+    OtherIdentity {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        theirs: String,
+        /// Who asked.
+        ours: String,
+    },
+    /// The journal cannot be used.
+    #[error("the worker's journal {} cannot be used", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: crate::journal::JournalError,
+    },
+    /// The server's address is none.
+    #[error("`{0}` is no address of a server: write `http://HOST:PORT`")]
+    ServerAddress(String),
+    /// No key, and nothing to get one with.
+    #[error(
+        "this worker has no key yet, and no token to enrol with: give it the server's token file with `--token-file`, or one that `bowline token create --enrol` wrote"
+    )]
+    NoToken,
+    /// The server refused the enrolment.
+    #[error("the server refused to enrol this worker: {0}")]
+    EnrolRefused(String),
+    /// HTTP cannot be used at all.
+    #[error("the HTTP client could not be set up")]
+    HttpClient(#[source] reqwest::Error),
+    /// The state directory's key is not usable.
+    #[error("the key in {} is damaged: remove the file to enrol anew", .0.display())]
+    DamagedKey(PathBuf),
+    /// A thread could not be started.
+    #[error("a thread could not be started")]
+    Thread(#[source] io::Error),
+}

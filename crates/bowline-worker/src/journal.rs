@@ -1,0 +1,182 @@
+//! What a worker must not forget: the attempts that it was given, and what it has to say of them.
+//! One SQLite file, one thread that writes to it, many changes in one commit.
+//!
+//! The dispatcher hands over batches of changes, each with what is to follow once they are durable
+//! ([`After`]); the thread commits as many batches as have come at once and gives back what follows, in
+//! order. While the disk refuses a commit, it is tried again, nothing follows, and the dispatcher is told.
+
+mod file;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bowline_core::id::AttemptRef;
+use bowline_protocol::{LogStream, Sealed};
+use tokio::sync::mpsc as channel;
+
+use crate::error::WorkerError;
+use file::JournalFile;
+pub(crate) use file::{Journaled, Recovered};
+
+/// Most batches in one commit.
+const BATCHES_PER_COMMIT_MAX: usize = 256;
+/// Between two tries of a commit that the disk refuses.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// SQLite refused.
+    #[error("{what} failed")]
+    Sqlite {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Made by a newer program.
+    #[error(
+        "it was written by a newer version of Bowline (format {found}; this program knows {known}): start that version"
+    )]
+    Newer {
+        /// The file's format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A record cannot be understood.
+    #[error("its record of {0} is damaged")]
+    Damaged(String),
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Op {
+    /// An attempt was handed over; its assignment in wire form.
+    PutAttempt { attempt: AttemptRef, assign: Vec<u8> },
+    /// Its job runs.
+    MarkStarted { attempt: AttemptRef },
+    /// Its end is in the outbox.
+    MarkEnded { attempt: AttemptRef },
+    /// Nothing about it is left to be done.
+    DropAttempt { attempt: AttemptRef },
+    /// An assured message, in wire form.
+    PutMessage { seq: u64, attempt: AttemptRef, message: Vec<u8> },
+    /// It is acknowledged.
+    DropMessage { seq: u64 },
+    /// The server keeps this log up to here.
+    LogAcked { attempt: AttemptRef, stream: LogStream, up_to: u64, sealed: Sealed },
+    /// The newest generation and commit number seen, and the incarnation given.
+    Seen { generation: u32, commit_no: u64, incarnation: u32 },
+}
+
+/// What follows once a batch is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum After {
+    /// The attempt may begin.
+    Begin(AttemptRef),
+    /// Messages up to this one may be sent.
+    Deliver(u64),
+    /// The supervisor may forget this attempt's job.
+    Forget(AttemptRef),
+}
+
+/// Changes that belong together, and what follows.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) after: Vec<After>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ops.is_empty() && self.after.is_empty()
+    }
+}
+
+/// What the thread says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// So many batches are durable, and this follows.
+    Durable { batches: usize, after: Vec<After> },
+    /// The disk refuses; it is tried again.
+    Refused(String),
+}
+
+/// The dispatcher's end of the journal.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    batches: Option<mpsc::Sender<Batch>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    pending: usize,
+}
+
+impl Journal {
+    /// Opens the file, reads what it holds, and starts the thread.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Recovered, channel::UnboundedReceiver<Said>), WorkerError> {
+        let failed = |source| WorkerError::Journal { path: PathBuf::from(path), source };
+        let mut file = JournalFile::open(path).map_err(failed)?;
+        let recovered = file.recover().map_err(failed)?;
+        let (batches, inbox) = mpsc::channel();
+        // Bounded by the batches: the dispatcher stops when too many are pending.
+        let (says, said) = channel::unbounded_channel();
+        let named = std::thread::Builder::new().name("bowline-journal".to_owned());
+        let thread = named.spawn(move || write(&mut file, &inbox, &says)).map_err(WorkerError::Thread)?;
+        Ok((Self { batches: Some(batches), thread: Some(thread), pending: 0 }, recovered, said))
+    }
+
+    /// Hands over a batch.
+    pub(crate) fn put(&mut self, batch: Batch) {
+        self.pending += 1;
+        if let Some(batches) = &self.batches
+            && batches.send(batch).is_err()
+        {
+            tracing::error!("the journal's thread is gone");
+        }
+    }
+
+    /// So many batches are durable.
+    pub(crate) fn settled(&mut self, batches: usize) {
+        self.pending = self.pending.saturating_sub(batches);
+    }
+
+    /// Batches that are not durable.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Waits until everything that was handed over is durable, and closes the file.
+    pub(crate) fn close(&mut self) {
+        drop(self.batches.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's thread panicked");
+        }
+    }
+}
+
+fn write(file: &mut JournalFile, inbox: &mpsc::Receiver<Batch>, says: &channel::UnboundedSender<Said>) {
+    while let Ok(first) = inbox.recv() {
+        let mut batches = vec![first];
+        batches.extend(inbox.try_iter().take(BATCHES_PER_COMMIT_MAX - 1));
+        while let Err(error) = file.commit(batches.iter().flat_map(|batch| &batch.ops)) {
+            let told = says.send(Said::Refused(crate::pool::chain(&error)));
+            if told.is_err() {
+                return;
+            }
+            std::thread::park_timeout(RETRY_EVERY);
+        }
+        let count = batches.len();
+        let after = batches.into_iter().flat_map(|batch| batch.after).collect();
+        if says.send(Said::Durable { batches: count, after }).is_err() {
+            // Nobody waits for what follows, but what was handed over is still written.
+            tracing::debug!("the dispatcher has left");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
