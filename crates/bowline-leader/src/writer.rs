@@ -198,6 +198,10 @@ impl<'a> Writer<'a> {
     fn take_batch(&mut self) -> Result<(), End> {
         self.filling = 0;
         let mut batch = self.engine.take_batch();
+        if batch.is_empty() {
+            // It has no number of its own: the next one will have it.
+            return Ok(());
+        }
         let effects = std::mem::take(&mut batch.effects);
         if batch.is_rowless() {
             stats::add(&self.lasting.counters.rowless_batches, 1);

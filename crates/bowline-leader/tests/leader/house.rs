@@ -1,0 +1,186 @@
+//! A leader over a gated store in memory, and short words for what tests ask of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::answer::{Answer, Overview, RefusalCode, Reply};
+use bowline_core::id::{AttemptRef, Incarnation, SessionId, TaskId, TaskRef};
+use bowline_core::input::{DryRun, IdempotencyKey, NewTask, Request, Submit, TaskVerb};
+use bowline_core::message::{Assign, FromWorker, Hello, ToWorker};
+use bowline_core::name::{Actor, Namespace, WorkerName};
+use bowline_core::spec::{Action, TaskSpec, Work};
+use bowline_core::worker::{Offer, Room, Seat};
+use bowline_leader::{Leader, LeaderConfig, LeaderStatus, LeaderTask};
+use bowline_store::{MemoryStore, ReadStore, TaskFilter, TaskSort};
+use tokio::sync::mpsc;
+
+use crate::gated::{Gate, Gated, WAIT_MAX};
+
+/// A leader over a gated store in memory.
+pub struct House {
+    pub leader: Leader,
+    pub task: LeaderTask,
+    pub gate: Arc<Gate>,
+    pub store: MemoryStore,
+}
+
+impl House {
+    /// Leads already.
+    pub async fn new() -> Self {
+        Self::with(LeaderConfig { seed: Some(7), ..LeaderConfig::default() }).await
+    }
+
+    pub async fn with(config: LeaderConfig) -> Self {
+        let (store, gate) = (MemoryStore::new(), Arc::new(Gate::default()));
+        let gated = Gated { inner: store.clone(), gate: Arc::clone(&gate) };
+        let (leader, task) = Leader::start(config, Box::new(gated), Arc::new(store.clone())).unwrap();
+        let house = Self { leader, task, gate, store };
+        house.until_leading().await;
+        house
+    }
+
+    pub async fn until_leading(&self) {
+        let mut status = self.leader.status();
+        let leads = status.wait_for(|status| matches!(status, LeaderStatus::Leading { .. }));
+        drop(tokio::time::timeout(WAIT_MAX, leads).await.expect("it leads in time").unwrap());
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !is_so(self) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(WAIT_MAX, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+    }
+
+    pub async fn ask(&self, request: Request) -> Reply {
+        ask(&self.leader, request).await
+    }
+
+    pub async fn submit(&self, spec: TaskSpec) -> TaskId {
+        match self.ask(submit(spec, None)).await {
+            Ok(Answer::Submitted { tasks, .. }) => tasks[0],
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    pub async fn overview(&self) -> Overview {
+        match self.ask(Request::Overview).await {
+            Ok(Answer::Overview(overview)) => *overview,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// Unfinished tasks that the engine knows of.
+    pub async fn unfinished(&self) -> u64 {
+        self.overview().await.states.iter().map(|(_, count)| count).sum()
+    }
+
+    pub async fn verb(&self, task: TaskId, verb: TaskVerb) -> Reply {
+        self.ask(Request::Tasks { namespace: Namespace::default(), tasks: vec![TaskRef::whole(task)], verb }).await
+    }
+
+    /// Names of all stored tasks, oldest first.
+    pub fn stored(&self) -> Vec<String> {
+        let page = self.store.tasks(&TaskFilter::default(), TaskSort::Oldest, None, 1_000).unwrap();
+        page.items.into_iter().filter_map(|row| row.name).collect()
+    }
+
+    /// A worker with so many slots and a queue of so many messages, welcomed or not.
+    pub async fn connect(&self, name: &str, queue: usize) -> Worker {
+        let worker = WorkerName::new(name).unwrap();
+        self.ask(Request::Enrol { token: None, worker: worker.clone(), key: [7; 32] }).await.unwrap();
+        self.reconnect(name, queue).await
+    }
+
+    pub async fn reconnect(&self, name: &str, queue: usize) -> Worker {
+        let (outbox, messages) = mpsc::channel(queue);
+        let session = self.leader.connect(hello(name), outbox).await.unwrap();
+        Worker { session, messages, leader: self.leader.clone() }
+    }
+}
+
+/// One session of a worker, driven by hand.
+pub struct Worker {
+    pub session: SessionId,
+    pub messages: mpsc::Receiver<Option<ToWorker>>,
+    leader: Leader,
+}
+
+impl Worker {
+    pub async fn say(&self, message: FromWorker) {
+        self.leader.from_worker(self.session, message).await.unwrap();
+    }
+
+    pub async fn demand(&self, slots: u32) {
+        let room = Room { slots, amounts: BTreeMap::new() };
+        self.say(FromWorker::Demand { attempts_max: slots, room }).await;
+    }
+
+    /// The next message. `None`: the session is closed.
+    pub async fn next(&mut self) -> Option<ToWorker> {
+        tokio::time::timeout(WAIT_MAX, self.messages.recv()).await.expect("a message comes in time").flatten()
+    }
+
+    /// The next assignment; what comes before it is passed over.
+    pub async fn assign(&mut self) -> Assign {
+        loop {
+            match self.next().await {
+                Some(ToWorker::Assign(assign)) => return assign,
+                Some(_) => {}
+                None => panic!("the session was closed"),
+            }
+        }
+    }
+
+    /// The next acknowledgement about this attempt.
+    pub async fn acked(&mut self, attempt: AttemptRef) {
+        loop {
+            match self.next().await {
+                Some(ToWorker::Ack { attempt: of, .. }) if of == attempt => return,
+                Some(_) => {}
+                None => panic!("the session was closed"),
+            }
+        }
+    }
+}
+
+pub async fn ask(leader: &Leader, request: Request) -> Reply {
+    tokio::time::timeout(WAIT_MAX, leader.request(Actor::new("tester"), request)).await.expect("an answer in time")
+}
+
+pub fn named(name: &str) -> TaskSpec {
+    let mut spec = TaskSpec::new(Work::new(Action::Noop));
+    spec.name = Some(name.to_owned());
+    spec
+}
+
+pub fn submit(spec: TaskSpec, key: Option<&str>) -> Request {
+    let new = NewTask { spec: Arc::new(spec), elements: Arc::new(Vec::new()), after_earlier: Vec::new() };
+    let key = key.map(|key| IdempotencyKey { key: key.to_owned(), body: [1; 32] });
+    Request::Submit(Submit { namespace: Namespace::default(), tasks: vec![new], key, dry_run: DryRun::No })
+}
+
+pub fn hello(name: &str) -> Hello {
+    Hello {
+        name: WorkerName::new(name).unwrap(),
+        incarnation: Incarnation(0),
+        seat: Seat { state_dir: "dir".to_owned(), boot_id: "boot".to_owned(), process: "process".to_owned() },
+        version: "0.1.0".to_owned(),
+        offer: Offer {
+            capabilities: BTreeMap::new(),
+            actions: vec!["noop".to_owned()],
+            room: Room { slots: 4, amounts: BTreeMap::new() },
+        },
+        prefetch: 0,
+        seen: None,
+        attempts: Vec::new(),
+    }
+}
+
+pub fn is_not_leading(reply: &Reply) -> bool {
+    matches!(reply, Err(refusal) if refusal.code == RefusalCode::NotLeading)
+}
