@@ -29,7 +29,6 @@ mod task;
 mod works;
 mod writer;
 
-
 pub use config::{LeaderConfig, SweptSink, WriterStore};
 pub use handle::{Assigned, Committed, Leader, LeaderStatus, SessionOutbox};
 pub use stats::{COMMIT_SECONDS, LeaderStats};

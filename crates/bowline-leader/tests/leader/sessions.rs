@@ -1,6 +1,6 @@
 //! Sessions of workers: welcomed, given work once that is durable, closed when they do not read.
 
-use bowline_core::message::{FromWorker, Finished, JobEnd, ToWorker};
+use bowline_core::message::{Finished, FromWorker, JobEnd, ToWorker};
 use bowline_core::state::StateKind;
 use bowline_store::ReadStore as _;
 
