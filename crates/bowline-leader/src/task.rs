@@ -165,17 +165,13 @@ impl Office {
             let writer = Writer::new(lasting, taken, aides);
             stats::add(&lasting.counters.leaderships, 1);
             lasting.status.send_replace(writer.status());
-            let end = runtime.block_on(writer.lead(commands, &mut returned));
-            if !matches!(end, End::Stopped) {
-                // Said before the threads beside the writer have ended, which may take a moment.
-                let why = "it has just stopped leading".to_owned();
-                lasting.status.send_replace(LeaderStatus::Loading(why));
-            }
-            end
+            runtime.block_on(writer.lead(commands, &mut returned))
         })
     }
 
     fn take_over(&self) -> Result<Taken, StoreError> {
+        // Numbers that were given out and never became durable are given out again.
+        self.lasting.works.clear();
         let mut store = self.store.lock();
         let began = clock::monotonic();
         let leadership = store.take_leadership(clock::wall())?;

@@ -65,6 +65,11 @@ impl Works {
         }
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
+    }
+
     fn insert(&self, new: &NewTaskRow) {
         let kept = Kept {
             namespace: new.row.namespace.clone(),

@@ -126,9 +126,24 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Leads until that ends.
+    /// Leads until that ends. Whoever waits is told by the end of his channel, and not before the
+    /// status says the same.
     pub(crate) async fn lead(
         mut self,
+        inbox: &mut mpsc::Receiver<Command>,
+        returns: &mut mpsc::UnboundedReceiver<Return>,
+    ) -> End {
+        let end = self.work(inbox, returns).await;
+        let why = match &end {
+            End::Stopped => "it is stopping",
+            End::Deposed(why) | End::Failed(why) => why,
+        };
+        self.lasting.status.send_replace(LeaderStatus::Loading(why.to_owned()));
+        end
+    }
+
+    async fn work(
+        &mut self,
         inbox: &mut mpsc::Receiver<Command>,
         returns: &mut mpsc::UnboundedReceiver<Return>,
     ) -> End {
