@@ -1,6 +1,7 @@
 //! How the types of the core lie in columns: numbers, codes, JSON; and how a row is read, column by
 //! column.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bowline_core::id::TaskRef;
@@ -76,8 +77,8 @@ struct Unreadable {
     detail: String,
 }
 
-pub(crate) fn unreadable(column: usize, detail: impl ToString) -> rusqlite::Error {
-    let error = Unreadable { column, detail: detail.to_string() };
+pub(crate) fn unreadable(column: usize, detail: impl Display) -> rusqlite::Error {
+    let error = Unreadable { column, detail: format!("{detail}") };
     rusqlite::Error::FromSqlConversionFailure(column, Type::Null, Box::new(error))
 }
 

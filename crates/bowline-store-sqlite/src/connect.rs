@@ -37,7 +37,9 @@ pub(crate) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = "file:".to_owned();
     for byte in path.to_string_lossy().bytes() {
         match byte {
-            b'%' | b'?' | b'#' => uri.push_str(&format!("%{byte:02x}")),
+            b'%' => uri.push_str("%25"),
+            b'?' => uri.push_str("%3f"),
+            b'#' => uri.push_str("%23"),
             byte => uri.push(char::from(byte)),
         }
     }

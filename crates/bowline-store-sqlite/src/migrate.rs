@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-/// Marks the file as Bowline's: "BowL".
+/// Marks the file as Bowline's.
 pub(crate) const APPLICATION_ID: i32 = 0x426f_774c;
 
 /// One step.

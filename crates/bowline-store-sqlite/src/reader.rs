@@ -180,13 +180,13 @@ fn history_cursor(cursor: Option<&str>) -> Result<(u64, u64), StoreError> {
 }
 
 fn ended_task(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<EndedTask>> {
-    let Some(row) = tasks::get(connection, task)? else { return Ok(None) };
+    let Some(row) = tasks::get(connection, task)?.filter(|row| row.unit.state.is_ended()) else { return Ok(None) };
     let spec = tasks::spec_of(connection, task)?;
     Ok(Some(EndedTask { row, spec, elements: elements::of_task(connection, task, None, -1)? }))
 }
 
 fn ended_run(connection: &Connection, run: RunId) -> rusqlite::Result<Option<EndedRun>> {
-    let Some(row) = runs::get(connection, run)? else { return Ok(None) };
+    let Some(row) = runs::get(connection, run)?.filter(|row| row.state.is_ended()) else { return Ok(None) };
     let (_, _, graph) = runs::spec_of(connection, run)?;
     Ok(Some(EndedRun { row, graph, nodes: nodes::of_run(connection, run)? }))
 }

@@ -139,7 +139,7 @@ fn ended_state(connection: &Connection, of: TaskRef) -> rusqlite::Result<Option<
     let TaskRef { task, index } = of;
     let Some(whole) = state_if_ended(connection, task)? else { return Ok(None) };
     let element = index.map(|index| elements::state(connection, task, index)).transpose()?.flatten();
-    Ok(Some(element.unwrap_or(whole)))
+    Ok(Some(element.unwrap_or(whole)).filter(|state| state.is_ended()))
 }
 
 fn state_if_ended(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<StateKind>> {

@@ -30,13 +30,11 @@ impl<'c> Writer<'c> {
 
     /// Begins to bind a statement's values.
     pub(crate) fn bind(&mut self, sql: &'static str) -> rusqlite::Result<Binding<'_, 'c>> {
-        let at = match self.held.iter().position(|(held, _)| std::ptr::eq(*held, sql)) {
-            Some(at) => at,
-            None => {
-                self.held.push((sql, self.connection.prepare_cached(sql)?));
-                self.held.len() - 1
-            }
-        };
+        let held = self.held.iter().position(|(held, _)| std::ptr::eq(*held, sql));
+        let at = held.unwrap_or(self.held.len());
+        if held.is_none() {
+            self.held.push((sql, self.connection.prepare_cached(sql)?));
+        }
         Ok(Binding { statement: &mut self.held[at].1, next: 1 })
     }
 }

@@ -152,7 +152,9 @@ pub(crate) fn list(
     }
     if !filter.states.is_empty() {
         let names: Vec<String> = filter.states.iter().map(|state| format!("'{}'", state.name())).collect();
-        sql.push_str(&format!(" AND r.state IN ({})", names.join(", ")));
+        sql.push_str(" AND r.state IN (");
+        sql.push_str(&names.join(", "));
+        sql.push(')');
     }
     sql.push_str(" ORDER BY r.id DESC LIMIT ?");
     values.push(Value::from(i64::try_from(size).unwrap_or(i64::MAX)));

@@ -195,11 +195,15 @@ pub fn facts_tell_what_is_stored(factory: Factory) {
         new_run(a_run.clone()),
         Row::Node(Box::new(a_node.clone())),
         Row::Key(key("k", &[1], 5)),
+        plain_task(5, StateKind::Running, 1),
+        new_run(run(6, RunState::Stopping, 1)),
     ]);
     let fact = |need| ok(stand.reader().fact(&need));
     let ended = EndedTask { row, spec: Arc::new(spec(&[])), elements: vec![first, second] };
     assert_eq!(fact(Need::Task(TaskId(1))), Fact::Task(Some(Box::new(ended))));
     assert_eq!(fact(Need::Task(TaskId(2))), Fact::Task(None));
+    assert_eq!(fact(Need::Task(TaskId(5))), Fact::Task(None), "it has not ended");
+    assert_eq!(fact(Need::Run(RunId(6))), Fact::Run(None), "it has not ended");
     let ended = EndedRun { row: a_run, graph: Arc::new(graph()), nodes: vec![a_node] };
     assert_eq!(fact(Need::Run(RunId(3))), Fact::Run(Some(Box::new(ended))));
     assert_eq!(fact(Need::Run(RunId(4))), Fact::Run(None));

@@ -67,6 +67,7 @@ impl State {
     fn ended_state(&self, task: TaskRef) -> Option<StateKind> {
         let whole = self.tasks.get(&task.task)?.row.unit.state;
         let element = task.index.and_then(|index| self.elements.get(&(task.task, index)));
-        whole.is_ended().then(|| element.map_or(whole, |element| element.unit.state))
+        let state = element.map_or(whole, |element| element.unit.state);
+        (whole.is_ended() && state.is_ended()).then_some(state)
     }
 }

@@ -202,13 +202,13 @@ impl State {
     }
 
     fn ended_task(&self, task: TaskId) -> Option<EndedTask> {
-        let stored = self.tasks.get(&task)?;
+        let stored = self.tasks.get(&task).filter(|stored| stored.row.unit.state.is_ended())?;
         let elements = self.elements.range((task, 0)..=(task, u32::MAX)).map(|(_, row)| row.clone()).collect();
         Some(EndedTask { row: stored.row.clone(), spec: Arc::clone(&stored.spec), elements })
     }
 
     fn ended_run(&self, run: RunId) -> Option<EndedRun> {
-        let stored = self.runs.get(&run)?;
+        let stored = self.runs.get(&run).filter(|stored| stored.row.state.is_ended())?;
         Some(EndedRun { row: stored.row.clone(), graph: Arc::clone(&stored.graph), nodes: self.nodes_of(run) })
     }
 }
