@@ -1,2 +1,38 @@
-//! The binary.
-fn main() {}
+//! The binary: commands, configuration, rendering, and the children of `up`.
+//!
+//! **Invariant:** decides nothing about tasks; whatever it shows it was told. The environment is read
+//! in one module ([`config`]), processes are started in one ([`process`]), errors are told in one
+//! place ([`exit`]).
+
+mod args;
+mod artifacts;
+mod clock;
+mod commands;
+mod config;
+mod connect;
+mod exit;
+mod failures;
+mod follow;
+mod house;
+mod ids;
+mod logging;
+mod nearest;
+mod output;
+mod process;
+mod runtime;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // A supervisor's processes are small and quick: nothing else is looked at before them.
+    if let Some(exit) = bowline_supervisor::dispatch(std::env::args_os()) {
+        return ExitCode::from(exit);
+    }
+    match args::Cli::try_parse() {
+        Ok(cli) => exit::report(commands::run(cli)),
+        Err(error) => exit::usage(&error),
+    }
+}

@@ -1,0 +1,185 @@
+//! `bowline worker start`: a worker on this machine, until it is told to stop.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use bowline_core::name::WorkerName;
+use bowline_core::time::Span;
+use bowline_worker::{OnTerm, WorkerConfig, WorkerError, WorkerExit};
+use clap::ValueEnum;
+use tokio_util::sync::CancellationToken;
+
+use super::{Offers, Setting};
+use crate::exit::{Exit, Trouble};
+use crate::{connect, logging, process, signals};
+
+/// How long `--on-term finish` lets attempts run on where `--within` says nothing.
+const WITHIN_DEFAULT: Duration = Duration::from_hours(1);
+/// What of its own environment a worker hands to its jobs.
+const HANDED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bowline worker start --server http://10.0.0.1:7420 --token-file lab-3.token --identity lab-3
+  bowline worker start --slots 8 --capability gpu=a100 --memory 64GiB
+  bowline worker start --on-term finish --within 1h
+
+The token is needed once: from then on the worker's own key, in its state folder, opens the door.
+SIGTERM: `release` stops the jobs and gives them back; `finish` lets them run to their end;
+`handoff` leaves them to their supervisor, and the next worker on the same state folder takes them
+over.
+Status 70: another process acts under this identity now; service managers must not restart on it.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    offers: Offers,
+    /// Where it keeps its key, its journal and its jobs [default: ~/.local/state/bowline/worker-NAME]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// What SIGTERM and Ctrl-C mean
+    #[arg(long, value_name = "MODE", default_value = "release")]
+    on_term: Mode,
+    /// With --on-term finish: at most so long, then as `release` [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    within: Option<Span>,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    stop_with_parent: bool,
+}
+
+/// What it means to be told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Let what runs come to its end
+    Finish,
+    /// Stop what runs and give it back
+    Release,
+    /// Leave what runs to the supervisor
+    Handoff,
+}
+
+/// Starts it.
+pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
+    logging::start(&on.config)?;
+    let config = config(on, &args)?;
+    let name = config.identity.clone();
+    let server = config.server.clone();
+    on.out.note(format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term)));
+    match until_told(config, args.stop_with_parent.into()).await {
+        Ok(WorkerExit::Stopped) => Ok(Exit::GOOD),
+        Ok(WorkerExit::Fenced { why }) => Err(Trouble::new(
+            Exit::FENCED,
+            format!("The worker `{name}` has been fenced off, and has stopped its jobs: {why}."),
+        )
+        .into()),
+        Err(error) => {
+            let exit = exit_of(&error);
+            let what = format!("The worker `{name}` cannot work.");
+            Err(anyhow::Error::new(error).context(Trouble::new(exit, what)))
+        }
+    }
+}
+
+/// Whether the worker ends with whoever started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bond {
+    None,
+    Parent,
+}
+
+impl From<bool> for Bond {
+    fn from(stop_with_parent: bool) -> Self {
+        if stop_with_parent { Self::Parent } else { Self::None }
+    }
+}
+
+/// Works until it is told to stop, or must not go on.
+async fn until_told(config: WorkerConfig, bond: Bond) -> Result<WorkerExit, WorkerError> {
+    let shutdown = CancellationToken::new();
+    let told = async {
+        let mut stop = match signals::Stop::new() {
+            Ok(stop) => stop,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be listened for; leaving");
+                return;
+            }
+        };
+        let orphaned = async {
+            match bond {
+                Bond::Parent => process::parent_gone().await,
+                Bond::None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.asked() => tracing::info!("told to stop"),
+            () = orphaned => tracing::info!("the parent is gone"),
+        }
+    };
+    let working = bowline_worker::run(config, shutdown.clone());
+    tokio::pin!(working);
+    tokio::select! {
+        ended = &mut working => return ended,
+        () = told => shutdown.cancel(),
+    }
+    working.await
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Finish => "finish: what runs comes to its end",
+        Mode::Release => "release: what runs is stopped and given back",
+        Mode::Handoff => "handoff: what runs goes on under its supervisor",
+    }
+}
+
+fn config(on: &Setting, args: &Args) -> anyhow::Result<WorkerConfig> {
+    let located = connect::locate(&on.config);
+    let identity = args.offers.identity(on)?;
+    let state = state_folder(on, args.state.clone(), &identity)?;
+    // `/proc/self/exe` still works when the file was replaced by a newer one.
+    let mut config = WorkerConfig::new(located.url, identity, state, PathBuf::from("/proc/self/exe"));
+    config.capabilities = args.offers.capabilities();
+    config.room = args.offers.room(on)?;
+    config.enrol_token = located.token_file.as_deref().map(connect::read_token).transpose()?;
+    config.on_term = match args.on_term {
+        Mode::Finish => OnTerm::Finish { within: args.within.map_or(WITHIN_DEFAULT, |within| within.0) },
+        Mode::Release => OnTerm::Release,
+        Mode::Handoff => OnTerm::Handoff,
+    };
+    config.job_env = job_environment(on);
+    env!("CARGO_PKG_VERSION").clone_into(&mut config.version);
+    Ok(config)
+}
+
+fn job_environment(on: &Setting) -> BTreeMap<String, String> {
+    let environment = on.config.environment();
+    HANDED_ON.iter().filter_map(|name| Some(((*name).to_owned(), environment.text(name)?))).collect()
+}
+
+fn state_folder(on: &Setting, flag: Option<PathBuf>, identity: &WorkerName) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = flag.or_else(|| on.config.text("state").map(PathBuf::from)) {
+        return std::path::absolute(&folder).with_context(|| format!("`{}` is no folder.", folder.display()));
+    }
+    // A name may hold slashes; a folder's name may not.
+    let name = identity.as_str().replace(['/', ':'], "_");
+    let home = on.config.environment().state_home();
+    home.map(|home| home.join("bowline").join(format!("worker-{name}"))).ok_or_else(|| {
+        Trouble::usage("There is no home folder to keep the worker's state in; name one with --state.").into()
+    })
+}
+
+fn exit_of(error: &WorkerError) -> Exit {
+    match error {
+        WorkerError::StateDirBusy { .. } | WorkerError::OtherIdentity { .. } | WorkerError::EnrolRefused(_) => {
+            Exit::REFUSED
+        }
+        WorkerError::NoToken | WorkerError::ServerAddress(_) => Exit::USAGE,
+        WorkerError::StateDir { .. }
+        | WorkerError::Journal { .. }
+        | WorkerError::HttpClient(_)
+        | WorkerError::DamagedKey(_)
+        | WorkerError::Thread(_) => Exit::FAILED,
+    }
+}
