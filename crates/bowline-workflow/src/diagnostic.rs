@@ -45,14 +45,19 @@ impl Diagnostic {
         let gutter = " ".repeat(number.len());
         let (source, before) = self.source_line(text);
         let carets = "^".repeat(self.length.min(LINE_CHARS_MAX));
-        let mut out = format!("{red}error{off}{bold}: {}{off}\n", shown(&self.message));
-        out += &format!("{gutter}{blue}-->{off} {}:{}:{}\n", shown(file_name), self.line, self.column);
-        out += &format!("{gutter} {blue}|{off}\n{blue}{number} |{off} {source}\n");
-        out += &format!("{gutter} {blue}|{off} {before}{red}{carets}{off}\n");
-        if let Some(help) = &self.help {
-            out += &format!("{gutter} {blue}={off} {green}help{off}: {}\n", shown(help));
-        }
-        out
+        let (message, line, column) = (shown(&self.message), self.line, self.column);
+        let help = self
+            .help
+            .as_deref()
+            .map_or(String::new(), |help| format!("{gutter} {blue}={off} {green}help{off}: {}\n", shown(help)));
+        [
+            format!("{red}error{off}{bold}: {message}{off}\n"),
+            format!("{gutter}{blue}-->{off} {}:{line}:{column}\n", shown(file_name)),
+            format!("{gutter} {blue}|{off}\n{blue}{number} |{off} {source}\n"),
+            format!("{gutter} {blue}|{off} {before}{red}{carets}{off}\n"),
+            help,
+        ]
+        .concat()
     }
 
     /// The source line, cut around the place where it is long, and the room before the caret.

@@ -110,7 +110,9 @@ fn each(recipe: &Recipe<'_>, scope: &mut Scope, items: &[Value]) -> Result<Vec<W
         let work = recipe.work(scope, Some((index, item)))?;
         bytes += work::bytes(&work);
         if bytes > FOR_EACH_BYTES_MAX {
-            let cause = format!("its elements hold more than {FOR_EACH_BYTES_MAX} bytes together: let each read what it needs from a file");
+            let cause = format!(
+                "its elements hold more than {FOR_EACH_BYTES_MAX} bytes together: let each read what it needs from a file"
+            );
             return Err(Trouble::new("for_each", None, cause));
         }
         elements.push(work);

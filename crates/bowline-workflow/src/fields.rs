@@ -7,7 +7,7 @@ use bowline_core::time::{Span, parse_duration};
 use serde_json::Value;
 
 use crate::diagnostic::{Mistakes, Range, nearest};
-use crate::expr::{Template, Site, has_expression};
+use crate::expr::{Site, Template, has_expression};
 use crate::model::Shape;
 use crate::yaml::{Data, Key, Node};
 
@@ -61,7 +61,11 @@ impl Reader<'_> {
     /// A mapping's fields. `None`, and a mistake, for anything else.
     pub(crate) fn fields(&mut self, node: Node, what: &str, example: &str) -> Option<Fields> {
         let range = node.range.clone();
-        Some(Fields { entries: self.entries(node, what, example)?.into_iter().map(Some).collect(), asked: Vec::new(), range })
+        Some(Fields {
+            entries: self.entries(node, what, example)?.into_iter().map(Some).collect(),
+            asked: Vec::new(),
+            range,
+        })
     }
 
     /// A mapping whose keys are names.
@@ -72,14 +76,6 @@ impl Reader<'_> {
         }
         self.wrong(&node.range, format!("{what} is {kind}, and must be a mapping"), format!("write `{example}`"));
         None
-    }
-
-    /// A list, or one value in the place of a list of one.
-    pub(crate) fn list(&mut self, node: Node) -> Vec<Node> {
-        match node.data {
-            Data::List(items) => items,
-            _ => vec![node],
-        }
     }
 
     /// A plain text without expressions.
@@ -114,7 +110,8 @@ impl Reader<'_> {
 
     pub(crate) fn whole<T: TryFrom<i64>>(&mut self, node: &Node, what: &str, bounds: (i64, i64)) -> Option<T> {
         let value = node.scalar_value().and_then(|value| value.as_i64());
-        let good = value.filter(|value| (bounds.0..=bounds.1).contains(value)).and_then(|value| T::try_from(value).ok());
+        let good =
+            value.filter(|value| (bounds.0..=bounds.1).contains(value)).and_then(|value| T::try_from(value).ok());
         if good.is_none() {
             let message = format!("{what} must be a whole number from {} to {}", bounds.0, bounds.1);
             self.mistakes.add(node.range.clone(), message, None);
@@ -210,5 +207,13 @@ impl Reader<'_> {
                 value.unwrap_or(Value::Null)
             }
         }
+    }
+}
+
+/// A list, or one value in the place of a list of one.
+pub(crate) fn list(node: Node) -> Vec<Node> {
+    match node.data {
+        Data::List(items) => items,
+        _ => vec![node],
     }
 }

@@ -88,10 +88,9 @@ pub(crate) fn fill(declared: &[Input], given: &BTreeMap<String, Value>) -> Resul
                 format!("The input `{}` is {shown}, and must be {}.", input.name, input.kind.example())
             }),
             (None, Some(default)) => Ok(default.clone()),
-            (None, None) => Err(format!(
-                "The input `{0}` is missing and has no default: give it with `--input {0}=…`.",
-                input.name
-            )),
+            (None, None) => {
+                Err(format!("The input `{0}` is missing and has no default: give it with `--input {0}=…`.", input.name))
+            }
         };
         match value {
             Ok(value) => drop(filled.insert(input.name.clone(), value)),

@@ -6,7 +6,7 @@ use bowline_core::name::WorkflowName;
 use serde_json::Value;
 
 use crate::diagnostic::Range;
-use crate::fields::{Fields, Reader};
+use crate::fields::{Fields, Reader, list};
 use crate::inputs::fits;
 use crate::model::{Input, InputKind, Shape, Step};
 use crate::yaml::{Data, Node};
@@ -35,21 +35,19 @@ impl Reader<'_> {
     /// The whole file.
     pub(crate) fn workflow(&mut self, root: Node) -> Option<Draft> {
         let mut fields = self.fields(root, "the workflow", "name: my-workflow")?;
-        let name = match fields.take("name") {
-            Some(node) => self.parsed(&node, "name"),
-            None => {
-                self.wrong(&(0..0), "the workflow has no `name`", "write `name: my-workflow`");
-                None
-            }
+        let name = if let Some(node) = fields.take("name") {
+            self.parsed(&node, "name")
+        } else {
+            self.wrong(&(0..0), "the workflow has no `name`", "write `name: my-workflow`");
+            None
         };
         let description = fields.take("description").and_then(|node| self.text(&node, "description"));
         let inputs = fields.take("inputs").map(|node| self.inputs(node)).unwrap_or_default();
-        let steps = match fields.take_entry("steps") {
-            Some((_, node)) => self.steps(node),
-            None => {
-                self.wrong(&(0..0), "the workflow has no `steps`", "write `steps:` with at least one step");
-                Vec::new()
-            }
+        let steps = if let Some((_, node)) = fields.take_entry("steps") {
+            self.steps(node)
+        } else {
+            self.wrong(&(0..0), "the workflow has no `steps`", "write `steps:` with at least one step");
+            Vec::new()
         };
         let result = fields.take("result").map(|node| self.shape(node));
         let artifacts = fields.take("artifacts").map(|node| self.artifacts(node)).unwrap_or_default();
@@ -76,10 +74,8 @@ impl Reader<'_> {
         let is_long = matches!(&node.data, Data::Map(entries)
             if entries.is_empty() || entries.iter().any(|(key, _)| matches!(key.text.as_str(), "type" | "default" | "description")));
         if !is_long {
-            let range = node.range.clone();
             let default = if node.is_null() { None } else { Some(self.fixed(node)) };
             let kind = default.as_ref().map_or(InputKind::String, kind_of);
-            let _ = range;
             return Some(Input { name, kind, default });
         }
         let mut fields = self.fields(node, "the input", "type: string")?;
@@ -103,7 +99,7 @@ impl Reader<'_> {
         let mut artifacts = Vec::new();
         let entries = self.entries(node, "`artifacts`", "report: [report.html]").unwrap_or_default();
         for (key, value) in entries {
-            for glob in self.list(value) {
+            for glob in list(value) {
                 if let Some(glob) = self.text(&glob, "a file's name") {
                     artifacts.push((key.text.clone(), key.range.clone(), glob));
                 }

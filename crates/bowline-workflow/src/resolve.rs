@@ -18,7 +18,8 @@ pub(crate) fn resolve(draft: &mut Draft, mistakes: &mut Mistakes) -> Vec<(usize,
     cycles(&draft.steps, mistakes);
     let before = ancestors(&draft.steps);
     for (at, step) in draft.steps.iter().enumerate() {
-        let view = View { inputs: &draft.inputs, steps: &draft.steps, places: &places, reader: Some((at, &before[at])) };
+        let view =
+            View { inputs: &draft.inputs, steps: &draft.steps, places: &places, reader: Some((at, &before[at])) };
         step.for_each_templates().into_iter().for_each(|template| view.check(template, Element::No, mistakes));
         let element = if step.for_each.is_some() { Element::Yes } else { Element::No };
         step.work_templates().into_iter().for_each(|template| view.check(template, element, mistakes));
@@ -27,7 +28,9 @@ pub(crate) fn resolve(draft: &mut Draft, mistakes: &mut Mistakes) -> Vec<(usize,
         let view = View { inputs: &draft.inputs, steps: &draft.steps, places: &places, reader: None };
         let mut templates = Vec::new();
         result.templates(&mut templates);
-        templates.into_iter().for_each(|template| view.check(template, Element::No, mistakes));
+        for template in templates {
+            view.check(template, Element::No, mistakes);
+        }
     }
     let mut artifacts = Vec::new();
     for (step, range, glob) in &draft.artifacts {
@@ -97,8 +100,11 @@ fn cycles(steps: &[Step], mistakes: &mut Mistakes) {
                 }
                 Mark::Open => {
                     let from = path.iter().position(|(step, _)| *step == need.index).unwrap_or(0);
-                    let names: Vec<&str> =
-                        path[from..].iter().map(|(step, _)| steps[*step].name.as_str()).chain([need.step.as_str()]).collect();
+                    let names: Vec<&str> = path[from..]
+                        .iter()
+                        .map(|(step, _)| steps[*step].name.as_str())
+                        .chain([need.step.as_str()])
+                        .collect();
                     let message = format!("these steps wait for each other: {}", names.join(" → "));
                     mistakes.add(need.range.clone(), message, Some("take one of these needs away".to_owned()));
                 }
@@ -180,9 +186,10 @@ impl View<'_> {
         if before.contains(place) {
             return None;
         }
-        let message = match *place == at {
-            true => "a step cannot read its own result".to_owned(),
-            false => format!("step `{}` reads `{name}` without waiting for it", self.steps[at].name),
+        let message = if *place == at {
+            "a step cannot read its own result".to_owned()
+        } else {
+            format!("step `{}` reads `{name}` without waiting for it", self.steps[at].name)
         };
         let help = (*place != at).then(|| format!("add `{name}` to its `needs`"));
         Some((message, help))
@@ -193,7 +200,8 @@ impl View<'_> {
         let message = format!("step `{step}` has no `{field}`");
         match (field, is_array) {
             ("result" | "exit_status", true) => {
-                let help = format!("it has a `for_each`: read `steps.{step}.results`, a list with one entry an element");
+                let help =
+                    format!("it has a `for_each`: read `steps.{step}.results`, a list with one entry an element");
                 Some((message, Some(help)))
             }
             ("results" | "items" | "failed", false) => {

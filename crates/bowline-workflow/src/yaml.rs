@@ -95,8 +95,7 @@ pub(crate) fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Node> {
     let mut options = serde_saphyr::granit_parser::Options::default();
     options.set_emit_comments(false);
     options.emit_unresolved_aliases = true;
-    let mut reader =
-        Reader { events: Parser::new_from_str_with_options(text, options), text, nodes: 0, mistakes };
+    let mut reader = Reader { events: Parser::new_from_str_with_options(text, options), text, nodes: 0, mistakes };
     match reader.document() {
         Ok(node) => node,
         Err(Stop::Scan(error)) => {
@@ -142,13 +141,12 @@ impl<'text> Reader<'text, '_> {
             let (event, span) = self.next()?;
             match event {
                 Event::StreamEnd => break,
-                Event::StreamStart | Event::DocumentEnd => {}
                 Event::DocumentStart(..) if root.is_some() => {
                     let range = self.range(&span);
                     self.mistakes.add(range, "a second document begins here", Some("write one workflow a file".into()));
                     break;
                 }
-                Event::DocumentStart(..) => {}
+                Event::StreamStart | Event::DocumentEnd | Event::DocumentStart(..) => {}
                 other => root = Some(self.node(other, &span, 0)?),
             }
         }
@@ -190,7 +188,11 @@ impl<'text> Reader<'text, '_> {
             Event::SequenceStart(..) => self.list(start, depth),
             Event::MappingStart(..) => self.map(start, depth),
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.mistakes.add(start.clone(), "a YAML alias", Some("write the value out: aliases are not read".into()));
+                self.mistakes.add(
+                    start.clone(),
+                    "a YAML alias",
+                    Some("write the value out: aliases are not read".into()),
+                );
                 Ok(Node { range: start, data: Data::Scalar { text: String::new(), style: Scalar::Plain } })
             }
             _ => self.stop(start, "this cannot stand here", "write a value"),

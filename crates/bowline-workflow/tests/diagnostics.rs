@@ -1,4 +1,5 @@
 //! What people see of their mistakes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bowline_workflow::{Style, check};
 use proptest::prelude::*;
@@ -61,7 +62,16 @@ fn places_within_blocks_and_quotes() {
 
 #[test]
 fn what_is_not_yaml() {
-    for text in ["", "a: [", "- a\n- b", "a: b\n c: d", "name: x\nname: y\nsteps: &a {b: *a}", "\u{0}", "a: !!int 3", "--- a\n--- b"] {
+    for text in [
+        "",
+        "a: [",
+        "- a\n- b",
+        "a: b\n c: d",
+        "name: x\nname: y\nsteps: &a {b: *a}",
+        "\u{0}",
+        "a: !!int 3",
+        "--- a\n--- b",
+    ] {
         let found = check("file.yaml", text).expect_err("this is no workflow");
         assert!(!found.is_empty() && found[0].line >= 1 && found[0].column >= 1, "{text:?}");
     }
@@ -92,7 +102,7 @@ fn a_wait_that_is_forgotten_is_named() {
 
 #[test]
 fn mistakes_are_bounded_and_large_files_are_refused() {
-    let many: String = (0..1_000).map(|at| format!("f{at}: 1\n")).collect();
+    let many = (0..1_000).map(|at| format!("f{at}: 1")).collect::<Vec<_>>().join("\n");
     assert_eq!(check("file.yaml", &many).unwrap_err().len(), 100);
     let large = format!("name: {}", "x".repeat(600 << 10));
     assert!(check("file.yaml", &large).unwrap_err()[0].message.contains("larger than"));
@@ -107,7 +117,10 @@ fn deep_and_long_texts_do_no_harm() {
         format!("name: x\nsteps: {{a: {{argv: [\"{{{{ {}1{} }}}}\"]}}}}", "(".repeat(50_000), ")".repeat(50_000)),
         format!("name: x\nsteps: {{a: {{argv: [\"{}\"]}}}}", "{% if 1 %}".repeat(20_000)),
         format!("name: x\nsteps: {{a: {{argv: [\"{{{{ {}1 }}}}\"]}}}}", "not ".repeat(50_000)),
-        format!("name: x\nsteps: {{a: {{argv: [\"{{{{ 'a' * 100000000 * 9 }}}}{}\"]}}}}", "{{ [1] * 99999999 }}".repeat(1_000)),
+        format!(
+            "name: x\nsteps: {{a: {{argv: [\"{{{{ 'a' * 100000000 * 9 }}}}{}\"]}}}}",
+            "{{ [1] * 99999999 }}".repeat(1_000)
+        ),
     ] {
         assert!(check("file.yaml", &text).is_err(), "{}", &text[..60]);
     }

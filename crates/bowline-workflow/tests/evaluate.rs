@@ -1,4 +1,5 @@
 //! Expressions within their bounds, hostile values, inputs.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -87,9 +88,8 @@ fn what_fails_loops_or_explodes_ends_with_its_cause() {
     let doubling = (0..60).fold("{% set s0 = inputs.a %}".to_owned(), |text, at| {
         text + &format!("{{% set s{} = s{at} ~ s{at} %}}", at + 1)
     });
-    let nested = (0..60).fold("{% set s0 = [1] %}".to_owned(), |text, at| {
-        text + &format!("{{% set s{} = [s{at}, s{at}] %}}", at + 1)
-    });
+    let nested = (0..60)
+        .fold("{% set s0 = [1] %}".to_owned(), |text, at| text + &format!("{{% set s{} = [s{at}, s{at}] %}}", at + 1));
     for (expression, cause) in [
         (loops.to_owned(), "steps"),
         (doubling, "grows beyond"),
@@ -111,7 +111,10 @@ fn what_fails_loops_or_explodes_ends_with_its_cause() {
     ] {
         let shown: String = expression.chars().take(80).collect();
         let message = failed(result_of(&expression, &inputs));
-        assert!(message.contains(cause) && message.starts_with("the run's result: `result`, line 4"), "{shown}: {message}");
+        assert!(
+            message.contains(cause) && message.starts_with("the run's result: `result`, line 4"),
+            "{shown}: {message}"
+        );
         assert!(message.len() <= 4_096);
     }
 }
@@ -119,10 +122,26 @@ fn what_fails_loops_or_explodes_ends_with_its_cause() {
 #[test]
 fn no_way_out_of_the_sandbox() {
     for expression in [
-        "{% include 'x' %}", "{% import 'x' as y %}", "{% macro a() %}{{ a() }}{% endmacro %}", "{{ env('HOME') }}", "{{ now() }}",
-        "{{ debug() }}", "{{ namespace() }}", "{{ inputs.a.upper() }}", "{{ 'a' * 5 }}", "{{ __add(1, 2) }}", "{% set __x = 1 %}",
-        "{{ 'x' | format(1) }}", "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}", "{{ 1 < 2 < 3 }}", "{{ steps }}",
-        "{% set inputs = 1 %}", "{% set x %}text{% endset %}", "{{ item }}", "{{ range(*inputs.list) }}", "{{ self }}",
+        "{% include 'x' %}",
+        "{% import 'x' as y %}",
+        "{% macro a() %}{{ a() }}{% endmacro %}",
+        "{{ env('HOME') }}",
+        "{{ now() }}",
+        "{{ debug() }}",
+        "{{ namespace() }}",
+        "{{ inputs.a.upper() }}",
+        "{{ 'a' * 5 }}",
+        "{{ __add(1, 2) }}",
+        "{% set __x = 1 %}",
+        "{{ 'x' | format(1) }}",
+        "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}",
+        "{{ 1 < 2 < 3 }}",
+        "{{ steps }}",
+        "{% set inputs = 1 %}",
+        "{% set x %}text{% endset %}",
+        "{{ item }}",
+        "{{ range(*inputs.list) }}",
+        "{{ self }}",
     ] {
         let text = format!(
             "name: x\ninputs: {{a: 1, list: []}}\nsteps: {{s: {{action: noop}}}}\nresult: {}\n",
@@ -158,7 +177,8 @@ steps:
 #[test]
 fn hostile_values_pass_unchanged() {
     let workflow = read(EACH);
-    let names = ["a b", "quote'\"", "new\nline", "$(rm -rf ~)", "`id`", "{{ inputs }}", "-rf", "", "ü\u{fffd}", "%s\\n", "<b>"];
+    let names =
+        ["a b", "quote'\"", "new\nline", "$(rm -rf ~)", "`id`", "{{ inputs }}", "-rf", "", "ü\u{fffd}", "%s\\n", "<b>"];
     let made = task(workflow.evaluate(NodeIndex(0), &seen(json!({"names": names}))));
     assert_eq!(made.elements.len(), names.len());
     for (place, name) in names.iter().enumerate() {
@@ -182,7 +202,10 @@ fn arrays_in_all_sizes() {
     assert_eq!(same.spec.array.as_ref().unwrap().count, 3);
     let many: Vec<u32> = (0..10_001).collect();
     let message = failed(workflow.evaluate(NodeIndex(0), &seen(json!({"names": many}))));
-    assert!(message.contains("more than 10000 elements") && message.contains("step `each`: `for_each`, line 6"), "{message}");
+    assert!(
+        message.contains("more than 10000 elements") && message.contains("step `each`: `for_each`, line 6"),
+        "{message}"
+    );
     let message = failed(workflow.evaluate(NodeIndex(0), &seen(json!({"names": "text"}))));
     assert!(message.contains("must be a list"), "{message}");
     let message = failed(workflow.evaluate(NodeIndex(0), &seen(json!({"names": ["fine", "nul\0"]}))));
@@ -226,7 +249,8 @@ fn inputs_by_type() {
     let given = |entries: &[(&str, Value)]| {
         entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<BTreeMap<_, _>>()
     };
-    let filled = workflow.inputs(&given(&[("b", json!("true")), ("i", json!("-7")), ("l", json!("[1, \"x\"]"))])).unwrap();
+    let filled =
+        workflow.inputs(&given(&[("b", json!("true")), ("i", json!("-7")), ("l", json!("[1, \"x\"]"))])).unwrap();
     assert_eq!(filled, json!({"s": "text", "i": -7, "n": 0.5, "b": true, "l": [1, "x"], "m": {}}));
     let filled = workflow.inputs(&given(&[("b", json!(false)), ("s", json!(5)), ("m", json!("{\"k\":1}"))])).unwrap();
     assert_eq!((&filled["s"], &filled["m"]), (&json!("5"), &json!({"k": 1})));
@@ -251,9 +275,14 @@ fn http_wait_and_sleep() {
         "name: x\ninputs: {host: example.org}\nsteps:\n  get: {action: http, with: {url: \"https://{{ inputs.host }}/\", method: POST, headers: {A: \"{{ inputs.host }}\"}, body: {k: \"{{ inputs.host }}\"}, expect: [200, 404], response_bytes_max: 64KiB}}\n  hold: {action: wait}\n  nap: {action: sleep, with: {for: 1h30m}}\n  bad: {action: http, with: {url: \"{{ inputs.host }}\"}}\n",
     );
     let context = seen(json!({"host": "example.org"}));
-    let Action::Http(http) = task(workflow.evaluate(NodeIndex(0), &context)).spec.work.action.clone() else { panic!("no http") };
+    let Action::Http(http) = task(workflow.evaluate(NodeIndex(0), &context)).spec.work.action.clone() else {
+        panic!("no http")
+    };
     assert_eq!((http.url.as_str(), http.method.as_str()), ("https://example.org/", "POST"));
-    assert_eq!((http.body.as_deref(), http.expect, http.response_bytes_max), (Some("{\"k\":\"example.org\"}"), vec![200, 404], Some(65_536)));
+    assert_eq!(
+        (http.body.as_deref(), http.expect, http.response_bytes_max),
+        (Some("{\"k\":\"example.org\"}"), vec![200, 404], Some(65_536))
+    );
     assert_eq!(task(workflow.evaluate(NodeIndex(1), &context)).spec.work.action, Action::Wait);
     assert!(matches!(task(workflow.evaluate(NodeIndex(2), &context)).spec.work.action, Action::Sleep(_)));
     assert!(failed(workflow.evaluate(NodeIndex(3), &context)).contains("must begin with `http"));

@@ -24,14 +24,9 @@ pub(crate) struct Scope {
 
 impl Scope {
     pub(crate) fn new(model: &Model, context: &Context) -> Self {
-        let run = Value::from_pairs([
-            ("id", Value::from(context.run.0)),
-            ("name", Value::from(format!("r{}", context.run))),
-        ]);
-        let root = BTreeMap::from([
-            ("inputs".to_owned(), of_json(&context.inputs)),
-            ("run".to_owned(), run),
-        ]);
+        let run =
+            Value::from_pairs([("id", Value::from(context.run.0)), ("name", Value::from(format!("r{}", context.run)))]);
+        let root = BTreeMap::from([("inputs".to_owned(), of_json(&context.inputs)), ("run".to_owned(), run)]);
         let mut scope = Self { root, fuel: 0 };
         let mut steps: BTreeMap<String, Value> = BTreeMap::new();
         // In the order of what they need, so that a list made from earlier results can be made anew.
@@ -143,7 +138,9 @@ impl Scope {
                 serde_json::Value::Array(values.collect::<Result<_, _>>()?)
             }
             Shape::Map(entries) => {
-                let values = entries.iter().map(|(name, item)| Ok((name.clone(), self.shape(item, &format!("{field}.{name}"))?)));
+                let values = entries
+                    .iter()
+                    .map(|(name, item)| Ok((name.clone(), self.shape(item, &format!("{field}.{name}"))?)));
                 serde_json::Value::Object(values.collect::<Result<_, Trouble>>()?)
             }
             Shape::Text(template) => {

@@ -56,7 +56,9 @@ impl<'a> Part<'a> {
             return Err(self.trouble("it holds a NUL byte, which no argument and no variable can"));
         }
         if text.len() + self.key.len() + 1 > ARGUMENT_BYTES_MAX {
-            let cause = format!("it is larger than {ARGUMENT_BYTES_MAX} bytes, which no program can be given: hand it over by `files`");
+            let cause = format!(
+                "it is larger than {ARGUMENT_BYTES_MAX} bytes, which no program can be given: hand it over by `files`"
+            );
             return Err(self.trouble(cause));
         }
         Ok(text)
@@ -66,8 +68,15 @@ impl<'a> Part<'a> {
 enum Deed<'a> {
     Fixed(Action),
     Argv(Vec<Part<'a>>),
-    Sleep(Part<'a>),
-    Http { http: &'a Http, url: Part<'a>, method: Option<Part<'a>>, headers: Vec<Part<'a>> },
+    Sleep(Box<Part<'a>>),
+    Http(Box<Request<'a>>),
+}
+
+struct Request<'a> {
+    http: &'a Http,
+    url: Part<'a>,
+    method: Option<Part<'a>>,
+    headers: Vec<Part<'a>>,
 }
 
 /// A step's templates, compiled.
@@ -91,13 +100,13 @@ impl<'a> Recipe<'a> {
                     .map(|(at, template)| Part::new(format!("argv[{at}]"), "", template))
                     .collect::<Result<_, _>>()?,
             ),
-            Act::Sleep(length) => Deed::Sleep(Part::new("with.for".to_owned(), "", length)?),
-            Act::Http(http) => Deed::Http {
+            Act::Sleep(length) => Deed::Sleep(Box::new(Part::new("with.for".to_owned(), "", length)?)),
+            Act::Http(http) => Deed::Http(Box::new(Request {
                 http,
                 url: Part::new("with.url".to_owned(), "", &http.url)?,
                 method: http.method.as_ref().map(|one| Part::new("with.method".to_owned(), "", one)).transpose()?,
                 headers: Part::named("with.headers", &http.headers)?,
-            },
+            })),
         };
         Ok(Self {
             step,
@@ -162,7 +171,8 @@ impl<'a> Recipe<'a> {
                 let text = part.text(scope)?;
                 Action::Sleep(Span(parse_duration(&text).map_err(|error| part.trouble(error.to_string()))?))
             }
-            Deed::Http { http, url, method, headers } => {
+            Deed::Http(request) => {
+                let Request { http, url, method, headers } = request.as_ref();
                 let mut named = BTreeMap::new();
                 for part in headers {
                     named.insert(part.key.to_owned(), part.text(scope)?);

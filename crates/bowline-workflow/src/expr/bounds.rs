@@ -42,9 +42,7 @@ fn weigh(value: &Value, depth: usize, units: &mut u64) -> Result<(), Error> {
         return Err(refuse(format!("the value is nested more than {VALUE_DEPTH_MAX} deep")));
     }
     match value.kind() {
-        ValueKind::Seq | ValueKind::Iterable => {
-            value.try_iter()?.try_for_each(|item| weigh(&item, depth + 1, units))
-        }
+        ValueKind::Seq | ValueKind::Iterable => value.try_iter()?.try_for_each(|item| weigh(&item, depth + 1, units)),
         ValueKind::Map => value.try_iter()?.try_for_each(|key| {
             weigh(&key, depth + 1, units)?;
             weigh(&value.get_item(&key)?, depth + 1, units)
@@ -85,20 +83,17 @@ fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error
     out.write_str(&text).map_err(Error::from)
 }
 
+fn operator(env: &mut Environment<'static>, name: &'static str, make: fn(&Value, &Value) -> Result<Value, Error>) {
+    env.add_function(name, move |state: &mut State, a: Value, b: Value| {
+        charge(state, &a)?;
+        charge(state, &b)?;
+        let made = make(&a, &b)?;
+        charge(state, &made)?;
+        Ok::<_, Error>(made)
+    });
+}
+
 fn add_operators(env: &mut Environment<'static>) {
-    fn operator(
-        env: &mut Environment<'static>,
-        name: &'static str,
-        make: fn(&Value, &Value) -> Result<Value, Error>,
-    ) {
-        env.add_function(name, move |state: &mut State, a: Value, b: Value| {
-            charge(state, &a)?;
-            charge(state, &b)?;
-            let made = make(&a, &b)?;
-            charge(state, &made)?;
-            Ok::<_, Error>(made)
-        });
-    }
     operator(env, "__add", add);
     operator(env, "__mul", mul);
     operator(env, "__concat", |a, b| joined(&[text_of(a)?, text_of(b)?], ""));
@@ -277,6 +272,7 @@ pub(crate) fn filter_names() -> Vec<&'static str> {
     builtin_filters().into_iter().map(|(name, _)| name).chain(own).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands over owned arguments")]
 fn tojson(state: &mut State, value: Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value, Error> {
     let indent = indent.or(kwargs.get("indent")?);
     kwargs.assert_all_used()?;
@@ -290,6 +286,7 @@ fn tojson(state: &mut State, value: Value, indent: Option<usize>, kwargs: Kwargs
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands over owned arguments")]
 fn join(state: &mut State, value: Value, separator: Option<String>) -> Result<Value, Error> {
     charge(state, &value)?;
     let parts = value.try_iter()?.map(|item| text_of(&item)).collect::<Result<Vec<_>, _>>()?;
@@ -298,6 +295,7 @@ fn join(state: &mut State, value: Value, separator: Option<String>) -> Result<Va
     Ok(made)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands over owned arguments")]
 fn replace(state: &mut State, text: String, from: String, to: String) -> Result<Value, Error> {
     if from.is_empty() {
         return Err(refuse("`replace` needs a text to look for"));
@@ -306,6 +304,14 @@ fn replace(state: &mut State, text: String, from: String, to: String) -> Result<
     let made = joined(&parts, &to)?;
     charge(state, &made)?;
     Ok(made)
+}
+
+fn compared(env: &mut Environment<'static>, name: &'static str, test: fn(&Value, &Value) -> bool) {
+    env.add_test(name, move |state: &mut State, a: Value, b: Value| {
+        charge(state, &a)?;
+        charge(state, &b)?;
+        Ok::<_, Error>(test(&a, &b))
+    });
 }
 
 fn add_tests(env: &mut Environment<'static>) {
@@ -325,13 +331,6 @@ fn add_tests(env: &mut Environment<'static>) {
     env.add_test("false", tests::is_false);
     env.add_test("startingwith", tests::is_startingwith);
     env.add_test("endingwith", tests::is_endingwith);
-    fn compared(env: &mut Environment<'static>, name: &'static str, test: fn(&Value, &Value) -> bool) {
-        env.add_test(name, move |state: &mut State, a: Value, b: Value| {
-            charge(state, &a)?;
-            charge(state, &b)?;
-            Ok::<_, Error>(test(&a, &b))
-        });
-    }
     compared(env, "eq", |a, b| a == b);
     compared(env, "ne", |a, b| a != b);
     compared(env, "lt", |a, b| a < b);
@@ -347,6 +346,27 @@ fn add_tests(env: &mut Environment<'static>) {
 
 /// Names of all tests, for suggestions.
 pub(crate) const TESTS: [&str; 23] = [
-    "defined", "undefined", "none", "boolean", "number", "integer", "float", "string", "sequence", "mapping", "odd",
-    "even", "true", "false", "startingwith", "endingwith", "eq", "ne", "lt", "le", "gt", "ge", "in",
+    "defined",
+    "undefined",
+    "none",
+    "boolean",
+    "number",
+    "integer",
+    "float",
+    "string",
+    "sequence",
+    "mapping",
+    "odd",
+    "even",
+    "true",
+    "false",
+    "startingwith",
+    "endingwith",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "in",
 ];

@@ -62,9 +62,8 @@ impl<'text> Program<'text> {
         let mut text = String::new();
         let mut output = make_string_output(&mut text);
         let blocks = BTreeMap::new();
-        let (value, state) =
-            eval(environment(), &self.instructions, root.clone(), &blocks, &mut output, escape)
-                .map_err(|error| failure(&error))?;
+        let (value, state) = eval(environment(), &self.instructions, root.clone(), &blocks, &mut output, escape)
+            .map_err(|error| failure(&error))?;
         let fuel = state.fuel_levels().map_or(0, |(used, _)| used);
         drop(state);
         drop(output);

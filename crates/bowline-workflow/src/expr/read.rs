@@ -232,12 +232,16 @@ impl Walk<'_, '_> {
             }
             ast::Expr::List(list) => list.items.iter().for_each(|item| self.target(item)),
             ast::Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.target(item)),
-            other => self.mistake(other.span(), "nothing can be assigned to this", "give it a name of its own".to_owned()),
+            other => {
+                self.mistake(other.span(), "nothing can be assigned to this", "give it a name of its own".to_owned());
+            }
         }
     }
 
     fn body(&mut self, statements: &[ast::Stmt<'_>]) {
-        statements.iter().for_each(|one| self.statement(one));
+        for one in statements {
+            self.statement(one);
+        }
     }
 
     fn statement(&mut self, statement: &ast::Stmt<'_>) {

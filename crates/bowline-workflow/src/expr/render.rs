@@ -74,8 +74,7 @@ impl Json {
         if value.as_str().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
             return Err(too_large());
         }
-        let text = serde_json::to_string(value)
-            .map_err(|error| refuse("this value has no JSON").with_source(error))?;
+        let text = serde_json::to_string(value).map_err(|error| refuse("this value has no JSON").with_source(error))?;
         self.push(&text)
     }
 

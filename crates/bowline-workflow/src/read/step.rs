@@ -9,13 +9,12 @@ use bowline_core::spec::{
 
 use crate::diagnostic::Range;
 use crate::expr::{Kind, Template, has_expression};
-use crate::fields::{Fields, Reader};
+use crate::fields::{Fields, Reader, list};
 use crate::model::{Act, Asks, Http, Need, Shape, Step};
 use crate::read::actions;
 use crate::yaml::{Data, Node};
 
-const CONDITIONS: [(&str, Condition); 3] =
-    [("ok", Condition::Ok), ("any", Condition::Any), ("fail", Condition::Fail)];
+const CONDITIONS: [(&str, Condition); 3] = [("ok", Condition::Ok), ("any", Condition::Any), ("fail", Condition::Fail)];
 const OUTPUTS: [(&str, OutputFormat); 4] = [
     ("json", OutputFormat::Json),
     ("lines", OutputFormat::Lines),
@@ -30,7 +29,11 @@ impl Reader<'_> {
     pub(crate) fn steps(&mut self, node: Node) -> Vec<Step> {
         let range = node.range.clone();
         if let Data::List(_) = node.data {
-            self.wrong(&range, "`steps` is a list, and must be a mapping", "write each step as `name:` with its fields below");
+            self.wrong(
+                &range,
+                "`steps` is a list, and must be a mapping",
+                "write each step as `name:` with its fields below",
+            );
             return Vec::new();
         }
         let entries = self.entries(node, "`steps`", "hello: {argv: [echo, hello]}").unwrap_or_default();
@@ -63,7 +66,10 @@ impl Reader<'_> {
             dir: fields.take("dir").and_then(|node| self.template(&node, "dir")),
             output: fields.take("output").and_then(|node| self.word(&node, "output", &OUTPUTS)),
             artifacts: fields.take("artifacts").map(|node| self.globs(node)).unwrap_or_default(),
-            split_output: fields.take("split_output").and_then(|node| self.truth(&node, "split_output")).unwrap_or(false),
+            split_output: fields
+                .take("split_output")
+                .and_then(|node| self.truth(&node, "split_output"))
+                .unwrap_or(false),
             grace: fields.take("grace").and_then(|node| self.duration(&node, "grace")),
             asks: self.asks(&mut fields),
             act: act.unwrap_or(Act::Noop),
@@ -120,10 +126,14 @@ impl Reader<'_> {
 
     fn argv(&mut self, node: Node) -> Option<Act> {
         if !matches!(&node.data, Data::List(items) if !items.is_empty()) {
-            self.wrong(&node.range, "`argv` must be a list with a program and its arguments", "write `argv: [echo, hello]`");
+            self.wrong(
+                &node.range,
+                "`argv` must be a list with a program and its arguments",
+                "write `argv: [echo, hello]`",
+            );
             return None;
         }
-        let items = self.list(node);
+        let items = list(node);
         Some(Act::Argv(items.iter().filter_map(|item| self.template(item, "an argument")).collect()))
     }
 
@@ -138,7 +148,7 @@ impl Reader<'_> {
         };
         let act = match (name, &mut fields) {
             ("command", Some(fields)) => self.command(fields),
-            ("http", Some(fields)) => self.http(fields),
+            ("http", Some(fields)) => Some(self.http(fields)),
             ("sleep", Some(fields)) => self.sleep(fields),
             ("wait", _) => Some(Act::Wait),
             _ => Some(Act::Noop),
@@ -154,7 +164,11 @@ impl Reader<'_> {
             (Some(node), None) => self.argv(node),
             (None, Some(node)) => self.shell(&node),
             _ => {
-                self.wrong(&fields.range, "`command` needs exactly one of `argv` and `run`", "write `with: {argv: [echo, hello]}`");
+                self.wrong(
+                    &fields.range,
+                    "`command` needs exactly one of `argv` and `run`",
+                    "write `with: {argv: [echo, hello]}`",
+                );
                 None
             }
         }
@@ -172,31 +186,35 @@ impl Reader<'_> {
         Some(Act::Sleep(length))
     }
 
-    fn http(&mut self, fields: &mut Fields) -> Option<Act> {
-        let url = match fields.take("url") {
-            Some(node) => self.template(&node, "url"),
-            None => {
-                self.wrong(&fields.range, "`http` needs `url`", "write `with: {url: \"https://example.org/\"}`");
-                None
-            }
+    fn http(&mut self, fields: &mut Fields) -> Act {
+        let url = if let Some(node) = fields.take("url") {
+            self.template(&node, "url")
+        } else {
+            self.wrong(&fields.range, "`http` needs `url`", "write `with: {url: \"https://example.org/\"}`");
+            None
         };
         let http = Http {
             method: fields.take("method").and_then(|node| self.template(&node, "method")),
-            headers: fields.take("headers").map(|node| named(self.templates(node, "header", "Accept: text/plain"))).unwrap_or_default(),
+            headers: fields
+                .take("headers")
+                .map(|node| named(self.templates(node, "header", "Accept: text/plain")))
+                .unwrap_or_default(),
             body: fields.take("body").map(|node| self.shape(node)),
             expect: match fields.take("expect") {
                 None => Vec::new(),
-                Some(node) => self.list(node).iter().filter_map(|node| self.whole(node, "expect", (100, 599))).collect(),
+                Some(node) => list(node).iter().filter_map(|node| self.whole(node, "expect", (100, 599))).collect(),
             },
-            response_bytes_max: fields.take("response_bytes_max").and_then(|node| self.size(&node, "response_bytes_max")),
+            response_bytes_max: fields
+                .take("response_bytes_max")
+                .and_then(|node| self.size(&node, "response_bytes_max")),
             url: url.unwrap_or_else(|| Template::literal("", 0..0)),
         };
-        Some(Act::Http(Box::new(http)))
+        Act::Http(Box::new(http))
     }
 
     fn needs(&mut self, node: Node) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
-        for node in self.list(node) {
+        for node in list(node) {
             let need = if matches!(node.data, Data::Map(_)) { self.need(node) } else { self.bare_need(&node) };
             if let Some(need) = need {
                 if needs.iter().any(|one| one.step == need.step) {
@@ -235,7 +253,11 @@ impl Reader<'_> {
         // An expression with a mistake has been told of already.
         let told = matches!(&shape, Shape::Text(text) if has_expression(&text.text) && text.kind == Kind::Literal);
         if !good && !told {
-            self.wrong(&range, "`for_each` must be a list", "write `[a, b]`, or one expression: `\"{{ steps.list.result }}\"`");
+            self.wrong(
+                &range,
+                "`for_each` must be a list",
+                "write `[a, b]`, or one expression: `\"{{ steps.list.result }}\"`",
+            );
         }
         good.then_some(shape)
     }
@@ -273,7 +295,7 @@ impl Reader<'_> {
     }
 
     fn globs(&mut self, node: Node) -> Vec<String> {
-        let items = self.list(node);
+        let items = list(node);
         self.bounded(&items.iter().map(|item| item.range.clone()).collect::<Vec<_>>(), "artifacts");
         items.iter().filter_map(|item| self.text(item, "an artifact's name")).collect()
     }
@@ -285,7 +307,7 @@ impl Reader<'_> {
     }
 
     fn asks(&mut self, fields: &mut Fields) -> Asks {
-        let requires = fields.take("requires").map(|node| self.list(node)).unwrap_or_default();
+        let requires = fields.take("requires").map(list).unwrap_or_default();
         self.bounded(&requires.iter().map(|node| node.range.clone()).collect::<Vec<_>>(), "capabilities");
         let mut timeouts = fields.take("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
         if let Some((key, node)) = fields.take_entry("timeout") {
@@ -345,7 +367,8 @@ impl Reader<'_> {
         }
         let mut fields = self.fields(node, "`retry`", "extra: 2")?;
         let extra = fields.take("extra").and_then(|node| self.whole(&node, "extra", EXTRA)).unwrap_or(1);
-        let backoff = fields.take("backoff").and_then(|node| self.duration(&node, "backoff")).unwrap_or(default.backoff);
+        let backoff =
+            fields.take("backoff").and_then(|node| self.duration(&node, "backoff")).unwrap_or(default.backoff);
         let backoff_max = fields.take("backoff_max").and_then(|node| self.duration(&node, "backoff_max"));
         fields.finish("`retry`", self);
         let backoff_max = backoff_max.unwrap_or(default.backoff_max).max(backoff);
