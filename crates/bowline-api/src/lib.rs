@@ -22,6 +22,7 @@ pub mod run;
 pub mod system;
 pub mod task;
 pub mod time;
+pub mod why;
 pub mod worker;
 
 pub use event::{Event, EventId, EventKind};

@@ -1,10 +1,111 @@
-//! The REST interface and everything else that is served over HTTP.
+//! The REST interface and everything else that is served over HTTP: routes, their order of checks,
+//! and the description of it all at `/openapi.json` and `/docs`.
+//!
+//! Every request passes, from the outside in: the count for metrics, a catch for panics, the check
+//! of `Host` and `Origin`; and below `/api/v1` the check of its token ([`crate::auth`]).
+
+mod artifacts;
+mod changes;
+mod events;
+mod extract;
+pub(crate) mod fault;
+mod find;
+mod logs;
+mod runs;
+pub(crate) mod shell;
+mod show;
+mod system;
+mod tasks;
+mod workers;
+mod workflows;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Description;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
 
+use crate::auth::{Guard, authenticate, guard};
+use crate::metrics;
 use crate::state::AppState;
+use fault::Fault;
+use shell::Shell;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Bowline",
+    description = "Tasks, runs and workers of a Bowline server. Errors are `application/problem+json` with a stable `code`; writes take `Idempotency-Key` where they make something, and `?dry_run=true`."
+))]
+struct Base;
 
 /// All routes of the HTTP side, with their own fallback.
 pub fn router(state: AppState) -> Router {
-    Router::new().with_state(state)
+    router_with(state, Router::new())
+}
+
+/// The same with further routes, which pass the same checks of `Host` and `Origin` and bring their
+/// own of who may come in.
+pub(crate) fn router_with(state: AppState, more: Router) -> Router {
+    let guarded = Guard::new(&state);
+    let shell = Shell::new(state);
+    let (api, description) = documented(&shell);
+    let docs = SwaggerUi::new("/docs").url("/openapi.json", description);
+    let http = std::sync::Arc::clone(&shell.http);
+    api.route("/", get(system::root))
+        .route("/healthz", get(system::healthz))
+        .route("/readyz", get(system::readyz))
+        .route("/metrics", get(system::show_metrics))
+        .method_not_allowed_fallback(system::wrong_method)
+        .with_state(shell)
+        .merge(docs)
+        .merge(more)
+        .fallback(system::nothing_here)
+        .layer(from_fn_with_state(guarded, guard))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(http, metrics::count))
+}
+
+/// The description of the REST interface, as `/openapi.json` shows it.
+pub fn description() -> Description {
+    described(nested(closed()).into_openapi())
+}
+
+/// What wants a token.
+fn closed() -> OpenApiRouter<Shell> {
+    tasks::routes()
+        .merge(runs::routes())
+        .merge(workflows::routes())
+        .merge(workers::routes())
+        .merge(system::routes())
+        .merge(events::routes())
+}
+
+fn nested(closed: OpenApiRouter<Shell>) -> OpenApiRouter<Shell> {
+    OpenApiRouter::with_openapi(Base::openapi()).nest("/api/v1", closed.merge(workers::enrol_route()))
+}
+
+fn documented(shell: &Shell) -> (Router<Shell>, Description) {
+    let checked = closed().route_layer(from_fn_with_state(shell.clone(), authenticate));
+    let (router, description) = nested(checked).split_for_parts();
+    (router, described(description))
+}
+
+/// With the token that everything under `/api/v1` wants.
+fn described(mut description: Description) -> Description {
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    description.components.get_or_insert_default().add_security_scheme("token", bearer);
+    description.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
+    description
+}
+
+/// A handler panicked: a mistake of ours, which costs this one request.
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(cause: Box<dyn std::any::Any + Send + 'static>) -> axum::response::Response {
+    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    tracing::error!(cause = text.unwrap_or("unknown"), "a request panicked");
+    axum::response::IntoResponse::into_response(Fault::broken("answer the request"))
 }

@@ -3,10 +3,12 @@
 //! **Invariant:** decides nothing about tasks. Which store is used is chosen in one place ([`start()`]).
 
 pub mod api;
+mod auth;
 pub mod clock;
 mod config;
 mod listen;
 mod logs;
+mod metrics;
 mod secrets;
 mod session;
 mod start;

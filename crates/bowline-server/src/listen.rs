@@ -39,7 +39,8 @@ pub(crate) fn routes(sessions: &Arc<Sessions>) -> Router {
     let fleet = FleetServer::new(Service(Arc::clone(sessions)))
         .max_decoding_message_size(FRAME_BYTES_MAX)
         .max_encoding_message_size(FRAME_BYTES_MAX);
-    api::router(sessions.state.clone()).route_service("/bowline.v1.Fleet/{method}", fleet)
+    let grpc = Router::new().route_service("/bowline.v1.Fleet/{method}", fleet);
+    api::router_with(sessions.state.clone(), grpc)
 }
 
 /// Accepts and serves until it is cancelled; then gives connections a moment to end in order.

@@ -1,0 +1,200 @@
+//! Why something waits: the engine's reasons in words, and as documents.
+
+use std::fmt::Write as _;
+
+use bowline_core::explain::{Explanation as CoreExplanation, FullWorker, Nearest, PausedThing, WaitReason};
+use bowline_core::spec::Condition;
+use bowline_core::time::Timestamp;
+use serde_json::Value;
+
+use crate::task::{Explanation, Reason, Why};
+use crate::time::from_core_time;
+
+/// Workers that a sentence names; the document has them all.
+const NAMED_MAX: usize = 3;
+
+/// The engine's explanation as a document.
+pub fn explanation(explained: &CoreExplanation) -> Explanation {
+    Explanation {
+        task: explained.task,
+        state: explained.state,
+        since: from_core_time(explained.since),
+        reasons: explained.reasons.iter().map(reason).collect(),
+    }
+}
+
+/// One reason, in short.
+pub fn why(reason: &WaitReason) -> Why {
+    Why { reason: name(reason).to_owned(), sentence: sentence(reason) }
+}
+
+fn reason(reason: &WaitReason) -> Reason {
+    let mut detail = serde_json::to_value(reason).unwrap_or(Value::Null);
+    if let Value::Object(fields) = &mut detail {
+        fields.remove("reason");
+        for moment in ["until", "since"] {
+            if let Some(at) = fields.get(moment).and_then(Value::as_u64) {
+                fields.insert(moment.to_owned(), from_core_time(Timestamp(at)).to_string().into());
+            }
+        }
+    }
+    Reason { reason: name(reason).to_owned(), sentence: sentence(reason), detail }
+}
+
+/// The reason's name, for programs.
+pub fn name(reason: &WaitReason) -> &'static str {
+    match reason {
+        WaitReason::NotBefore { .. } => "not_before",
+        WaitReason::Backoff { .. } => "backoff",
+        WaitReason::Dependency { .. } => "dependency",
+        WaitReason::Paused { .. } => "paused",
+        WaitReason::NoWorkerFits { .. } => "no_worker_fits",
+        WaitReason::WorkersUnavailable { .. } => "workers_unavailable",
+        WaitReason::NoRoom { .. } => "no_room",
+        WaitReason::Behind { .. } => "behind",
+        WaitReason::ArrayWindow { .. } => "array_window",
+        WaitReason::Held { .. } => "held",
+    }
+}
+
+/// The reason as a sentence for people.
+pub fn sentence(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::NotBefore { until } => format!("It is not to begin before {}.", moment(*until)),
+        WaitReason::Backoff { until, attempt, failure, left } => format!(
+            "Attempt {attempt} failed ({failure}); it is tried again at {}, {} left after that.",
+            moment(*until),
+            count(u64::from(*left), "attempt")
+        ),
+        WaitReason::Dependency { task, on, state } => {
+            let must = match on {
+                Condition::Ok => "succeed",
+                Condition::Any => "end",
+                Condition::Fail => "fail",
+            };
+            format!("Task {task} must {must} first; it is {state}.")
+        }
+        WaitReason::Paused { what, by, since } => {
+            let what = match what {
+                PausedThing::Task => "It is".to_owned(),
+                PausedThing::Run(run) => format!("Its run r{run} is"),
+                PausedThing::Namespace(namespace) => format!("The namespace {namespace} is"),
+                PausedThing::Everything => "Everything is".to_owned(),
+            };
+            format!("{what} paused, by {by} since {}.", moment(*since))
+        }
+        WaitReason::NoWorkerFits { workers: 0, .. } => {
+            "No worker has enrolled yet. Start one with `bowline worker start`.".to_owned()
+        }
+        WaitReason::NoWorkerFits { workers, nearest } => no_worker_fits(*workers, nearest.as_ref()),
+        WaitReason::WorkersUnavailable { workers } => {
+            let named = workers.iter().map(|(name, why)| format!("{name} ({why})"));
+            format!("The workers that fit take no work now: {}.", listed(named, workers.len()))
+        }
+        WaitReason::NoRoom { workers, more } => no_room(workers, *more),
+        WaitReason::Behind { ahead } => format!("{} in its lane before it.", are(*ahead, "task")),
+        WaitReason::ArrayWindow { at_most, running } => {
+            format!(
+                "Its array runs at most {at_most} elements at a time; {} under way.",
+                are(u64::from(*running), "element")
+            )
+        }
+        WaitReason::Held { until: Some(until) } => format!("The server holds it until {}.", moment(*until)),
+        WaitReason::Held { until: None } => {
+            "The server holds it until somebody says `bowline task complete`.".to_owned()
+        }
+    }
+}
+
+fn no_worker_fits(workers: u32, nearest: Option<&Nearest>) -> String {
+    let mut text = format!("None of {} fits.", count(u64::from(workers), "worker"));
+    if let Some(nearest) = nearest {
+        let missing = nearest.missing.iter().map(ToString::to_string);
+        let small = nearest.too_small.iter().map(|(name, wanted, has)| format!("{name} (wanted {wanted}, has {has})"));
+        let lacks: Vec<String> = missing.chain(small).collect();
+        // Writing to a String cannot fail.
+        let _ = write!(text, " {} comes nearest; it lacks {}.", nearest.worker, lacks.join(", "));
+    }
+    text
+}
+
+fn no_room(workers: &[FullWorker], more: u32) -> String {
+    let all = workers.len() + usize::try_from(more).unwrap_or(usize::MAX);
+    let named = workers.iter().map(|worker| {
+        let short =
+            worker.short_of.iter().map(|(name, wanted, free, _)| format!("{name}: wanted {wanted}, free {free}"));
+        let short: Vec<String> = short.collect();
+        let held: Vec<String> = worker.held_by.iter().take(NAMED_MAX).map(|held| held.task.to_string()).collect();
+        let by = if held.is_empty() { String::new() } else { format!("; held by {}", held.join(", ")) };
+        format!("{} ({}{by})", worker.worker, short.join(", "))
+    });
+    format!("The workers that fit have no room now: {}.", listed(named, all))
+}
+
+fn listed(named: impl Iterator<Item = String>, all: usize) -> String {
+    let named: Vec<String> = named.take(NAMED_MAX).collect();
+    let more = all.saturating_sub(named.len());
+    let mut text = named.join(", ");
+    if more > 0 {
+        let _ = write!(text, " and {more} more");
+    }
+    text
+}
+
+fn moment(at: Timestamp) -> String {
+    let at = from_core_time(at);
+    jiff::Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn are(number: u64, what: &str) -> String {
+    let verb = if number == 1 { "is" } else { "are" };
+    format!("{} {verb}", count(number, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_core::id::{AttemptNo, AttemptRef, Fence, Generation, TaskId, TaskRef};
+    use bowline_core::name::{Key, WorkerName};
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_in_whole_sentences() {
+        let name = |name: &str| WorkerName::new(name).unwrap();
+        let held = AttemptRef {
+            task: TaskRef::whole(TaskId(7)),
+            fence: Fence { generation: Generation(1), attempt: AttemptNo(1) },
+        };
+        let full = FullWorker {
+            worker: name("a"),
+            short_of: vec![(Key::new("slots").unwrap(), 1, 0, 4)],
+            held_by: vec![held],
+        };
+        let nearest = Nearest { worker: name("b"), missing: vec!["gpu=a100".parse().unwrap()], too_small: Vec::new() };
+        for (reason, text) in [
+            (WaitReason::NotBefore { until: Timestamp(1_500_000) }, "It is not to begin before 1970-01-01T00:00:01Z."),
+            (
+                WaitReason::NoRoom { workers: vec![full], more: 2 },
+                "The workers that fit have no room now: a (slots: wanted 1, free 0; held by 7) and 2 more.",
+            ),
+            (
+                WaitReason::NoWorkerFits { workers: 2, nearest: Some(nearest) },
+                "None of 2 workers fits. b comes nearest; it lacks gpu=a100.",
+            ),
+            (WaitReason::Behind { ahead: 1 }, "1 task is in its lane before it."),
+        ] {
+            assert_eq!(sentence(&reason), text);
+        }
+    }
+
+    #[test]
+    fn details_write_times_as_people_do() {
+        let told = reason(&WaitReason::Held { until: Some(Timestamp(2_000_000)) });
+        assert_eq!(told.reason, "held");
+        assert_eq!(told.detail, serde_json::json!({"until": "1970-01-01T00:00:02Z"}));
+    }
+}

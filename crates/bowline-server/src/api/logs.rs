@@ -1,0 +1,329 @@
+//! Logs: raw bytes from an offset, followed as they grow until they are sealed. Nothing is polled:
+//! a follower is woken by the log itself, and by the leader's events about its task.
+
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bowline_api::{LogQuery, Problem};
+use bowline_blob::{LogKey, LogState, LogStore, LogStream};
+use bowline_core::id::{AttemptRef, TaskRef};
+use bowline_core::name::Namespace;
+use bowline_core::row::{AttemptRow, Subject};
+use bowline_core::spec::Action;
+use bowline_store::{AttemptFilter, ReadStore};
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::changes::{Changes, Woken};
+use super::extract::{Params, task_id};
+use super::fault::Fault;
+use super::find;
+use super::shell::Shell;
+use crate::auth::Caller;
+
+/// Bytes read and sent at a time.
+const PIECE_BYTES: usize = 256 << 10;
+/// Most lines of a tail.
+const TAIL_LINES_MAX: u64 = 100_000;
+/// How long a follower waits for the rest of a program's log after its attempt has ended: logs come
+/// in their own time.
+const LATE: Duration = Duration::from_secs(30);
+
+/// Which log.
+#[derive(Debug, Clone, Copy)]
+struct Which {
+    key: LogKey,
+    stream: LogStream,
+}
+
+/// A log and what it is of.
+struct Found {
+    attempt: AttemptRow,
+    /// Whether its action writes a log at all.
+    writes: bool,
+}
+
+/// A log's raw bytes from an offset. The headers `Bowline-Attempt`, `Bowline-Log-Offset`,
+/// `Bowline-Log-Length` and `Bowline-Log-Sealed` tell whose they are, where they begin, how many
+/// there were at that moment, and whether more can come.
+#[utoipa::path(get, path = "/tasks/{id}/logs", tag = "tasks", params(("id" = String, Path), LogQuery),
+    responses((status = 200, content_type = "text/plain", body = String), (status = "default", body = Problem)))]
+pub(super) async fn logs(
+    State(shell): State<Shell>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Params(query): Params<LogQuery>,
+) -> Result<Response, Fault> {
+    let namespace = caller.read_some(query.namespace.as_deref())?;
+    let id = task_id(&id)?;
+    let stream = stream(query.stream.as_deref())?;
+    let follow = query.follow == Some(true);
+    let found = find_log(&shell, id, namespace, query.attempt, follow).await?;
+    let Some(found) = found else { return Ok(nothing_yet()) };
+    let which = Which { key: key(found.attempt.attempt), stream };
+    let logs = Arc::clone(&shell.app.logs);
+    let (state, offset) = shell.blocking("read the log", move || begin(&logs, which, &query)).await?;
+    let headers = headers(found.attempt.attempt, offset, state);
+    let reader = Reader { shell, which, offset };
+    let body = if follow && !state.is_sealed() { followed(reader, &found).await? } else { reader.until(state.length) };
+    Ok((headers, body).into_response())
+}
+
+fn stream(text: Option<&str>) -> Result<LogStream, Fault> {
+    match text {
+        None | Some("out") => Ok(LogStream::Output),
+        Some("err") => Ok(LogStream::Error),
+        Some(_) => Err(Fault::field("stream", "`stream` must be `out` or `err`.")),
+    }
+}
+
+fn key(attempt: AttemptRef) -> LogKey {
+    LogKey {
+        task: attempt.task.task.0,
+        index: attempt.task.index,
+        generation: attempt.fence.generation.0,
+        attempt: attempt.fence.attempt.0,
+    }
+}
+
+/// The attempt whose log is meant. `None`: there is none yet; a follower waits for one instead.
+async fn find_log(
+    shell: &Shell,
+    id: TaskRef,
+    namespace: Option<Namespace>,
+    attempt: Option<u32>,
+    follow: bool,
+) -> Result<Option<Found>, Fault> {
+    let mut changes = Changes::of(shell, Subject::Task(id), None);
+    loop {
+        let namespace = namespace.clone();
+        let look = move |store: &dyn ReadStore| look(store, id, namespace.as_ref(), attempt);
+        let (found, ended) = shell.read(look).await?;
+        if found.is_some() || ended || !follow || changes.next().await == Woken::Over {
+            return match (found, attempt) {
+                (None, Some(attempt)) => Err(Fault::not_found(format!(
+                    "Task {id} has no attempt {attempt}. `bowline task show {id}` tells how many there are."
+                ))),
+                (found, _) => Ok(found),
+            };
+        }
+    }
+}
+
+/// The attempt, and whether none can come any more. Blocks.
+fn look(
+    store: &dyn ReadStore,
+    id: TaskRef,
+    namespace: Option<&Namespace>,
+    attempt: Option<u32>,
+) -> Result<(Option<Found>, bool), Fault> {
+    let task = find::task(store, id, namespace)?;
+    if task.row.array.is_some() && id.index.is_none() {
+        return Err(Fault::invalid(format!(
+            "Task {id} is an array, and each of its elements has a log of its own. Name one, such as `{id}.{}`.",
+            task.spec.array.as_ref().map_or(0, |array| array.first)
+        )));
+    }
+    let ended = match id.index {
+        None => task.row.unit.state.is_ended(),
+        Some(index) => {
+            task.row.unit.state.is_ended()
+                || find::element(store, id.task, index)?.is_some_and(|element| element.unit.state.is_ended())
+        }
+    };
+    let wanted = |row: &AttemptRow| attempt.is_none_or(|attempt| row.attempt.fence.attempt.0 == attempt);
+    let rows = store.attempts(&AttemptFilter::Of(id))?;
+    let newest = rows.into_iter().filter(wanted).max_by_key(|row| row.attempt.fence);
+    let writes = matches!(task.spec.work.action, Action::Command(_));
+    Ok((newest.map(|attempt| Found { attempt, writes }), ended))
+}
+
+/// How far the log is, and the byte at which to begin. Blocks.
+fn begin(logs: &LogStore, which: Which, query: &LogQuery) -> Result<(LogState, u64), Fault> {
+    let failed = |error| Fault::internal("read the log", &error);
+    let state = logs.state(which.key, which.stream).map_err(failed)?;
+    let offset = match (query.offset, query.tail) {
+        (Some(_), Some(_)) => return Err(Fault::field("tail", "Give only one of `offset` and `tail`.")),
+        (_, Some(lines)) if lines > TAIL_LINES_MAX => {
+            return Err(Fault::field("tail", format!("`tail` must be at most {TAIL_LINES_MAX} lines.")));
+        }
+        (_, Some(lines)) => {
+            tail::start(state.length, lines, |at, length| logs.read(which.key, which.stream, at, length))
+                .map_err(failed)?
+        }
+        (offset, None) => offset.unwrap_or(0),
+    };
+    if offset > state.length {
+        return Err(Fault::field(
+            "offset",
+            format!("`offset` is {offset}, and the log has only {} bytes.", state.length),
+        ));
+    }
+    Ok((state, offset))
+}
+
+fn headers(attempt: AttemptRef, offset: u64, state: LogState) -> HeaderMap {
+    let mut headers = plain();
+    headers.insert("bowline-attempt", HeaderValue::from(attempt.fence.attempt.0));
+    headers.insert("bowline-log-offset", HeaderValue::from(offset));
+    headers.insert("bowline-log-length", HeaderValue::from(state.length));
+    let sealed = if state.is_sealed() { "true" } else { "false" };
+    headers.insert("bowline-log-sealed", HeaderValue::from_static(sealed));
+    headers
+}
+
+fn plain() -> HeaderMap {
+    HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ])
+}
+
+/// The answer for a task that no attempt was made of.
+fn nothing_yet() -> Response {
+    let mut headers = plain();
+    headers.insert("bowline-log-offset", HeaderValue::from(0));
+    headers.insert("bowline-log-length", HeaderValue::from(0));
+    headers.insert("bowline-log-sealed", HeaderValue::from_static("false"));
+    (headers, Body::empty()).into_response()
+}
+
+/// Reads a log piece by piece.
+struct Reader {
+    shell: Shell,
+    which: Which,
+    offset: u64,
+}
+
+impl Reader {
+    /// The next bytes, at most up to `end`.
+    async fn piece(&mut self, end: u64) -> Result<Bytes, std::io::Error> {
+        let length = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        let (logs, which, offset) = (Arc::clone(&self.shell.app.logs), self.which, self.offset);
+        let read = self.shell.blocking("read the log", move || {
+            let bytes = logs.read(which.key, which.stream, offset, length);
+            bytes.map_err(|error| Fault::internal("read the log", &error))
+        });
+        let bytes = read.await.map_err(|_| std::io::Error::other("the log cannot be read"))?;
+        if bytes.is_empty() && length > 0 {
+            return Err(std::io::Error::other("the log was removed meanwhile"));
+        }
+        self.offset += bytes.len() as u64;
+        Ok(bytes.into())
+    }
+
+    /// All bytes up to there.
+    fn until(self, end: u64) -> Body {
+        Body::from_stream(futures::stream::unfold(Some(self), move |reader| async move {
+            let mut reader = reader.filter(|reader| reader.offset < end)?;
+            let piece = reader.piece(end).await;
+            let rest = piece.is_ok().then_some(reader);
+            Some((piece, rest))
+        }))
+    }
+}
+
+/// A reader that goes on as the log grows.
+struct Follower {
+    reader: Reader,
+    log: watch::Receiver<LogState>,
+    end: AttemptEnd,
+}
+
+/// Whether the attempt has ended: then the log is complete soon, sealed or not.
+struct AttemptEnd {
+    changes: Changes,
+    attempt: AttemptRef,
+    late: Duration,
+    deadline: Option<tokio::time::Instant>,
+}
+
+async fn followed(reader: Reader, found: &Found) -> Result<Body, Fault> {
+    let attempt = found.attempt.attempt;
+    let (logs, which) = (Arc::clone(&reader.shell.app.logs), reader.which);
+    let changes = Changes::of(&reader.shell, Subject::Task(attempt.task), None);
+    let log = reader.shell.blocking("follow the log", move || {
+        logs.follow(which.key, which.stream).map_err(|error| Fault::internal("follow the log", &error))
+    });
+    let log = log.await?;
+    let late = if found.writes { LATE } else { Duration::ZERO };
+    let mut end = AttemptEnd { changes, attempt, late, deadline: None };
+    end.look(&reader.shell).await?;
+    let follower = Follower { reader, log, end };
+    Ok(Body::from_stream(futures::stream::unfold(Some(follower), |follower| async move {
+        let mut follower = follower?;
+        let piece = follower.next().await.transpose()?;
+        let rest = piece.is_ok().then_some(follower);
+        Some((piece, rest))
+    })))
+}
+
+impl Follower {
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, std::io::Error> {
+        loop {
+            let state = *self.log.borrow_and_update();
+            if state.length > self.reader.offset {
+                return self.reader.piece(state.length).await.map(Some);
+            }
+            if state.is_sealed() {
+                return Ok(None);
+            }
+            tokio::select! {
+                changed = self.log.changed() => {
+                    // Its other end goes only when the log is deleted.
+                    if changed.is_err() {
+                        return Ok(None);
+                    }
+                }
+                over = self.end.wait(&self.reader.shell) => {
+                    let grown = self.log.borrow().length > self.reader.offset;
+                    match over {
+                        Woken::Over if !grown => return Ok(None),
+                        Woken::Over | Woken::Changed => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl AttemptEnd {
+    /// Waits until nothing more is to be expected, or something about the task has changed.
+    async fn wait(&mut self, shell: &Shell) -> Woken {
+        if let Some(deadline) = self.deadline {
+            tokio::select! {
+                () = shell.app.stopping.cancelled() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            return Woken::Over;
+        }
+        match self.changes.next().await {
+            Woken::Over => Woken::Over,
+            Woken::Changed if self.look(shell).await.is_err() => Woken::Over,
+            Woken::Changed => Woken::Changed,
+        }
+    }
+
+    /// Looks whether the attempt has ended, and from then on gives the log only so much longer.
+    async fn look(&mut self, shell: &Shell) -> Result<(), Fault> {
+        let attempt = self.attempt;
+        let lives = shell
+            .read(move |store| {
+                Ok(store.attempts(&AttemptFilter::One(attempt))?.iter().any(|row| row.ended_at.is_none()))
+            })
+            .await?;
+        if !lives && self.deadline.is_none() {
+            self.deadline = Some(tokio::time::Instant::now() + self.late);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! New tasks: one, or many of which all are taken or none.
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use bowline_api::resolve;
+use bowline_api::{NewTask, Problem, Submit, Submitted, WriteQuery};
+use bowline_core::answer::{Answer, Replayed};
+use bowline_core::id::TaskRef;
+use bowline_core::input::{DryRun, NewTask as CoreTask, Request, Submit as CoreSubmit};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::api::extract::{Params, Payload, document, idempotency_key};
+use crate::api::fault::Fault;
+use crate::api::shell::{Shell, unexpected};
+use crate::auth::Caller;
+
+/// Whether a body is one task or many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    One,
+    Many,
+}
+
+/// Submits a task, or with `{"tasks": […]}` up to 10,000 of them: all are taken or none, in one
+/// commit. Under an `Idempotency-Key` it is done once, however often it is sent.
+#[utoipa::path(post, path = "/tasks", tag = "tasks", params(WriteQuery), request_body = NewTask,
+    responses((status = 201, body = Submitted), (status = 200, description = "Made earlier under the same key, or a dry run", body = Submitted),
+        (status = "default", body = Problem)))]
+pub(super) async fn submit(
+    State(shell): State<Shell>,
+    Extension(caller): Extension<Caller>,
+    Params(query): Params<WriteQuery>,
+    headers: HeaderMap,
+    Payload(body): Payload,
+) -> Result<(StatusCode, Json<Submitted>), Fault> {
+    let namespace = caller.submit(query.namespace.as_deref())?;
+    let key = idempotency_key(&headers, &body)?;
+    let (form, tasks) = shell.blocking("read the tasks", move || parse(&body)).await?;
+    let dry_run = if query.dry_run == Some(true) { DryRun::Yes } else { DryRun::No };
+    let request = Request::Submit(CoreSubmit { namespace, tasks, key, dry_run });
+    match shell.ask(caller.actor, request).await? {
+        Answer::Submitted { tasks, replayed, warnings } => {
+            let ids: Vec<TaskRef> = tasks.into_iter().map(TaskRef::whole).collect();
+            let id = ids.first().copied().filter(|_| form == Form::One);
+            let made = replayed == Replayed::No && dry_run == DryRun::No;
+            let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+            Ok((status, Json(Submitted { id, ids, replayed: replayed == Replayed::Yes, warnings })))
+        }
+        other => Err(unexpected("submit", &other)),
+    }
+}
+
+fn parse(body: &Bytes) -> Result<(Form, Vec<CoreTask>), Fault> {
+    if is_many(body) {
+        let submit: Submit = document(body)?;
+        return Ok((Form::Many, resolve::many(&submit.tasks)?));
+    }
+    let task: NewTask = document(body)?;
+    Ok((Form::One, vec![resolve::one(&task)?]))
+}
+
+/// A document with `tasks` in it is many. One that cannot be read is told about as one task.
+fn is_many(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Probe {
+        tasks: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Probe>(body).is_ok_and(|probe| probe.tasks.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_and_many_are_told_apart() {
+        let parse = |body: &'static str| parse(&Bytes::from_static(body.as_bytes()));
+        let (form, tasks) = parse(r#"{"action":"noop"}"#).unwrap();
+        assert_eq!((form, tasks.len()), (Form::One, 1));
+        let (form, tasks) = parse(r#"{"tasks":[{"action":"noop"}]}"#).unwrap();
+        assert_eq!((form, tasks.len()), (Form::Many, 1));
+        for wrong in ["", "[]", "{}", r#"{"tasks":[]}"#, r#"{"tasks":3}"#, r#"{"tasks":[{}],"x":1}"#] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
