@@ -178,7 +178,7 @@ impl Engine {
                 self.out.effects.push(Effect::Reply { to: reply, reply: answer });
             }
             Input::Connected { session, hello } => self.connected(session, *hello),
-            Input::FromWorker { session, message } => self.from_worker(session, message),
+            Input::FromWorker { session, message } => self.hear(session, message),
             Input::Disconnected { session } => self.disconnected(session, "the connection is gone"),
             Input::Evaluated { run, what, version, outcome } => self.evaluated(run, what, version, outcome),
         }
@@ -193,13 +193,16 @@ impl Engine {
                 Ok(Answer::Tasks(each.collect()))
             }
             Request::Run { namespace, run, verb } => self.run_verb(actor, &namespace, run, verb),
-            Request::Pause { namespace, paused } => self.pause_namespace(actor, namespace, paused),
+            Request::Pause { namespace, paused } => {
+                self.pause_namespace(actor, namespace, paused);
+                Ok(Answer::Done)
+            }
             Request::PauseWorker { worker, paused } => self.pause_worker(actor, &worker, paused),
             Request::PutToken(token) => self.put_token(token),
             Request::Enrol { token, worker, key } => self.enrol(actor, token, &worker, key),
             Request::Explain { namespace, task } => self.explain(&namespace, task),
-            Request::WhyWaiting { tasks } => self.why_waiting(&tasks),
-            Request::Overview => self.overview(),
+            Request::WhyWaiting { tasks } => Ok(self.why_waiting(&tasks)),
+            Request::Overview => Ok(self.overview()),
         }
     }
 

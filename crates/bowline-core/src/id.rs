@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for TaskRef {
 }
 
 /// What proves that a message speaks for the attempt that the server means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Fence {
     /// The store's generation when the attempt was claimed.
     pub generation: Generation,

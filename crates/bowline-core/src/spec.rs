@@ -364,7 +364,7 @@ pub struct Timeouts {
 }
 
 /// The set-up limit where a task names none.
-pub const SETUP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+pub const SETUP_TIMEOUT_DEFAULT: Duration = Duration::from_mins(10);
 
 /// What follows a failure: extra attempts, with capped exponential backoff and jitter between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

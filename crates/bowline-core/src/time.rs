@@ -73,7 +73,8 @@ pub fn format_duration(length: Duration) -> String {
     let mut text = String::new();
     for (unit, size) in [UNITS[0], UNITS[1], UNITS[4], UNITS[5], UNITS[2], UNITS[3]] {
         if left >= size {
-            text.push_str(&format!("{}{unit}", left / size));
+            text.push_str(&(left / size).to_string());
+            text.push_str(unit);
             left %= size;
         }
     }

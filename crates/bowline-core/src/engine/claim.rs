@@ -88,10 +88,14 @@ impl Engine {
         let Some(task) = self.tasks.get_mut(&unit.task) else { return };
         let (ready_at, whole_ready) = (task.hot.ready_at, task.hot.state == State::Ready);
         let Some(array) = task.array.as_mut() else { return };
-        if !array.elements.contains_key(&index) {
+        let mut is_new = false;
+        array.elements.entry(index).or_insert_with(|| {
+            is_new = true;
             let mut hot = Hot::new(State::Ready, now);
             hot.ready_at = ready_at;
-            array.elements.insert(index, Element { version: 0, hot });
+            Element { version: 0, hot }
+        });
+        if is_new {
             array.advance();
             self.count_loaded(unit, StateKind::Ready);
         }

@@ -27,7 +27,7 @@ impl Engine {
             self.dependents.entry(dependency.task).or_default().insert(id);
         }
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.open = (!open.is_empty()).then(|| Box::new(open));
+            task.open = (!open.is_empty()).then(|| open.into_boxed_slice());
         }
     }
 
@@ -53,13 +53,11 @@ impl Engine {
 
     fn dependency_of(&mut self, id: TaskId, target: TaskRef, end: StateKind) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let Some(open) = task.open.as_mut() else { return };
+        let Some(open) = task.open.take() else { return };
         let is_lost = open.iter().any(|dependency| dependency.task == target && !is_met(dependency.on, end));
-        open.retain(|dependency| dependency.task != target);
-        let is_free = open.is_empty();
-        if is_free {
-            task.open = None;
-        }
+        let left: Box<[Dependency]> = open.iter().filter(|dependency| dependency.task != target).copied().collect();
+        let is_free = left.is_empty();
+        task.open = (!is_free).then_some(left);
         let whole = TaskRef::whole(id);
         if is_lost {
             let message = format!("task {target}, on which it depends, ended as {end}");

@@ -1,7 +1,7 @@
 //! An array's elements: their places in the lane, their ends, and the end of the whole.
 
 use crate::id::{TaskId, TaskRef};
-use crate::machine::{Event, State};
+use crate::machine::{Event, Refused, State};
 use crate::spec::Condition;
 use crate::state::{JobError, Outcome, StateKind, TimeoutKind};
 
@@ -125,11 +125,11 @@ impl Engine {
     }
 
     /// Moves an array as a whole to its end: cancel, or a limit of its round.
-    pub(super) fn stop_array(&mut self, id: TaskId, event: Event, cause: &Cause) -> Result<StateKind, crate::machine::Refused> {
+    pub(super) fn stop_array(&mut self, id: TaskId, event: &Event, cause: &Cause) -> Result<StateKind, Refused> {
         let whole = TaskRef::whole(id);
         let state = self.shift(whole, event.clone(), cause)?;
         if state == StateKind::Stopping || state.is_ended() {
-            self.stop_elements(id, &event, cause);
+            self.stop_elements(id, event, cause);
         }
         Ok(self.tasks.get(&id).map_or(state, |task| task.hot.state.kind()))
     }

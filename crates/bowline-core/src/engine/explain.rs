@@ -27,9 +27,9 @@ impl Engine {
     }
 
     /// One reason for each that waits; what is not in memory, and what does not wait, is left out.
-    pub(super) fn why_waiting(&self, units: &[TaskRef]) -> Reply {
+    pub(super) fn why_waiting(&self, units: &[TaskRef]) -> Answer {
         let why = units.iter().filter_map(|unit| Some((*unit, self.reasons(*unit).into_iter().next()?))).collect();
-        Ok(Answer::WhyWaiting(why))
+        Answer::WhyWaiting(why)
     }
 
     fn reasons(&self, unit: TaskRef) -> Vec<WaitReason> {
@@ -87,9 +87,7 @@ impl Engine {
         if let Some(mark) = self.tasks.get(&unit.task).and_then(|task| task.paused.as_deref()) {
             add(PausedThing::Task, mark);
         }
-        if let Some((id, _)) = task.policy.run
-            && let Some(mark) = self.runs.get(&id).and_then(|run| run.row.paused.as_ref())
-        {
+        if let Some((id, mark)) = self.run_pause(unit.task) {
             add(PausedThing::Run(id), mark);
         }
         if let Some(mark) = self.pauses.of(&task.policy.namespace) {

@@ -128,7 +128,7 @@ impl Lane {
 pub(super) struct Lanes {
     /// Only looked up, never gone through in order.
     by_key: HashMap<Arc<LaneKey>, LaneId>,
-    lanes: BTreeMap<LaneId, Lane>,
+    all: BTreeMap<LaneId, Lane>,
     occupied: BTreeSet<LaneId>,
     /// Lanes of what the server holds itself, with somebody in them.
     occupied_held: BTreeSet<LaneId>,
@@ -145,38 +145,38 @@ impl Lanes {
         if let Some((key, id)) = self.by_key.get_key_value(&key) {
             return (*id, Arc::clone(key));
         }
-        if self.lanes.len() >= self.sweep_at.max(LANES_SWEEP_MIN) {
+        if self.all.len() >= self.sweep_at.max(LANES_SWEEP_MIN) {
             self.sweep();
         }
         let key = Arc::new(key);
         let id = LaneId(self.next);
         self.next += 1;
         self.by_key.insert(Arc::clone(&key), id);
-        self.lanes.insert(id, Lane { key: Arc::clone(&key), lines: BTreeSet::new(), arrays: BTreeSet::new() });
+        self.all.insert(id, Lane { key: Arc::clone(&key), lines: BTreeSet::new(), arrays: BTreeSet::new() });
         (id, key)
     }
 
     /// Drops lanes whose key no policy holds any more: two references are our own.
     fn sweep(&mut self) {
         let by_key = &mut self.by_key;
-        self.lanes.retain(|_, lane| {
+        self.all.retain(|_, lane| {
             let used = Arc::strong_count(&lane.key) > 2;
             if !used {
                 by_key.remove(&lane.key);
             }
             used
         });
-        self.sweep_at = self.lanes.len() * 2;
+        self.sweep_at = self.all.len() * 2;
     }
 
     /// One of them.
     pub(super) fn get(&self, id: LaneId) -> Option<&Lane> {
-        self.lanes.get(&id)
+        self.all.get(&id)
     }
 
     /// Takes a place.
     pub(super) fn insert(&mut self, id: LaneId, line: Line) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
+        if let Some(lane) = self.all.get_mut(&id) {
             lane.lines.insert(line);
             self.occupied.insert(id);
             if lane.key.is_held_by_server {
@@ -187,7 +187,7 @@ impl Lanes {
 
     /// Leaves a place.
     pub(super) fn remove(&mut self, id: LaneId, line: &Line) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
+        if let Some(lane) = self.all.get_mut(&id) {
             lane.lines.remove(line);
             if lane.lines.is_empty() {
                 self.occupied.remove(&id);
@@ -198,7 +198,7 @@ impl Lanes {
 
     /// Notes whether an array's unstarted elements stand in the lane, behind its next one.
     pub(super) fn note_array(&mut self, id: LaneId, task: TaskId, stands: bool) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
+        if let Some(lane) = self.all.get_mut(&id) {
             if stands {
                 lane.arrays.insert(task);
             } else {
@@ -209,11 +209,11 @@ impl Lanes {
 
     /// Lanes with somebody in them.
     pub(super) fn occupied(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
-        self.occupied.iter().filter_map(|id| Some((*id, self.lanes.get(id)?)))
+        self.occupied.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
     }
 
     /// Lanes of what the server holds itself, with somebody in them.
     pub(super) fn occupied_held(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
-        self.occupied_held.iter().filter_map(|id| Some((*id, self.lanes.get(id)?)))
+        self.occupied_held.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
     }
 }

@@ -1,6 +1,6 @@
 //! A take-over: rows become hot state, and what follows from them is put in place.
 
-use crate::id::{AttemptRef, RunId, TaskId, TaskRef};
+use crate::id::{RunId, TaskId, TaskRef};
 use crate::machine::State;
 use crate::row::{AttemptRow, ElementRow, Loaded, TaskRow};
 use crate::spec::{Dependency, TaskSpec};
@@ -137,12 +137,5 @@ impl Engine {
         }
         self.retime(whole);
         self.line_up(whole);
-    }
-
-    /// The live attempt of a unit, if it has one.
-    pub(super) fn live_attempt(&self, unit: TaskRef) -> Option<AttemptRef> {
-        let hot = self.tasks.get(&unit.task)?.unit(unit)?;
-        let attempt = AttemptRef { task: unit, fence: hot.fence() };
-        self.attempts.contains_key(&attempt).then_some(attempt)
     }
 }

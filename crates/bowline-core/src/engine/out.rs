@@ -156,6 +156,7 @@ impl Engine {
     }
 
     /// A line of anything's history.
+    #[expect(clippy::too_many_arguments, reason = "a line of history is all of these")]
     pub(super) fn tell_of(
         &mut self,
         subject: Subject,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer::{Answer, Connection, LaneView, Overview, Reply, WorkerView};
+use crate::answer::{Answer, Connection, LaneView, Overview, WorkerView};
 use crate::message::Paused;
 use crate::state::StateKind;
 use crate::worker::Health;
@@ -13,7 +13,7 @@ use super::worker::{Suspect, Worker};
 
 impl Engine {
     /// Counts, lanes, workers.
-    pub(super) fn overview(&self) -> Reply {
+    pub(super) fn overview(&self) -> Answer {
         let mut workers: Vec<WorkerView> = self.workers.values().map(worker_view).collect();
         workers.sort_by(|one, other| one.name.cmp(&other.name));
         let overview = Overview {
@@ -24,7 +24,7 @@ impl Engine {
             paused: self.pauses.namespaces().cloned().collect(),
             all_paused: if self.pauses.all().is_some() { Paused::Yes } else { Paused::No },
         };
-        Ok(Answer::Overview(Box::new(overview)))
+        Answer::Overview(Box::new(overview))
     }
 
     /// Single tasks and started elements are counted as they move; what arrays have not started is

@@ -292,7 +292,9 @@ impl Needs<'_> {
         self.key(&submit.namespace, submit.key.as_ref());
         let after: BTreeSet<TaskId> =
             submit.tasks.iter().flat_map(|new| new.spec.after.iter().map(|dependency| dependency.task.task)).collect();
-        after.into_iter().for_each(|task| self.task(task));
+        for task in after {
+            self.task(task);
+        }
     }
 
     fn of_request(&mut self, request: &Request) {

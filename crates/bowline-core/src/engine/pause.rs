@@ -53,6 +53,7 @@ pub(super) fn word(paused: Paused) -> &'static str {
 
 impl Engine {
     /// The mark that a change to this leaves. `None` where nothing changes.
+    #[expect(clippy::option_option, reason = "whether it changes, and to what: both may be nothing")]
     pub(super) fn new_mark(&self, is_marked: bool, paused: Paused, by: &Actor) -> Option<Option<PauseMark>> {
         match (is_marked, paused) {
             (true, Paused::Yes) | (false, Paused::No) => None,
@@ -61,7 +62,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn pause_namespace(&mut self, actor: &Actor, namespace: Option<Namespace>, paused: Paused) -> Reply {
+    pub(super) fn pause_namespace(&mut self, actor: &Actor, namespace: Option<Namespace>, paused: Paused) {
         let is_marked = self.pauses.marks.contains_key(&namespace);
         if let Some(mark) = self.new_mark(is_marked, paused, actor) {
             let row = PauseRow { namespace: namespace.clone(), mark };
@@ -70,7 +71,6 @@ impl Engine {
             let subject = Subject::Namespace(namespace.clone());
             self.tell_of(subject, namespace, AttemptNo(0), word(paused), &Cause::new(actor, ""));
         }
-        Ok(Answer::Done)
     }
 
     pub(super) fn pause_worker(&mut self, actor: &Actor, name: &WorkerName, paused: Paused) -> Reply {

@@ -37,7 +37,7 @@ enum Owner {
 
 impl Engine {
     /// A message of a session. Of any but the newest session nothing is heard.
-    pub(super) fn from_worker(&mut self, session: SessionId, message: FromWorker) {
+    pub(super) fn hear(&mut self, session: SessionId, message: FromWorker) {
         let Some(id) = self.sessions.get(&session).copied() else { return };
         self.heard(id);
         match message {

@@ -348,6 +348,7 @@ impl Engine {
         run.row.outcome = Some(outcome);
         run.row.result = result;
         run.row.ended_at = Some(now);
+        run.row.paused = None;
         self.touch_run(id);
         self.tell_run(id, state.name(), &Cause::server(reason));
         let filling = self.filling();

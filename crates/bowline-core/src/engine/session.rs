@@ -211,7 +211,7 @@ impl Engine {
         if attempt.task.task >= self.counters.task || self.tasks_gone.contains_key(&attempt.task.task) {
             return Verdict::Gone;
         }
-        let newest = self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)).map(|hot| hot.fence());
+        let newest = self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)).map(super::table::Hot::fence);
         match known {
             KnownAs::Gone => Verdict::Gone,
             KnownAs::EndedPending => Verdict::Continue,

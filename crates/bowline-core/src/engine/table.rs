@@ -1,7 +1,7 @@
 //! What the engine keeps in memory of a task: only what it decides by. Payloads, results and history
 //! stay in the store. What many tasks have in common is kept once ([`Policy`]).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::id::{AttemptNo, Fence, Generation, NodeIndex, Round, RunId, TaskId, TaskRef, Ticket, WorkerId};
@@ -119,7 +119,7 @@ fn held_by(action: &Action) -> HeldBy {
 /// Policies by value, so that equal ones are one. Only looked up, never gone through in order.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
-    known: HashMap<Arc<Policy>, ()>,
+    known: HashSet<Arc<Policy>>,
     sweep_at: usize,
 }
 
@@ -132,15 +132,15 @@ impl Policies {
         if policy.run.is_some() {
             return Arc::new(policy);
         }
-        if let Some((known, ())) = self.known.get_key_value(&policy) {
+        if let Some(known) = self.known.get(&policy) {
             return Arc::clone(known);
         }
         if self.known.len() >= self.sweep_at.max(POLICIES_SWEEP_MIN) {
-            self.known.retain(|policy, ()| Arc::strong_count(policy) > 1);
+            self.known.retain(|policy| Arc::strong_count(policy) > 1);
             self.sweep_at = self.known.len() * 2;
         }
         let policy = Arc::new(policy);
-        self.known.insert(Arc::clone(&policy), ());
+        self.known.insert(Arc::clone(&policy));
         policy
     }
 }
@@ -194,11 +194,14 @@ impl Hot {
     pub(super) fn row(&self) -> Unit {
         let (phase, until, outcome) = match &self.state {
             State::Scheduled { until } => (Phase::Ended, Some(*until), self.last.clone()),
-            State::Blocked | State::Waiting | State::Ready | State::InDoubt => (Phase::Ended, None, self.last.clone()),
+            State::Blocked
+            | State::Waiting
+            | State::Ready
+            | State::InDoubt
+            | State::Running { on: Holder::Elements } => (Phase::Ended, None, self.last.clone()),
             State::Assigned { .. } => (Phase::Assigned, None, self.last.clone()),
             State::Running { on: Holder::Server { until } } => (Phase::Running, *until, self.last.clone()),
             State::Running { on: Holder::Worker(_) } => (Phase::Running, None, self.last.clone()),
-            State::Running { on: Holder::Elements } => (Phase::Ended, None, self.last.clone()),
             State::Stopping { on: Holder::Elements, intent } => (Phase::Ended, None, Some(intent.clone())),
             State::Stopping { intent, .. } => (Phase::Stopping, None, Some(intent.clone())),
             State::Ended { outcome } => (Phase::Ended, None, Some(outcome.clone())),
@@ -290,7 +293,7 @@ pub(super) struct Task {
     pub paused: Option<Box<PauseMark>>,
     pub after: Option<Arc<[Dependency]>>,
     /// Dependencies that are still open.
-    pub open: Option<Box<Vec<Dependency>>>,
+    pub open: Option<Box<[Dependency]>>,
     pub hot: Hot,
     pub array: Option<Box<Array>>,
     /// The batch in which it was last written.

@@ -19,7 +19,7 @@ use super::worker::Suspect;
 /// Workers measure set-up and run limits themselves; the server steps in so much later.
 const BACKSTOP: Duration = Duration::from_secs(30);
 /// Without a heartbeat for so long an attempt is lost, where its task names nothing else.
-const LOST_AFTER_DEFAULT: Duration = Duration::from_secs(60);
+const LOST_AFTER_DEFAULT: Duration = Duration::from_mins(1);
 /// Nothing is lost for so long after a take-over, except by boot id.
 const TAKE_OVER_GRACE: Duration = Duration::from_secs(30);
 
@@ -97,7 +97,7 @@ impl Engine {
                 let event = Event::Expired(*which);
                 let is_array = self.tasks.get(&unit.task).is_some_and(|task| task.array.is_some());
                 if is_array && unit.index.is_none() && is_rounds(*which) {
-                    self.stop_array(unit.task, event, &cause).ok();
+                    self.stop_array(unit.task, &event, &cause).ok();
                 } else {
                     self.shift(unit, event, &cause).ok();
                 }

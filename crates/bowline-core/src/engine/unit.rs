@@ -4,10 +4,11 @@
 use std::cmp::Reverse;
 
 use crate::effect::Effect;
-use crate::id::{AttemptRef, Fence, TaskId, TaskRef, WorkerId};
+use crate::id::{AttemptRef, Fence, RunId, TaskId, TaskRef, WorkerId};
 use crate::machine::{self, Blocked, Context, Event, Holder, Late, Refused, State, Step};
 use crate::message::{StopWhy, ToWorker};
-use crate::row::Subject;
+use crate::row::{PauseMark, Subject};
+use crate::run::NodeState;
 use crate::state::{Outcome, StateKind};
 use crate::time::Timestamp;
 
@@ -294,8 +295,16 @@ impl Engine {
     /// Whether the task itself, or its run, is paused.
     pub(super) fn is_stood_down(&self, id: TaskId) -> bool {
         let Some(task) = self.tasks.get(&id) else { return true };
-        let run = task.policy.run.and_then(|(run, _)| self.runs.get(&run));
-        task.paused.is_some() || run.is_some_and(|run| run.row.paused.is_some())
+        task.paused.is_some() || self.run_pause(id).is_some()
+    }
+
+    /// The pause of the run that a task acts for. A task that was retried by itself after its step had
+    /// ended acts for none.
+    pub(super) fn run_pause(&self, id: TaskId) -> Option<(RunId, &PauseMark)> {
+        let (run_id, node) = self.tasks.get(&id)?.policy.run?;
+        let run = self.runs.get(&run_id)?;
+        let acts = run.nodes.get(node.0 as usize)?.state == NodeState::Active { task: id };
+        run.row.paused.as_ref().filter(|_| acts).map(|mark| (run_id, mark))
     }
 
     fn count(&mut self, unit: TaskRef, kind: StateKind, way: Count) {

@@ -1,7 +1,7 @@
 //! What people do with tasks: cancel, retry, pause, complete, delete.
 
 use crate::answer::{Refusal, RefusalCode};
-use crate::id::{Round, TaskId, TaskRef, Ticket};
+use crate::id::{Fence, Round, TaskId, TaskRef, Ticket};
 use crate::input::{Completion, TaskVerb};
 use crate::machine::{Blocked, Event, Holder, Refused, State};
 use crate::message::{JobEnd, Paused};
@@ -55,7 +55,7 @@ impl Engine {
         let event = Event::Cancelled(cause.reason.clone());
         let Some(task) = self.tasks.get(&unit.task) else { return Err(Refused::Ended) };
         match (unit.index, &task.array) {
-            (None, Some(_)) => self.stop_array(unit.task, event, cause),
+            (None, Some(_)) => self.stop_array(unit.task, &event, cause),
             (Some(index), Some(array)) if !array.elements.contains_key(&index) => {
                 let state = array.element_state(index, task.hot.state.kind());
                 if task.is_ended() || state.is_none_or(StateKind::is_ended) {
@@ -87,10 +87,7 @@ impl Engine {
             let message = format!("Task {unit} is no `wait` that is under way, so it cannot be completed.");
             return Err(Refusal::new(RefusalCode::Conflict, message));
         }
-        let fence = hot.map(super::table::Hot::fence).unwrap_or(crate::id::Fence {
-            generation: self.config.generation,
-            attempt: crate::id::AttemptNo(0),
-        });
+        let fence = hot.map_or_else(Fence::default, super::table::Hot::fence);
         let attempt = crate::id::AttemptRef { task: unit, fence };
         let end = match how {
             Completion::Success(result) => {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use bowline_core::answer::{Answer, Reply};
 use bowline_core::effect::{Batch, Effect};
 use bowline_core::id::{
-    AttemptRef, Epoch, Generation, Incarnation, NodeIndex, ReplyTo, RunId, SessionId, TaskId, TaskRef,
+    AttemptRef, Epoch, Generation, Incarnation, NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef,
 };
 use bowline_core::input::{
-    Completion, DryRun, Evaluation, IdempotencyKey, Input, NewTask, Request, RunVerb, StartRun, Submit, TaskVerb,
+    Completion, DryRun, Evaluation, IdempotencyKey, Input, Need, NewTask, Request, RunVerb, StartRun, Submit, TaskVerb,
 };
-use bowline_core::message::{Assign, Finished, FromWorker, Hello, JobEnd, KnownAs, ToWorker};
+use bowline_core::message::{Assign, Finished, FromWorker, Hello, JobEnd, ToWorker};
 use bowline_core::name::{Actor, Namespace, StepName, WorkerName, WorkflowName};
+use bowline_core::row::Loaded;
 use bowline_core::run::{DueKind, Edge, Graph, Join, Node};
 use bowline_core::spec::{Action, Condition, TaskSpec, Work};
 use bowline_core::state::{JobError, StateKind};
@@ -22,34 +23,46 @@ use bowline_core::time::Timestamp;
 use bowline_core::worker::{Offer, Room, Seat};
 use bowline_core::{Engine, EngineConfig};
 
-pub struct Bench {
-    pub engine: Engine,
-    pub tables: Tables,
-    pub now: Timestamp,
-    pub effects: Vec<Effect>,
-    pub batches: Vec<Batch>,
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) tables: Tables,
+    pub(crate) now: Timestamp,
+    pub(crate) effects: Vec<Effect>,
+    /// What was loaded and applied since the last take-over, to be replayed.
+    pub(crate) log: Vec<Moved>,
     next_reply: u64,
     next_session: u64,
     epoch: u64,
 }
 
-pub fn namespace() -> Namespace {
+/// One call of the engine.
+#[derive(Debug, Clone)]
+pub(crate) enum Moved {
+    Load(Box<Loaded>),
+    Loaded(Timestamp),
+    Apply(Timestamp, Box<Input>),
+    Take(Box<Batch>),
+    Durable(u64),
+    Needs(Vec<(ParkId, Vec<Need>)>),
+}
+
+pub(crate) fn namespace() -> Namespace {
     Namespace::default()
 }
 
-pub fn noop() -> TaskSpec {
+pub(crate) fn noop() -> TaskSpec {
     TaskSpec::new(Work::new(Action::Noop))
 }
 
-pub fn new_task(spec: TaskSpec) -> NewTask {
+pub(crate) fn new_task(spec: TaskSpec) -> NewTask {
     NewTask { spec: Arc::new(spec), elements: Arc::default(), after_earlier: Vec::new() }
 }
 
-pub fn error(message: &str) -> JobEnd {
+pub(crate) fn error(message: &str) -> JobEnd {
     JobEnd::Error(JobError { exit_status: Some(1), signal: None, message: message.to_owned() })
 }
 
-pub fn hello(name: &str, process: &str, slots: u32) -> Hello {
+pub(crate) fn hello(name: &str, process: &str, slots: u32) -> Hello {
     let room = Room { slots, amounts: BTreeMap::new() };
     let actions = ["noop", "command"].map(str::to_owned).to_vec();
     Hello {
@@ -64,13 +77,13 @@ pub fn hello(name: &str, process: &str, slots: u32) -> Hello {
     }
 }
 
-pub fn node(name: &str, needs: &[(u32, Condition)]) -> Node {
+pub(crate) fn node(name: &str, needs: &[(u32, Condition)]) -> Node {
     let needs = needs.iter().map(|(from, on)| Edge { from: NodeIndex(*from), on: *on }).collect();
     Node { name: StepName::new(name).unwrap(), needs, join: Join::All }
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let engine = Engine::new(EngineConfig::new(Epoch(1), Generation(1), 7));
         let now = Timestamp(1_000_000);
         let mut bench = Self {
@@ -78,7 +91,7 @@ impl Bench {
             tables: Tables::default(),
             now,
             effects: Vec::new(),
-            batches: Vec::new(),
+            log: vec![Moved::Loaded(now)],
             next_reply: 0,
             next_session: 0,
             epoch: 1,
@@ -88,50 +101,75 @@ impl Bench {
     }
 
     /// A crash: memory is gone, another leader loads what is durable.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.epoch += 1;
         self.engine = Engine::new(EngineConfig::new(Epoch(self.epoch), Generation(1), 7));
+        self.log.clear();
         for row in self.tables.load() {
+            self.log.push(Moved::Load(Box::new(row.clone())));
             self.engine.load(row);
         }
         self.tables.batch = 0;
         self.effects.clear();
+        self.log.push(Moved::Loaded(self.now));
         self.engine.loaded(self.now);
         self.settle();
     }
 
-    pub fn apply(&mut self, input: Input) {
+    fn move_engine(&mut self, input: Input) {
+        self.log.push(Moved::Apply(self.now, Box::new(input.clone())));
         self.engine.apply(self.now, input);
+    }
+
+    /// The same calls on another engine give the same batches and needs, byte for byte.
+    pub(crate) fn replay(&self) {
+        let mut engine = Engine::new(EngineConfig::new(Epoch(self.epoch), Generation(1), 7));
+        for moved in self.log.clone() {
+            match moved {
+                Moved::Load(row) => engine.load(*row),
+                Moved::Loaded(now) => engine.loaded(now),
+                Moved::Apply(now, input) => engine.apply(now, *input),
+                Moved::Take(batch) => assert_eq!(format!("{:?}", engine.take_batch()), format!("{batch:?}")),
+                Moved::Durable(batch) => engine.durable(batch),
+                Moved::Needs(needs) => assert_eq!(engine.take_needs(), needs),
+            }
+        }
+    }
+
+    pub(crate) fn apply(&mut self, input: Input) {
+        self.move_engine(input);
         self.settle();
     }
 
     /// Commits, answers needs, until nothing is left.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             let batch = self.engine.take_batch();
+            self.log.push(Moved::Take(Box::new(batch.clone())));
             if !batch.is_empty() {
                 self.tables.commit(&batch);
                 self.effects.extend(batch.effects.iter().cloned());
                 self.engine.durable(batch.number);
-                self.batches.push(batch);
+                self.log.push(Moved::Durable(batch.number));
             }
             let needs = self.engine.take_needs();
+            self.log.push(Moved::Needs(needs.clone()));
             if needs.is_empty() {
                 return;
             }
             for (park, needs) in needs {
                 let facts = needs.iter().map(|need| self.tables.fact(need)).collect();
-                self.engine.apply(self.now, Input::Facts { park, facts });
+                self.move_engine(Input::Facts { park, facts });
             }
         }
     }
 
-    pub fn pass(&mut self, length: Duration) {
+    pub(crate) fn pass(&mut self, length: Duration) {
         self.now = self.now.plus(length);
         self.apply(Input::Tick);
     }
 
-    pub fn request(&mut self, request: Request) -> Reply {
+    pub(crate) fn request(&mut self, request: Request) -> Reply {
         self.next_reply += 1;
         let reply = ReplyTo(self.next_reply);
         self.apply(Input::Request { reply, actor: Actor::new("ada"), request });
@@ -142,63 +180,67 @@ impl Bench {
         answer.expect("every request is answered")
     }
 
-    pub fn submit(&mut self, tasks: Vec<NewTask>) -> Vec<TaskId> {
+    pub(crate) fn submit(&mut self, tasks: Vec<NewTask>) -> Vec<TaskId> {
         match self.submit_with(tasks, None, DryRun::No) {
             Ok(Answer::Submitted { tasks, .. }) => tasks,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn submit_with(&mut self, tasks: Vec<NewTask>, key: Option<IdempotencyKey>, dry_run: DryRun) -> Reply {
+    pub(crate) fn submit_with(&mut self, tasks: Vec<NewTask>, key: Option<IdempotencyKey>, dry_run: DryRun) -> Reply {
         self.request(Request::Submit(Submit { namespace: namespace(), tasks, key, dry_run }))
     }
 
-    pub fn one(&mut self, spec: TaskSpec) -> TaskId {
+    pub(crate) fn one(&mut self, spec: TaskSpec) -> TaskId {
         self.submit(vec![new_task(spec)])[0]
     }
 
-    pub fn verb(&mut self, unit: TaskRef, verb: TaskVerb) -> Result<StateKind, bowline_core::answer::Refusal> {
+    pub(crate) fn verb(&mut self, unit: TaskRef, verb: TaskVerb) -> Result<StateKind, bowline_core::answer::Refusal> {
         match self.request(Request::Tasks { namespace: namespace(), tasks: vec![unit], verb }) {
             Ok(Answer::Tasks(each)) => each[0].1.clone(),
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn cancel(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
+    pub(crate) fn cancel(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
         self.verb(unit, TaskVerb::Cancel { why: "enough".into() })
     }
 
-    pub fn complete(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
+    pub(crate) fn complete(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
         self.verb(unit, TaskVerb::Complete { how: Completion::Success(Some("42".into())) })
     }
 
-    pub fn enrol(&mut self, name: &str) {
+    pub(crate) fn enrol(&mut self, name: &str) {
         let worker = WorkerName::new(name).unwrap();
         self.request(Request::Enrol { token: None, worker, key: [1; 32] }).unwrap();
     }
 
-    pub fn connect(&mut self, hello: Hello) -> SessionId {
+    pub(crate) fn next_session(&mut self) -> SessionId {
         self.next_session += 1;
-        let session = SessionId(self.next_session);
+        SessionId(self.next_session)
+    }
+
+    pub(crate) fn connect(&mut self, hello: Hello) -> SessionId {
+        let session = self.next_session();
         self.apply(Input::Connected { session, hello: Box::new(hello) });
         session
     }
 
-    pub fn worker(&mut self, name: &str, slots: u32) -> SessionId {
+    pub(crate) fn worker(&mut self, name: &str, slots: u32) -> SessionId {
         self.enrol(name);
         self.connect(hello(name, "p1", slots))
     }
 
-    pub fn say(&mut self, session: SessionId, message: FromWorker) {
+    pub(crate) fn say(&mut self, session: SessionId, message: FromWorker) {
         self.apply(Input::FromWorker { session, message });
     }
 
-    pub fn finish(&mut self, session: SessionId, attempt: AttemptRef, how: JobEnd) {
+    pub(crate) fn finish(&mut self, session: SessionId, attempt: AttemptRef, how: JobEnd) {
         self.say(session, FromWorker::Finished(Finished { attempt, how, result: None }));
     }
 
     /// Assignments that have left since the last call.
-    pub fn assigned(&mut self) -> Vec<Assign> {
+    pub(crate) fn assigned(&mut self) -> Vec<Assign> {
         let sent = std::mem::take(&mut self.effects);
         sent.into_iter()
             .filter_map(|effect| match effect {
@@ -208,7 +250,7 @@ impl Bench {
             .collect()
     }
 
-    pub fn due(&mut self) -> Vec<(RunId, DueKind, u32)> {
+    pub(crate) fn due(&mut self) -> Vec<(RunId, DueKind, u32)> {
         let sent = std::mem::take(&mut self.effects);
         sent.into_iter()
             .filter_map(|effect| match effect {
@@ -218,12 +260,12 @@ impl Bench {
             .collect()
     }
 
-    pub fn evaluated(&mut self, due: (RunId, DueKind, u32), outcome: Evaluation) {
+    pub(crate) fn evaluated(&mut self, due: (RunId, DueKind, u32), outcome: Evaluation) {
         let (run, what, version) = due;
         self.apply(Input::Evaluated { run, what, version, outcome });
     }
 
-    pub fn start_run(&mut self, nodes: Vec<Node>) -> RunId {
+    pub(crate) fn start_run(&mut self, nodes: Vec<Node>) -> RunId {
         let start = StartRun {
             namespace: namespace(),
             workflow: WorkflowName::new("census").unwrap(),
@@ -238,24 +280,20 @@ impl Bench {
         }
     }
 
-    pub fn run_verb(&mut self, run: RunId, verb: RunVerb) -> Reply {
+    pub(crate) fn run_verb(&mut self, run: RunId, verb: RunVerb) -> Reply {
         self.request(Request::Run { namespace: namespace(), run, verb })
     }
 
-    pub fn state(&self, task: TaskId) -> StateKind {
+    pub(crate) fn state(&self, task: TaskId) -> StateKind {
         self.tables.tasks[&task].unit.state
     }
 
     /// The last messages to a session, of the kinds that `pick` takes.
-    pub fn sent<T>(&self, session: SessionId, pick: impl Fn(&ToWorker) -> Option<T>) -> Vec<T> {
+    pub(crate) fn sent<T>(&self, session: SessionId, pick: impl Fn(&ToWorker) -> Option<T>) -> Vec<T> {
         let to = self.effects.iter().filter_map(|effect| match effect {
             Effect::Send { session: to, message } if *to == session => Some(message),
             _ => None,
         });
         to.filter_map(pick).collect()
-    }
-
-    pub fn known(attempt: AttemptRef, known: KnownAs) -> Vec<(AttemptRef, KnownAs)> {
-        vec![(attempt, known)]
     }
 }

@@ -1,0 +1,162 @@
+//! What must always hold, by the numbers of the model.
+
+use std::collections::BTreeMap;
+
+use bowline_core::answer::{Answer, Overview};
+use bowline_core::explain::{Explanation, WaitReason};
+use bowline_core::id::{AttemptNo, AttemptRef, TaskRef};
+use bowline_core::input::{Input, Request};
+use bowline_core::row::{Subject, Unit};
+use bowline_core::state::{AttemptEnd, StateKind};
+
+use super::bench::{Bench, namespace};
+use super::world::{PREFETCH, SLOTS, World};
+
+/// What the last check saw.
+#[derive(Default)]
+pub(crate) struct Seen {
+    newest: BTreeMap<TaskRef, AttemptNo>,
+    ends: BTreeMap<AttemptRef, AttemptEnd>,
+    round: BTreeMap<TaskRef, Option<StateKind>>,
+    history: usize,
+}
+
+fn units(world: &World) -> Vec<(TaskRef, &Unit, bool)> {
+    let tables = &world.bench.tables;
+    let singles = tables.tasks.values().map(|row| (TaskRef::whole(row.id), &row.unit, row.array.is_some()));
+    let elements = tables.elements.values().map(|row| (TaskRef::element(row.task, row.index), &row.unit, false));
+    singles.chain(elements).collect()
+}
+
+pub(crate) fn check(world: &mut World, seen: &mut Seen) {
+    check_attempts(world, seen);
+    check_workers(world);
+    check_history(world, seen);
+    check_counts(world);
+}
+
+/// I1: one live attempt at most, and it is the newest. I8: an attempt ends once.
+fn check_attempts(world: &World, seen: &mut Seen) {
+    let tables = &world.bench.tables;
+    let mut live: BTreeMap<TaskRef, AttemptRef> = BTreeMap::new();
+    for row in tables.attempts.values() {
+        if let Some(end) = row.end {
+            assert_eq!(*seen.ends.entry(row.attempt).or_insert(end), end, "I8: {} ends once", row.attempt);
+        } else {
+            assert_eq!(live.insert(row.attempt.task, row.attempt), None, "I1: one live attempt of {}", row.attempt.task);
+        }
+    }
+    for (unit, row, is_array) in units(world) {
+        let newest = seen.newest.entry(unit).or_default();
+        assert!(row.attempt >= *newest, "I1: fences of {unit} only grow");
+        *newest = row.attempt;
+        let is_live = row.state.is_live() && !is_array;
+        assert_eq!(live.get(&unit).map(|attempt| attempt.fence), is_live.then(|| row.fence()), "I1: {unit} {row:?}");
+        assert!(!row.state.is_ended() || row.outcome.as_ref().is_some_and(|o| o.state() == row.state), "I2: {unit} {row:?}");
+    }
+}
+
+/// I4: no worker holds more than its slots and its prefetch.
+fn check_workers(world: &World) {
+    let tables = &world.bench.tables;
+    for worker in tables.workers.keys() {
+        let held = tables.attempts.values().filter(|row| row.end.is_none() && row.worker == Some(*worker)).count();
+        assert!(u32::try_from(held).unwrap() <= SLOTS + PREFETCH, "I4: worker {worker} holds {held}");
+    }
+}
+
+/// I2, I10: a round ends once; nothing follows its end but a new round.
+fn check_history(world: &World, seen: &mut Seen) {
+    let history = &world.bench.tables.history;
+    for line in &history[seen.history..] {
+        let Subject::Task(unit) = line.subject else { continue };
+        if line.what == "retried" {
+            seen.round.retain(|known, _| known.task != unit.task);
+            continue;
+        }
+        let Some(state) = StateKind::parse(&line.what) else { continue };
+        let round = seen.round.entry(unit).or_default();
+        assert_eq!(*round, None, "I2, I10: {unit} has ended, and is {state} after that");
+        if state.is_ended() {
+            *round = Some(state);
+        }
+    }
+    seen.history = history.len();
+}
+
+pub(crate) fn overview(bench: &mut Bench) -> Overview {
+    match bench.request(Request::Overview) {
+        Ok(Answer::Overview(overview)) => *overview,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The counts are those of the rows.
+fn check_counts(world: &mut World) {
+    let mut counts: BTreeMap<StateKind, u64> = BTreeMap::new();
+    for (_, row, is_array) in units(world) {
+        if !is_array && !row.state.is_ended() {
+            *counts.entry(row.state).or_default() += 1;
+        }
+    }
+    for row in world.bench.tables.tasks.values().filter(|row| !row.unit.state.is_ended()) {
+        let Some(array) = row.array else { continue };
+        let known = world.bench.tables.elements.range((row.id, 0)..=(row.id, u32::MAX)).map(|(_, row)| row);
+        let with_rows = known.filter(|row| row.version > 0).count() as u64;
+        let unstarted = u64::from(array.count) - with_rows.min(u64::from(array.count));
+        let dropped = u64::from(array.cancelled + array.skipped);
+        let ended_rows = world.bench.tables.elements.range((row.id, 0)..=(row.id, u32::MAX));
+        let ended_rows = ended_rows
+            .filter(|(_, row)| matches!(row.unit.state, StateKind::Cancelled | StateKind::Skipped))
+            .count() as u64;
+        let state = match row.unit.state {
+            StateKind::Running | StateKind::Stopping => StateKind::Ready,
+            other => other,
+        };
+        let left = unstarted - (dropped - ended_rows).min(unstarted);
+        if left > 0 {
+            *counts.entry(state).or_default() += left;
+        }
+    }
+    let seen: BTreeMap<StateKind, u64> = overview(&mut world.bench).states.into_iter().collect();
+    world.deliver();
+    assert_eq!(seen, counts, "the overview counts what there is");
+}
+
+pub(crate) fn explain(bench: &mut Bench, task: TaskRef) -> Option<Explanation> {
+    match bench.request(Request::Explain { namespace: namespace(), task }) {
+        Ok(Answer::Explained(explanation)) => Some(*explanation),
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => None,
+    }
+}
+
+/// Of an explanation, what does not hang on who is connected.
+pub(crate) fn lasting(explanation: Explanation) -> Explanation {
+    let reasons = explanation.reasons.into_iter().filter(|reason| match reason {
+        WaitReason::NotBefore { .. }
+        | WaitReason::Backoff { .. }
+        | WaitReason::Dependency { .. }
+        | WaitReason::Paused { .. }
+        | WaitReason::Behind { .. }
+        | WaitReason::ArrayWindow { .. }
+        | WaitReason::Held { .. } => true,
+        WaitReason::NoWorkerFits { .. } | WaitReason::WorkersUnavailable { .. } | WaitReason::NoRoom { .. } => false,
+    });
+    Explanation { reasons: reasons.collect(), ..explanation }
+}
+
+/// I9: of a session that is over nothing is heard.
+pub(crate) fn check_dead_session(world: &mut World, which: usize, message: usize) {
+    if world.dead_sessions.is_empty() || world.sent.is_empty() {
+        return;
+    }
+    let session = world.dead_sessions[which % world.dead_sessions.len()];
+    let message = world.sent[message % world.sent.len()].clone();
+    world.bench.apply(Input::Tick);
+    world.deliver();
+    let before = world.bench.tables.clone();
+    world.bench.say(session, message);
+    assert!(world.bench.effects.is_empty(), "I9: {:?}", world.bench.effects);
+    assert_eq!(world.bench.tables, before, "I9");
+}

@@ -1,0 +1,287 @@
+//! Random inputs, crashes among them; after every step everything that must hold is checked.
+
+use std::time::Duration;
+
+use bowline_core::id::{TaskId, TaskRef};
+use bowline_core::input::{DryRun, Evaluation, IdempotencyKey, NewTask, Request, RunVerb, TaskVerb};
+use bowline_core::message::{FromWorker, JobEnd, KnownAs, Paused};
+use bowline_core::name::WorkerName;
+use bowline_core::run::DueKind;
+use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, OnWorkerLoss, TaskSpec, Work};
+use bowline_core::state::StateKind;
+use bowline_core::time::Span;
+use proptest::prelude::*;
+
+use super::bench::{error, namespace, new_task, node, noop};
+use super::checks::{Seen, check, check_dead_session, explain, lasting, overview};
+use super::world::World;
+
+/// One step: what, and two numbers to choose by.
+type Step = (u8, u8, u8);
+
+fn any_task(world: &World, a: u8) -> Option<TaskId> {
+    let tasks = &world.bench.tables.tasks;
+    (!tasks.is_empty()).then(|| *tasks.keys().nth(usize::from(a) % tasks.len()).unwrap())
+}
+
+fn any_unit(world: &World, a: u8, b: u8) -> Option<TaskRef> {
+    let task = any_task(world, a)?;
+    let array = world.bench.tables.tasks[&task].array;
+    Some(match array {
+        Some(array) if b % 3 > 0 => TaskRef::element(task, u32::from(b) % array.count),
+        _ => TaskRef::whole(task),
+    })
+}
+
+fn spec(world: &World, a: u8, b: u8) -> TaskSpec {
+    let mut spec = noop();
+    match a % 12 {
+        0 => spec.retry.extra = u32::from(b % 3),
+        1 => spec.delay = Some(Span::secs(u64::from(b % 20))),
+        2 => spec.priority = i32::from(b) - 100,
+        3 => spec.timeouts.queue = Some(Span::secs(u64::from(b % 30))),
+        4 => {
+            spec.timeouts.run = Some(Span::secs(u64::from(b % 30)));
+            spec.retry.extra = 1;
+        }
+        5 => spec.timeouts.total = Some(Span::secs(u64::from(b % 60))),
+        6 => spec.work = Work::new(Action::Sleep(Span::secs(u64::from(b % 30)))),
+        7 => spec.work = Work::new(Action::Wait),
+        8 => spec.on_worker_loss = OnWorkerLoss::Fail,
+        9 => spec.deadline = Some(world.bench.now.plus(Duration::from_secs(u64::from(b)))),
+        10 => spec.timeouts.setup = Some(Span::secs(u64::from(b % 30))),
+        _ => {}
+    }
+    spec
+}
+
+fn submit(world: &mut World, a: u8, b: u8) {
+    let mut spec = spec(world, a, b);
+    if b % 4 == 0
+        && let Some(unit) = any_unit(world, b, a)
+    {
+        let on = [Condition::Ok, Condition::Any, Condition::Fail][usize::from(a) % 3];
+        spec.after.push(Dependency { task: unit, on });
+    }
+    if b % 5 == 0 {
+        let at_most = (a % 2 == 0).then_some(u32::from(a % 3) + 1);
+        spec.array = Some(ArraySpec { first: 0, count: u32::from(a % 6) + 1, step: 1, at_most });
+    }
+    let mut tasks = vec![new_task(spec)];
+    if a % 4 == 0 {
+        let after_earlier = vec![(0, Condition::Any)];
+        tasks.push(NewTask { after_earlier, ..new_task(noop()) });
+    }
+    let key = (b % 7 == 0).then(|| IdempotencyKey { key: format!("key {}", a % 4), body: [b % 2; 32] });
+    let dry_run = if b % 11 == 0 { DryRun::Yes } else { DryRun::No };
+    drop(world.bench.submit_with(tasks, key, dry_run));
+}
+
+fn act(world: &mut World, which: usize, b: u8) {
+    let jobs: Vec<_> = world.workers[which].jobs.iter().map(|(attempt, known)| (*attempt, *known)).collect();
+    let live: Vec<_> = jobs.iter().filter(|(_, known)| matches!(known, KnownAs::Assigned | KnownAs::Running)).collect();
+    if live.is_empty() {
+        return;
+    }
+    let (attempt, known) = *live[usize::from(b) % live.len()];
+    match (known, b % 8) {
+        (KnownAs::Assigned, 0) => {
+            world.workers[which].jobs.insert(attempt, KnownAs::EndedPending);
+            world.report(which, FromWorker::Released { attempt, started: false, why: "no room".into() });
+        }
+        (KnownAs::Assigned, 1) => world.finish(which, attempt, error("could not begin")),
+        (KnownAs::Assigned, _) => {
+            world.workers[which].jobs.insert(attempt, KnownAs::Running);
+            world.report(which, FromWorker::Started(attempt));
+        }
+        (_, 0) => {
+            let (name, digest) = ("a.txt".to_owned(), format!("{:064x}", b));
+            world.report(which, FromWorker::ArtifactCommitted { attempt, name, digest, bytes: 1 });
+        }
+        (_, 1) => world.finish(which, attempt, error("no luck")),
+        (_, 2) => {
+            world.workers[which].jobs.insert(attempt, KnownAs::EndedPending);
+            world.report(which, FromWorker::Released { attempt, started: true, why: "drained".into() });
+        }
+        (_, _) => world.finish(which, attempt, JobEnd::Success),
+    }
+}
+
+fn evaluate(world: &mut World, b: u8) {
+    let Some(due) = world.due.pop() else { return };
+    let outcome = match (due.1, b % 5) {
+        (DueKind::Result, 0) => Evaluation::Failed(bowline_core::state::JobError::default()),
+        (DueKind::Result, _) => Evaluation::Result("{}".into()),
+        (DueKind::Node(_), 0) => Evaluation::Failed(bowline_core::state::JobError::default()),
+        (DueKind::Node(_), 1) => Evaluation::Nothing,
+        (DueKind::Node(_), _) => Evaluation::Task(Box::new(new_task(noop()))),
+    };
+    world.bench.evaluated(due, outcome);
+}
+
+fn pause(world: &mut World, a: u8, b: u8) {
+    let paused = if b % 2 == 0 { Paused::Yes } else { Paused::No };
+    let request = match a % 3 {
+        0 => Request::Pause { namespace: None, paused },
+        1 => Request::Pause { namespace: Some(namespace()), paused },
+        _ => Request::PauseWorker { worker: WorkerName::new(format!("lab-{}", a % 3)).unwrap(), paused },
+    };
+    drop(world.bench.request(request));
+}
+
+fn step(world: &mut World, (what, a, b): Step) {
+    let which = usize::from(a) % world.workers.len();
+    match what % 24 {
+        0..=3 => submit(world, a, b),
+        4 => drop(any_unit(world, a, b).map(|unit| world.bench.cancel(unit))),
+        5 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Retry))),
+        6 => {
+            let verb = if b % 2 == 0 { TaskVerb::Pause } else { TaskVerb::Resume };
+            drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), verb)));
+        }
+        7 => pause(world, a, b),
+        8 => {
+            let on = [Condition::Ok, Condition::Any, Condition::Fail];
+            let (one, other) = (on[usize::from(a) % 3], on[usize::from(b) % 3]);
+            world.bench.start_run(vec![
+                node("a", &[]),
+                node("b", &[(0, one)]),
+                node("c", &[(0, other)]),
+                node("d", &[(1, Condition::Any), (2, Condition::Ok)]),
+            ]);
+        }
+        9 | 10 => evaluate(world, b),
+        11 | 12 => world.connect(which),
+        13 => world.drop_connection(which),
+        14 => match b % 3 {
+            0 => world.reboot(which),
+            _ => world.restart(which),
+        },
+        15..=17 => act(world, which, b),
+        18 => {
+            let message = (!world.sent.is_empty()).then(|| world.sent[usize::from(b) % world.sent.len()].clone());
+            if let Some((message, session)) = message.zip(world.workers[which].session) {
+                world.bench.say(session, message);
+            }
+        }
+        19 => {
+            let length = if b % 6 == 0 { 70 } else { u64::from(b % 12) };
+            world.bench.pass(Duration::from_secs(length));
+        }
+        20 => drop(world.workers[which].session.map(|session| world.bench.say(session, FromWorker::Heartbeat))),
+        21 => world.crash(),
+        22 => {
+            let runs = world.bench.tables.runs.len();
+            if runs > 0 {
+                let run = *world.bench.tables.runs.keys().nth(usize::from(a) % runs).unwrap();
+                let verbs = [RunVerb::Cancel, RunVerb::Retry, RunVerb::Pause, RunVerb::Resume];
+                drop(world.bench.run_verb(run, verbs[usize::from(b) % 4]));
+            }
+        }
+        _ => match b % 4 {
+            0 => drop(any_unit(world, a, b).map(|unit| world.bench.complete(unit))),
+            1 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Delete))),
+            2 => check_dead_session(world, usize::from(a), usize::from(b)),
+            _ => drop(any_unit(world, a, b).map(|unit| explain(&mut world.bench, unit))),
+        },
+    }
+    world.deliver();
+    world.report_stopped();
+}
+
+/// I6: with workers there, the network healed and nothing paused, everything ends.
+fn calm(world: &mut World) {
+    for namespace in [None, Some(namespace())] {
+        world.bench.request(Request::Pause { namespace, paused: Paused::No }).unwrap();
+    }
+    for which in 0..world.workers.len() {
+        let worker = WorkerName::new(&world.workers[which].name).unwrap();
+        world.bench.request(Request::PauseWorker { worker, paused: Paused::No }).unwrap();
+    }
+    let runs: Vec<_> = world.bench.tables.runs.keys().copied().collect();
+    for run in runs {
+        drop(world.bench.run_verb(run, RunVerb::Resume));
+    }
+    world.deliver();
+    for _ in 0..400 {
+        if calm_once(world) {
+            return;
+        }
+    }
+    let left: Vec<_> = world.bench.tables.tasks.values().filter(|row| !row.unit.state.is_ended()).collect();
+    panic!("I6: not everything ended: {left:#?}");
+}
+
+fn calm_once(world: &mut World) -> bool {
+    for which in 0..world.workers.len() {
+        if world.workers[which].session.is_none() {
+            world.connect(which);
+        }
+        if let Some(session) = world.workers[which].session {
+            world.bench.say(session, FromWorker::Heartbeat);
+            world.deliver();
+        }
+        world.flush(which);
+        act(world, which, 5);
+    }
+    while !world.due.is_empty() {
+        evaluate(world, 4);
+        world.deliver();
+    }
+    let open: Vec<_> = world.bench.tables.tasks.values().filter(|row| !row.unit.state.is_ended()).cloned().collect();
+    for row in &open {
+        let whole = TaskRef::whole(row.id);
+        if row.paused.is_some() {
+            world.bench.verb(whole, TaskVerb::Resume).unwrap();
+        }
+        if row.action == "wait" {
+            let count = row.array.map_or(0, |array| array.count);
+            drop(world.bench.complete(whole));
+            (0..count).for_each(|index| drop(world.bench.complete(TaskRef::element(row.id, index))));
+        }
+        let elements = world.bench.tables.elements.range((row.id, 0)..=(row.id, u32::MAX));
+        let doubted = elements.filter(|(_, row)| row.unit.state == StateKind::InDoubt).map(|((_, index), _)| *index);
+        let doubted: Vec<TaskRef> = doubted.map(|index| TaskRef::element(row.id, index)).collect();
+        doubted.into_iter().for_each(|unit| drop(world.bench.cancel(unit)));
+        if row.unit.state == StateKind::InDoubt {
+            drop(world.bench.cancel(whole));
+        }
+    }
+    world.bench.pass(Duration::from_secs(4));
+    world.deliver();
+    open.is_empty() && world.bench.tables.runs.values().all(|run| run.state.is_ended())
+}
+
+/// I11: an engine made of the rows says of every task what the one before said.
+fn compare_explanations(world: &mut World) {
+    for which in 0..world.workers.len() {
+        world.drop_connection(which);
+    }
+    let units: Vec<TaskRef> = world.bench.tables.tasks.keys().map(|task| TaskRef::whole(*task)).collect();
+    let before: Vec<_> = units.iter().map(|unit| explain(&mut world.bench, *unit).map(lasting)).collect();
+    let counts = overview(&mut world.bench).states;
+    world.crash();
+    let after: Vec<_> = units.iter().map(|unit| explain(&mut world.bench, *unit).map(lasting)).collect();
+    assert_eq!(before, after, "I11");
+    assert_eq!(counts, overview(&mut world.bench).states, "I11");
+    world.deliver();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn everything_that_must_hold_holds(steps in prop::collection::vec(any::<Step>(), 1..160)) {
+        let mut world = World::new();
+        let mut seen = Seen::default();
+        (0..3).for_each(|which| world.connect(which));
+        for next in steps {
+            step(&mut world, next);
+            check(&mut world, &mut seen);
+        }
+        compare_explanations(&mut world);
+        check(&mut world, &mut seen);
+        calm(&mut world);
+        check(&mut world, &mut seen);
+        world.bench.replay();
+    }
+}

@@ -1,0 +1,237 @@
+//! Simulated workers around the bench: they journal, run, finish, forget, reconnect, and send again
+//! what was not acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_core::effect::Effect;
+use bowline_core::id::{AttemptRef, RunId, SessionId};
+use bowline_core::input::Input;
+use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, KnownAs, ToWorker, Verdict};
+use bowline_core::run::DueKind;
+
+use super::bench::{Bench, hello};
+
+pub(crate) struct World {
+    pub(crate) bench: Bench,
+    pub(crate) workers: Vec<SimWorker>,
+    pub(crate) due: Vec<(RunId, DueKind, u32)>,
+    /// Every assured message ever sent, to be sent again at odd times.
+    pub(crate) sent: Vec<FromWorker>,
+    pub(crate) dead_sessions: Vec<SessionId>,
+}
+
+pub(crate) struct SimWorker {
+    pub(crate) name: String,
+    pub(crate) process: u32,
+    pub(crate) boot: u32,
+    pub(crate) incarnation: u32,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) jobs: BTreeMap<AttemptRef, KnownAs>,
+    pub(crate) outbox: Vec<FromWorker>,
+}
+
+pub(crate) const SLOTS: u32 = 2;
+pub(crate) const PREFETCH: u32 = 1;
+
+pub(crate) fn attempt_of(message: &FromWorker) -> Option<AttemptRef> {
+    match message {
+        FromWorker::Started(attempt)
+        | FromWorker::Released { attempt, .. }
+        | FromWorker::ArtifactCommitted { attempt, .. } => Some(*attempt),
+        FromWorker::Finished(finished) => Some(finished.attempt),
+        FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => None,
+    }
+}
+
+fn is_acked(message: &FromWorker, attempt: AttemptRef, of: &Assured) -> bool {
+    attempt_of(message) == Some(attempt)
+        && match (message, of) {
+            (FromWorker::Started(_), Assured::Started)
+            | (FromWorker::Finished(_), Assured::Finished)
+            | (FromWorker::Released { .. }, Assured::Released) => true,
+            (FromWorker::ArtifactCommitted { name, .. }, Assured::Artifact(acked)) => name == acked,
+            _ => false,
+        }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut bench = Bench::new();
+        let workers = (0..3).map(|number| format!("lab-{number}")).collect::<Vec<_>>();
+        workers.iter().for_each(|name| bench.enrol(name));
+        let workers = workers.into_iter().map(|name| SimWorker {
+            name,
+            process: 1,
+            boot: 1,
+            incarnation: 0,
+            session: None,
+            jobs: BTreeMap::new(),
+            outbox: Vec::new(),
+        });
+        Self { bench, workers: workers.collect(), due: Vec::new(), sent: Vec::new(), dead_sessions: Vec::new() }
+    }
+
+    /// Everything that has left the engine arrives.
+    pub(crate) fn deliver(&mut self) {
+        let effects = std::mem::take(&mut self.bench.effects);
+        for effect in effects {
+            match effect {
+                Effect::Evaluate { run, what, version } => self.due.push((run, what, version)),
+                Effect::Reply { .. } => {}
+                Effect::Close { session } => {
+                    self.dead_sessions.push(session);
+                    for worker in self.workers.iter_mut().filter(|worker| worker.session == Some(session)) {
+                        worker.session = None;
+                    }
+                }
+                Effect::Send { session, message } => self.arrive(session, message),
+            }
+        }
+    }
+
+    fn arrive(&mut self, session: SessionId, message: ToWorker) {
+        if let ToWorker::Assign(assign) = &message {
+            let row = self.bench.tables.attempts.get(&assign.attempt).expect("I3: assigned only once it is durable");
+            assert_eq!(row.session, assign.session, "I3");
+        }
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.session == Some(session)) else { return };
+        match message {
+            ToWorker::Welcome { incarnation, verdicts, .. } => {
+                worker.incarnation = incarnation.0;
+                for (attempt, verdict) in verdicts {
+                    worker.obey(attempt, verdict);
+                }
+            }
+            ToWorker::Assign(assign) => {
+                worker.jobs.insert(assign.attempt, KnownAs::Assigned);
+                let running = u32::try_from(worker.jobs.len()).unwrap();
+                assert!(running <= SLOTS + PREFETCH + 8, "I4: {running} jobs");
+            }
+            ToWorker::Cancel { attempt, .. } => worker.stop(attempt),
+            ToWorker::Verdict { attempt, verdict } => worker.obey(attempt, verdict),
+            ToWorker::Ack { attempt, of } => {
+                worker.outbox.retain(|message| !is_acked(message, attempt, &of));
+                if matches!(of, Assured::Finished | Assured::Released) {
+                    worker.jobs.remove(&attempt);
+                }
+            }
+            ToWorker::TryLater { .. } | ToWorker::Fenced { .. } => worker.incarnation = 0,
+            ToWorker::HeartbeatAck | ToWorker::Pause { .. } => {}
+        }
+    }
+
+    /// A session opens: Hello, then the whole outbox.
+    pub(crate) fn connect(&mut self, which: usize) {
+        let worker = &self.workers[which];
+        let mut hello = hello(&worker.name, &format!("{}/{}", worker.name, worker.process), SLOTS);
+        hello.seat.boot_id = format!("boot {}", worker.boot);
+        hello.incarnation.0 = worker.incarnation;
+        hello.prefetch = PREFETCH;
+        hello.attempts = worker.jobs.iter().map(|(attempt, known)| (*attempt, *known)).collect();
+        if let Some(old) = worker.session {
+            self.dead_sessions.push(old);
+        }
+        let session = self.bench.next_session();
+        self.workers[which].session = Some(session);
+        self.bench.apply(Input::Connected { session, hello: Box::new(hello) });
+        self.deliver();
+        self.flush(which);
+    }
+
+    /// Sends what is not acknowledged, in order.
+    pub(crate) fn flush(&mut self, which: usize) {
+        for message in self.workers[which].outbox.clone() {
+            let Some(session) = self.workers[which].session else { return };
+            self.bench.say(session, message);
+            self.deliver();
+        }
+    }
+
+    /// Puts a message into the outbox and sends it, where there is a session.
+    pub(crate) fn report(&mut self, which: usize, message: FromWorker) {
+        self.sent.push(message.clone());
+        self.workers[which].outbox.push(message.clone());
+        if let Some(session) = self.workers[which].session {
+            self.bench.say(session, message);
+        }
+        self.deliver();
+    }
+
+    /// The process dies; its jobs go on under the supervisor.
+    pub(crate) fn restart(&mut self, which: usize) {
+        self.drop_connection(which);
+        self.workers[which].process += 1;
+        self.workers[which].incarnation = 0;
+    }
+
+    /// The machine restarts: nothing runs any more.
+    pub(crate) fn reboot(&mut self, which: usize) {
+        self.restart(which);
+        let worker = &mut self.workers[which];
+        worker.boot += 1;
+        for known in worker.jobs.values_mut().filter(|known| **known == KnownAs::Running) {
+            *known = KnownAs::Gone;
+        }
+    }
+
+    pub(crate) fn drop_connection(&mut self, which: usize) {
+        if let Some(session) = self.workers[which].session.take() {
+            self.dead_sessions.push(session);
+            self.bench.apply(Input::Disconnected { session });
+            self.deliver();
+        }
+    }
+
+    pub(crate) fn finish(&mut self, which: usize, attempt: AttemptRef, how: JobEnd) {
+        self.workers[which].jobs.insert(attempt, KnownAs::EndedPending);
+        let result = (how == JobEnd::Success).then(|| "{}".to_owned());
+        self.report(which, FromWorker::Finished(Finished { attempt, how, result }));
+    }
+
+    /// The server dies and another one leads.
+    pub(crate) fn crash(&mut self) {
+        for worker in &mut self.workers {
+            self.dead_sessions.extend(worker.session.take());
+        }
+        self.due.clear();
+        self.bench.crash();
+        self.deliver();
+    }
+
+    /// What was stopped is reported, as its worker would.
+    pub(crate) fn report_stopped(&mut self) {
+        for which in 0..self.workers.len() {
+            let stopped: BTreeSet<AttemptRef> = self.workers[which]
+                .outbox
+                .iter()
+                .filter(|message| matches!(message, FromWorker::Finished(finished) if finished.how == JobEnd::Stopped))
+                .filter_map(attempt_of)
+                .collect();
+            if !stopped.is_empty() {
+                self.flush(which);
+            }
+        }
+    }
+}
+
+impl SimWorker {
+    fn obey(&mut self, attempt: AttemptRef, verdict: Verdict) {
+        match verdict {
+            Verdict::Continue | Verdict::Missing => {}
+            Verdict::Stop => self.stop(attempt),
+            Verdict::Superseded | Verdict::Gone => {
+                self.jobs.remove(&attempt);
+                self.outbox.retain(|message| attempt_of(message) != Some(attempt));
+            }
+        }
+    }
+
+    /// Stopped at once; the report waits in the outbox.
+    fn stop(&mut self, attempt: AttemptRef) {
+        let is_live = self.jobs.get(&attempt).is_some_and(|known| matches!(known, KnownAs::Assigned | KnownAs::Running));
+        if is_live {
+            self.jobs.insert(attempt, KnownAs::EndedPending);
+            self.outbox.push(FromWorker::Finished(Finished { attempt, how: JobEnd::Stopped, result: None }));
+        }
+    }
+}
