@@ -125,14 +125,14 @@ impl Engine {
             array.elements.iter().map(|(index, element)| (*index, element.hot.state.kind())).collect()
         });
         self.count_loaded(whole, kind);
+        // Who waits comes first: counting the live ones may already open or shut the window.
+        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) {
+            let waiting = elements.iter().filter(|(_, kind)| *kind == StateKind::Ready);
+            array.ready.extend(waiting.map(|(index, _)| *index));
+        }
         for (index, kind) in elements {
             let unit = TaskRef::element(id, index);
             self.count_loaded(unit, kind);
-            if kind == StateKind::Ready
-                && let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut())
-            {
-                array.ready.insert(index);
-            }
             self.retime(unit);
         }
         self.retime(whole);

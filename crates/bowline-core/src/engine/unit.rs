@@ -220,6 +220,7 @@ impl Engine {
         match unit.index {
             None => {
                 self.drop_unstarted(unit.task, kind);
+                self.line_up_array(unit.task);
                 self.task_ended(unit.task, kind);
             }
             Some(index) => self.element_ended(unit.task, index, kind, cause),

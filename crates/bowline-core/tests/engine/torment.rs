@@ -209,7 +209,10 @@ fn calm(world: &mut World) {
         }
     }
     let left: Vec<_> = world.bench.tables.tasks.values().filter(|row| !row.unit.state.is_ended()).collect();
-    panic!("I6: not everything ended: {left:#?}");
+    let live: Vec<_> = world.bench.tables.attempts.values().filter(|row| row.end.is_none()).collect();
+    let known: Vec<_> = world.workers.iter().map(|w| (&w.jobs, &w.outbox, w.session)).collect();
+    let units: Vec<_> = world.bench.tables.elements.values().filter(|row| !row.unit.state.is_ended()).collect();
+    panic!("I6: not everything ended: {left:?}\n{units:?}\n{live:?}\n{known:?}");
 }
 
 fn calm_once(world: &mut World) -> bool {
