@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The variable that every process of a job carries in its environment.
@@ -32,9 +33,23 @@ impl Process {
     }
 }
 
-/// What is known of a process. `None`: it is gone, or a zombie.
+/// What is known of a process. `None`: it is gone, or a zombie, or can't be looked at.
 pub(crate) fn process(pid: u32) -> Option<Process> {
-    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    look_at(pid).ok().flatten()
+}
+
+/// What is known of a process. `None`: it is gone, or a zombie. The error: nobody can tell.
+pub(crate) fn look_at(pid: u32) -> io::Result<Option<Process>> {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(parse_stat(&stat)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error on a process's file says that there is no such process.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 /// The name may hold anything, blanks and brackets too: the fields begin after the last bracket.

@@ -162,7 +162,11 @@ fn set_up(spec: &Spec) -> io::Result<()> {
     }
     umask(Mode::from_raw_mode(spec.umask & 0o777));
     let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: spec.nofile, maximum })?;
+    let current = match (spec.nofile, maximum) {
+        (Some(current), Some(maximum)) => Some(current.min(maximum)),
+        (current, maximum) => current.or(maximum),
+    };
+    setrlimit(Resource::Nofile, Rlimit { current, maximum })?;
     Ok(())
 }
 

@@ -79,7 +79,7 @@ impl Server {
 
     /// Reaps what jobs left behind and what has ended since.
     pub(super) fn reap_orphans(&mut self) {
-        for pid in members::foreign_children(&self.jobs) {
+        for pid in members::foreign_children(&self.jobs).unwrap_or_default() {
             if let Some(pid) = crate::procs::to_pid(pid) {
                 waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok();
             }

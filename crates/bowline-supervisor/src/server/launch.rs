@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, fstat, memfd_create, open};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Resource, Signal, getrlimit, pidfd_open, pidfd_send_signal};
 
 use super::job::{Live, Main, Phase, ReportPipe};
 use crate::cgroup::Home;
@@ -22,6 +22,11 @@ use crate::{cgroup, records};
 
 /// The report of a stage fits many times.
 const REPORT_PIPE_BYTES: usize = 4096;
+
+/// Descriptors that a job takes here: its record, its process, the stage's report.
+const FILES_PER_JOB: u64 = 3;
+/// Descriptors for everything else.
+const FILES_RESERVED: u64 = 64;
 
 /// What all jobs have in common.
 #[derive(Debug)]
@@ -48,6 +53,13 @@ type Failure = (Step, i32);
 
 fn at(step: Step) -> impl Fn(io::Error) -> Failure {
     move |error| (step, error.raw_os_error().unwrap_or(0))
+}
+
+/// Whether one more job may live beside so many: without a descriptor to look at processes with,
+/// nobody could tell what is left of a job.
+pub(super) fn has_room(jobs: usize) -> bool {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    (jobs as u64 + 1) * FILES_PER_JOB + FILES_RESERVED <= limit
 }
 
 impl Launcher {

@@ -7,6 +7,7 @@
 //! job that lived when it began; it goes with the last of these.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use super::job::{Job, Live};
 use crate::cgroup;
@@ -21,7 +22,8 @@ pub(super) fn of(jobs: &Jobs, live: &Live) -> Vec<Process> {
     if live.is_main_alive() {
         found.extend(procs::process(live.main.process.pid));
     }
-    found.extend(orphans(jobs).into_iter().filter(|orphan| is_of(jobs, live, orphan)));
+    let orphans = foreign_children(jobs).unwrap_or_default().into_iter().filter_map(procs::process);
+    found.extend(orphans.filter(|orphan| is_of(jobs, live, orphan)));
     // Where `/proc` can't be read, what is known must do.
     found = procs::with_descendants(found, &procs::all().unwrap_or_default());
     if let Some(path) = &live.cgroup {
@@ -34,23 +36,25 @@ pub(super) fn of(jobs: &Jobs, live: &Live) -> Vec<Process> {
     found
 }
 
-/// Whether anything is left of a job whose first process has ended.
+/// Whether anything is left of a job whose first process has ended. Where nobody can tell: yes.
 pub(super) fn is_anything_left(jobs: &Jobs, live: &Live) -> bool {
-    live.cgroup.as_deref().is_some_and(cgroup::is_populated)
-        || orphans(jobs).iter().any(|orphan| is_of(jobs, live, orphan))
+    if live.cgroup.as_deref().is_some_and(cgroup::is_populated) {
+        return true;
+    }
+    let Ok(children) = foreign_children(jobs) else { return true };
+    children.into_iter().any(|pid| match procs::look_at(pid) {
+        Ok(Some(orphan)) => is_of(jobs, live, &orphan),
+        Ok(None) => false,
+        Err(_) => true,
+    })
 }
 
-/// The supervisor's children that are no job's first process.
-fn orphans(jobs: &Jobs) -> Vec<Process> {
-    foreign_children(jobs).into_iter().filter_map(procs::process).collect()
-}
-
-/// As [`orphans`], by number, zombies too.
-pub(super) fn foreign_children(jobs: &Jobs) -> Vec<u32> {
-    let children = procs::own_children().unwrap_or_default();
+/// The supervisor's children that are no job's first process: orphans, zombies too.
+pub(super) fn foreign_children(jobs: &Jobs) -> io::Result<Vec<u32>> {
+    let children = procs::own_children()?;
     let firsts: BTreeSet<u32> =
         lives(jobs).filter(|live| live.is_main_alive()).map(|live| live.main.process.pid).collect();
-    children.into_iter().filter(|pid| !firsts.contains(pid)).collect()
+    Ok(children.into_iter().filter(|pid| !firsts.contains(pid)).collect())
 }
 
 fn is_of(jobs: &Jobs, live: &Live, orphan: &Process) -> bool {

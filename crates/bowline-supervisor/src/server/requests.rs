@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::job::{Job, Live};
+use super::launch::has_room;
 use super::{Server, job_event};
 use crate::records;
-use crate::wire::{Ended, Event, Refusal, Request, ShutdownMode, Start, StopReason, is_valid_key};
+use crate::wire::{Ended, Event, Refusal, Request, ShutdownMode, Start, StartFailed, Step, StopReason, is_valid_key};
 
 impl Server {
     pub(super) fn handle(&mut self, request: Request, now: Duration) {
@@ -31,7 +34,11 @@ impl Server {
             return self.refuse(start.key, Refusal::KeyInUse);
         }
         let key = start.key.clone();
-        let born = self.launcher.launch(start, now).and_then(|live| self.watch(live));
+        let born = if has_room(self.by_number.len()) {
+            self.launcher.launch(start, now).and_then(|live| self.watch(live))
+        } else {
+            Err(StartFailed { key: key.clone(), step: Step::Spawn, errno: Errno::MFILE.raw_os_error() })
+        };
         if let Err(failed) = born {
             self.emit(&Event::StartFailed(failed.clone()));
             if is_valid_key(&key) {

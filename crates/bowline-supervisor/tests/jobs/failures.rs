@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use bowline_supervisor::wire::{Event, Request, Step};
 
@@ -12,6 +13,7 @@ const EACCES: i32 = 13;
 const ENOTDIR: i32 = 20;
 const EISDIR: i32 = 21;
 const EINVAL: i32 = 22;
+const EMFILE: i32 = 24;
 
 tests![
     command_not_found,
@@ -21,6 +23,8 @@ tests![
     bad_working_folder,
     bad_files,
     bad_key,
+    no_record_no_job,
+    no_descriptor_left_no_job,
     script_without_interpreter_line,
     failed_start_is_kept_until_forgotten,
 ];
@@ -103,6 +107,33 @@ fn bad_key() {
     let failed = house.start_failed("../x");
     assert_eq!((failed.step, failed.errno), (Step::Input, EINVAL));
     assert!(matches!(house.list(), (jobs, Event::Listed { live: 0, ended: 0, .. }) if jobs.is_empty()));
+}
+
+fn no_record_no_job() {
+    let mut house = House::new();
+    fs::remove_dir(house.state().join("jobs")).unwrap();
+    house.start(house.script("a", "echo no"));
+    let failed = house.start_failed("a");
+    assert_eq!((failed.step, failed.errno), (Step::Record, ENOENT));
+    assert_eq!(house.output("a"), "");
+    fs::create_dir(house.state().join("jobs")).unwrap();
+    assert_eq!(house.run_to_end("b", "exit 0").exit, code(0));
+}
+
+fn no_descriptor_left_no_job() {
+    let mut house = House::new();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(house.client.pid()).unwrap());
+    // Room for two jobs.
+    let limit = rustix::process::Rlimit { current: Some(72), maximum: Some(72) };
+    rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap();
+    house.run("a", "sleep 60");
+    house.run("b", "sleep 60 & sleep 60");
+    house.start(house.script("c", "echo no"));
+    let failed = house.start_failed("c");
+    assert_eq!((failed.step, failed.errno), (Step::Spawn, EMFILE));
+    house.kill("b", Duration::ZERO);
+    house.exited("b");
+    assert_eq!(house.run_to_end("d", "exit 0").exit, code(0), "there is room again");
 }
 
 fn script_without_interpreter_line() {
