@@ -28,7 +28,7 @@ use crate::signals::Caught;
 use crate::wire::{Event, Hello, Request, ShutdownMode, VERSION};
 use crate::{Options, Outcome};
 use connection::{Connection, Health};
-use job::{Job, Phase, Told};
+use job::Job;
 use launch::Launcher;
 use members::Jobs;
 
@@ -50,10 +50,6 @@ fn report_token(number: u64) -> EventData {
 
 fn exit_token(number: u64) -> EventData {
     EventData::new_u64(number << 2 | 3)
-}
-
-fn job_event(key: &str, job: &Job) -> Event {
-    job.event(key)
 }
 
 /// The supervisor.
@@ -188,12 +184,11 @@ impl Server {
     }
 
     fn may_leave(&mut self, now: Duration) -> bool {
-        let is_stuck = |phase| matches!(phase, Phase::Kill { told: Told::Yes, .. });
         let has_jobs = self.lives().next().is_some();
         match self.leaving {
             Some(ShutdownMode::WhenIdle) => return !has_jobs,
             // What can't be killed is on record; the next supervisor looks for it.
-            Some(ShutdownMode::StopJobs) => return self.lives().all(|live| is_stuck(live.phase)),
+            Some(ShutdownMode::StopJobs) => return self.lives().all(|live| live.phase.is_stuck()),
             None => {}
         }
         if has_jobs || self.active.is_some() {

@@ -101,6 +101,13 @@ pub(super) struct MainEnd {
     pub(super) ended: Ended,
 }
 
+impl Phase {
+    /// Whether it was told that it can't be killed.
+    pub(super) fn is_stuck(self) -> bool {
+        matches!(self, Self::Kill { told: Told::Yes, .. })
+    }
+}
+
 impl Job {
     /// What a `List` says of it.
     pub(super) fn event(&self, key: &str) -> Event {

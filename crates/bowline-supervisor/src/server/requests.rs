@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::job::{Job, Live};
 use super::launch::has_room;
-use super::{Server, job_event};
+use super::{Server, members};
 use crate::records;
 use crate::wire::{Ended, Event, Refusal, Request, ShutdownMode, Start, StartFailed, Step, StopReason, is_valid_key};
 
@@ -49,16 +49,26 @@ impl Server {
     }
 
     fn list(&mut self) {
-        let events: Vec<Event> = self.jobs.iter().map(|(key, job)| job_event(key, job)).collect();
+        let events: Vec<Event> = self.jobs.iter().map(|(key, job)| job.event(key)).collect();
         for event in &events {
             self.emit(event);
         }
-        for (key, pids) in self.stuck_before.clone() {
-            self.emit(&Event::Stuck { key, pids });
+        for event in self.stuck() {
+            self.emit(&event);
         }
         let live = u32::try_from(self.lives().count()).unwrap_or(u32::MAX);
         let ended = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX).saturating_sub(live);
         self.emit(&Event::Listed { live, ended, damaged: self.damaged.clone() });
+    }
+
+    /// What can't be killed, of this supervisor's jobs and of an earlier one's.
+    fn stuck(&self) -> Vec<Event> {
+        let own = self.lives().filter(|live| live.phase.is_stuck()).map(|live| {
+            let pids = members::of(&self.jobs, live).iter().map(|process| process.pid).collect();
+            Event::Stuck { key: live.key.clone(), pids }
+        });
+        let earlier = self.stuck_before.iter().map(|(key, pids)| Event::Stuck { key: key.clone(), pids: pids.clone() });
+        own.chain(earlier).collect()
     }
 
     fn forget(&mut self, key: String) {

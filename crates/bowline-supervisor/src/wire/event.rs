@@ -8,7 +8,7 @@ use super::codec::{DecodeError, Reader, Writer};
 /// A list of processes, by number.
 pub type Ids = Vec<u32>;
 
-/// What happened to a job. All but `Listed`, `Stuck` and `Refused` are said anew after a `List`.
+/// What happened to a job. All but `Refused` are said anew after a `List`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The job is being set up. Only after a `List`.
