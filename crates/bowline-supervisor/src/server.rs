@@ -28,7 +28,6 @@ use crate::signals::Caught;
 use crate::wire::{Event, Hello, Request, ShutdownMode, VERSION};
 use crate::{Options, Outcome};
 use connection::{Connection, Health};
-use job::Job;
 use launch::Launcher;
 use members::Jobs;
 
