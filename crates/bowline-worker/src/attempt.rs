@@ -28,8 +28,6 @@ pub(crate) struct Attempt {
     pub(crate) state: State,
     /// Whether `Started` is on its way or was.
     pub(crate) announced: Announced,
-    /// When it arrived.
-    pub(crate) since: Instant,
     /// When it began.
     pub(crate) begun: Option<Instant>,
     /// Its logs, where it has any.
@@ -68,7 +66,6 @@ impl Attempt {
             work: Arc::new(work),
             state: State::Queued,
             announced: Announced::No,
-            since: Instant::now(),
             begun: None,
             logs: Vec::new(),
             folder,

@@ -62,7 +62,7 @@ pub(crate) fn collect(plan: &Plan, how: JobEnd) -> Collected {
 /// Appends to the job's log what its worker has to say.
 fn note(plan: &Plan, notes: &[String]) {
     let stream = if splits_output(&plan.work) { LogStream::Error } else { LogStream::Output };
-    let text: String = notes.iter().map(|note| format!("bowline: {note}\n")).collect();
+    let text = notes.iter().fold(String::new(), |text, note| text + "bowline: " + note + "\n");
     let opened = OpenOptions::new().append(true).create(true).open(log_file(&plan.folder, stream));
     if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
         tracing::warn!(attempt = %plan.handover.assign.attempt, %error, text, "a note could not be added to the log");

@@ -182,15 +182,19 @@ impl State {
     /// Whether its job may have begun.
     pub fn may_have_job(self) -> bool {
         match self {
-            Self::Queued | Self::Preparing | Self::Stopping { under: Under::Preparation, .. } => false,
             Self::Starting | Self::Running | Self::Stopping { under: Under::Job, .. } => true,
-            Self::Collecting | Self::Ended => false,
+            Self::Queued
+            | Self::Preparing
+            | Self::Stopping { under: Under::Preparation, .. }
+            | Self::Collecting
+            | Self::Ended => false,
         }
     }
 }
 
 type Next = Option<(State, Vec<Step>)>;
 
+#[expect(clippy::unnecessary_wraps, reason = "an answer of the machine, like the others")]
 fn ended(end: End) -> Next {
     Some((State::Ended, vec![Step::End(end)]))
 }
@@ -250,6 +254,7 @@ fn running(event: Event) -> Next {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an answer of the machine, like the others")]
 fn job_over(over: Over, mut steps: Vec<Step>) -> Next {
     let (next, step) = match over {
         Over::ByItself | Over::RunLimit => (State::Collecting, Step::Collect),

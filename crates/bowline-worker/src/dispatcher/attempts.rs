@@ -145,15 +145,12 @@ impl Dispatcher {
     /// Asks for an attempt's job to be stopped. May be asked again.
     pub(super) fn kill(&mut self, attempt: AttemptRef) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
-        match known.request.take() {
-            Some(request) => {
-                request.abort();
-                self.happen(attempt, Event::JobOver(Over::Asked));
-            }
-            None => {
-                let grace = known.work.grace.map_or(GRACE, |span| span.0);
-                self.jobs.send(Request::Kill { key: crate::attempt::key_of(attempt), grace });
-            }
+        if let Some(request) = known.request.take() {
+            request.abort();
+            self.happen(attempt, Event::JobOver(Over::Asked));
+        } else {
+            let grace = known.work.grace.map_or(GRACE, |span| span.0);
+            self.jobs.send(Request::Kill { key: crate::attempt::key_of(attempt), grace });
         }
     }
 
@@ -233,7 +230,6 @@ impl Dispatcher {
         self.say(attempt, WorkerMessage::Engine(FromWorker::Finished(end)));
     }
 
-    #[expect(clippy::fn_params_excessive_bools, reason = "one, as the message has it")]
     fn release(&mut self, attempt: AttemptRef, started: bool, why: &str) {
         let why = if why.is_empty() { "its job is gone, and nobody knows how it ended" } else { why };
         let released = FromWorker::Released { attempt, started, why: why.to_owned() };

@@ -14,6 +14,8 @@ const AHEAD: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(5);
 /// The most that is held ready of the shortest tasks.
 const AHEAD_ATTEMPTS_MAX: u32 = 2_048;
+/// What Hello names where tasks have been long, or there were none: until Demand arrives the server may go so far.
+const SESSION_PREFETCH: u32 = 512;
 /// How much the newest task's length counts in the mean.
 const NEWEST: f64 = 0.2;
 
@@ -58,6 +60,11 @@ impl Demand {
                 fits.max(least)
             }
         }
+    }
+
+    /// The most attempts beyond the slots that this session may ever see; what holds now is said by Demand.
+    pub(super) fn prefetch_max(&self) -> u32 {
+        self.fixed.map_or(SESSION_PREFETCH, |fixed| fixed.min(PREFETCH_MAX)).max(self.prefetch())
     }
 
     /// A new session: the server is told anew.

@@ -137,7 +137,7 @@ impl Dispatcher {
                 actions: ACTIONS.map(str::to_owned).into(),
                 room: self.config.room.clone(),
             },
-            prefetch: self.demand.prefetch(),
+            prefetch: self.demand.prefetch_max(),
             seen: self.seen,
             attempts: self.known(),
         }

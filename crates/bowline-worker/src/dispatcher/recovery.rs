@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
+use bowline_core::id::{AttemptRef, CommitNo, Generation};
 use bowline_protocol::{LogStream, ServerMessage, WorkerMessage, wire};
 use prost::Message as _;
 
@@ -18,17 +18,17 @@ impl Dispatcher {
     /// Takes over what the journal holds. What became of the jobs the supervisor tells next.
     pub(super) fn recover(&mut self, recovered: Recovered) {
         if let Some((generation, commit_no, incarnation)) = recovered.seen {
+            // A new process has no incarnation yet: it is given one by Welcome.
+            tracing::debug!(incarnation, "the incarnation of the process before");
             self.seen = Some((Generation(generation), CommitNo(commit_no)));
-            self.incarnation = Incarnation(incarnation);
         }
         for (seq, attempt, message) in recovered.messages {
             let message = wire::WorkerMessage::decode(message.as_slice()).ok();
-            match message.and_then(|message| WorkerMessage::from_wire(message).ok().flatten()) {
-                Some(message) => self.outbox.recover(seq, attempt, message),
-                None => {
-                    tracing::error!(%attempt, seq, "a message in the journal cannot be read; it is dropped");
-                    self.batch.ops.push(Op::DropMessage { seq });
-                }
+            if let Some(message) = message.and_then(|message| WorkerMessage::from_wire(message).ok().flatten()) {
+                self.outbox.recover(seq, attempt, message);
+            } else {
+                tracing::error!(%attempt, seq, "a message in the journal cannot be read; it is dropped");
+                self.batch.ops.push(Op::DropMessage { seq });
             }
         }
         for journaled in recovered.attempts {

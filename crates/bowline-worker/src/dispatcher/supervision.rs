@@ -89,39 +89,36 @@ impl Dispatcher {
 
     /// The attempt of a living job. A job that nobody here knows is stopped.
     fn known_job(&mut self, key: &str) -> Option<AttemptRef> {
-        let attempt =
-            of_key(key).filter(|attempt| self.attempts.get(attempt).is_some_and(|known| known.state != State::Ended));
-        match attempt {
-            Some(attempt) => {
-                self.supervision.reported.insert(attempt);
-                self.adopt(attempt);
-            }
-            None => {
-                tracing::warn!(job = key, "the supervisor has a job that this worker knows nothing of: stopping it");
-                self.jobs.send(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
-            }
+        let attempt = self.reported(key);
+        if attempt.is_none() {
+            tracing::warn!(job = key, "the supervisor has a job that this worker knows nothing of: stopping it");
+            self.jobs.send(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
         }
         attempt
     }
 
     /// The attempt of a job that is over. One that nobody here waits for is forgotten.
     fn known_end(&mut self, key: &str) -> Option<AttemptRef> {
-        let attempt =
-            of_key(key).filter(|attempt| self.attempts.get(attempt).is_some_and(|known| known.state != State::Ended));
-        match attempt {
-            Some(attempt) => {
-                self.supervision.reported.insert(attempt);
-                self.adopt(attempt);
-            }
-            None => {
-                // Its end is in the outbox, or with the server, unless that is still on its way into the journal.
-                let being_recorded = of_key(key).is_some_and(|attempt| self.attempts.contains_key(&attempt));
-                if !being_recorded {
-                    self.jobs.send(Request::Forget { key: key.to_owned() });
-                }
+        let attempt = self.reported(key);
+        if attempt.is_none() {
+            // Its end is in the journal, or handed to it just now: the turn that does so is done before
+            // anything else can send this.
+            let handed_over = of_key(key).and_then(|attempt| self.attempts.get(&attempt));
+            let may_go = handed_over.is_none_or(|known| known.origin == Origin::Settled);
+            if may_go {
+                self.jobs.send(Request::Forget { key: key.to_owned() });
             }
         }
         attempt
+    }
+
+    /// The attempt that the supervisor tells of, where it has not ended here.
+    fn reported(&mut self, key: &str) -> Option<AttemptRef> {
+        let attempt = of_key(key)?;
+        self.attempts.get(&attempt).filter(|known| known.state != State::Ended)?;
+        self.supervision.reported.insert(attempt);
+        self.adopt(attempt);
+        Some(attempt)
     }
 
     /// A job of an earlier process of this worker goes on here.
