@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 /// How a commit fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Nothing is written.
     Before,
     /// Everything is written, and the writer is not told so.
@@ -34,38 +34,38 @@ struct State {
 
 /// What a test does to the store.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 /// Longest wait for anything in these tests.
-pub const WAIT_MAX: Duration = Duration::from_secs(20);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
 
 impl Gate {
     /// Commits wait from here on.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.state.lock().is_held = true;
     }
 
     /// Commits go on.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.state.lock().is_held = false;
         self.changed.notify_all();
     }
 
     /// The next commit fails so.
-    pub fn fail(&self, failure: Failure) {
+    pub(crate) fn fail(&self, failure: Failure) {
         self.state.lock().fail = Some(failure);
     }
 
     /// Commits begun.
-    pub fn begun(&self) -> u64 {
+    pub(crate) fn begun(&self) -> u64 {
         self.state.lock().begun
     }
 
     /// Commits done.
-    pub fn done(&self) -> u64 {
+    pub(crate) fn done(&self) -> u64 {
         self.state.lock().done
     }
 
@@ -81,9 +81,9 @@ impl Gate {
 
 /// The store behind its gate.
 #[derive(Debug)]
-pub struct Gated {
-    pub inner: MemoryStore,
-    pub gate: Arc<Gate>,
+pub(crate) struct Gated {
+    pub(crate) inner: MemoryStore,
+    pub(crate) gate: Arc<Gate>,
 }
 
 impl LeaderStore for Gated {

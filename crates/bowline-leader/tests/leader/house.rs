@@ -18,20 +18,20 @@ use tokio::sync::mpsc;
 use crate::gated::{Gate, Gated, WAIT_MAX};
 
 /// A leader over a gated store in memory.
-pub struct House {
-    pub leader: Leader,
-    pub task: LeaderTask,
-    pub gate: Arc<Gate>,
-    pub store: MemoryStore,
+pub(crate) struct House {
+    pub(crate) leader: Leader,
+    pub(crate) task: LeaderTask,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) store: MemoryStore,
 }
 
 impl House {
     /// Leads already.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(LeaderConfig { seed: Some(7), ..LeaderConfig::default() }).await
     }
 
-    pub async fn with(config: LeaderConfig) -> Self {
+    pub(crate) async fn with(config: LeaderConfig) -> Self {
         let (store, gate) = (MemoryStore::new(), Arc::new(Gate::default()));
         let gated = Gated { inner: store.clone(), gate: Arc::clone(&gate) };
         let (leader, task) = Leader::start(config, Box::new(gated), Arc::new(store.clone())).unwrap();
@@ -40,14 +40,14 @@ impl House {
         house
     }
 
-    pub async fn until_leading(&self) {
+    pub(crate) async fn until_leading(&self) {
         let mut status = self.leader.status();
         let leads = status.wait_for(|status| matches!(status, LeaderStatus::Leading { .. }));
         drop(tokio::time::timeout(WAIT_MAX, leads).await.expect("it leads in time").unwrap());
     }
 
     /// Waits until something is so.
-    pub async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !is_so(self) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -56,18 +56,18 @@ impl House {
         tokio::time::timeout(WAIT_MAX, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
     }
 
-    pub async fn ask(&self, request: Request) -> Reply {
+    pub(crate) async fn ask(&self, request: Request) -> Reply {
         ask(&self.leader, request).await
     }
 
-    pub async fn submit(&self, spec: TaskSpec) -> TaskId {
+    pub(crate) async fn submit(&self, spec: TaskSpec) -> TaskId {
         match self.ask(submit(spec, None)).await {
             Ok(Answer::Submitted { tasks, .. }) => tasks[0],
             other => panic!("unexpected {other:?}"),
         }
     }
 
-    pub async fn overview(&self) -> Overview {
+    pub(crate) async fn overview(&self) -> Overview {
         match self.ask(Request::Overview).await {
             Ok(Answer::Overview(overview)) => *overview,
             other => panic!("unexpected {other:?}"),
@@ -75,28 +75,28 @@ impl House {
     }
 
     /// Unfinished tasks that the engine knows of.
-    pub async fn unfinished(&self) -> u64 {
+    pub(crate) async fn unfinished(&self) -> u64 {
         self.overview().await.states.iter().map(|(_, count)| count).sum()
     }
 
-    pub async fn verb(&self, task: TaskId, verb: TaskVerb) -> Reply {
+    pub(crate) async fn verb(&self, task: TaskId, verb: TaskVerb) -> Reply {
         self.ask(Request::Tasks { namespace: Namespace::default(), tasks: vec![TaskRef::whole(task)], verb }).await
     }
 
     /// Names of all stored tasks, oldest first.
-    pub fn stored(&self) -> Vec<String> {
+    pub(crate) fn stored(&self) -> Vec<String> {
         let page = self.store.tasks(&TaskFilter::default(), TaskSort::Oldest, None, 1_000).unwrap();
         page.items.into_iter().filter_map(|row| row.name).collect()
     }
 
     /// A worker with so many slots and a queue of so many messages, welcomed or not.
-    pub async fn connect(&self, name: &str, queue: usize) -> Worker {
+    pub(crate) async fn connect(&self, name: &str, queue: usize) -> Worker {
         let worker = WorkerName::new(name).unwrap();
         self.ask(Request::Enrol { token: None, worker: worker.clone(), key: [7; 32] }).await.unwrap();
         self.reconnect(name, queue).await
     }
 
-    pub async fn reconnect(&self, name: &str, queue: usize) -> Worker {
+    pub(crate) async fn reconnect(&self, name: &str, queue: usize) -> Worker {
         let (outbox, messages) = mpsc::channel(queue);
         let session = self.leader.connect(hello(name), outbox).await.unwrap();
         Worker { session, messages, leader: self.leader.clone() }
@@ -104,29 +104,29 @@ impl House {
 }
 
 /// One session of a worker, driven by hand.
-pub struct Worker {
-    pub session: SessionId,
-    pub messages: mpsc::Receiver<Option<ToWorker>>,
+pub(crate) struct Worker {
+    pub(crate) session: SessionId,
+    pub(crate) messages: mpsc::Receiver<Option<ToWorker>>,
     leader: Leader,
 }
 
 impl Worker {
-    pub async fn say(&self, message: FromWorker) {
+    pub(crate) async fn say(&self, message: FromWorker) {
         self.leader.from_worker(self.session, message).await.unwrap();
     }
 
-    pub async fn demand(&self, slots: u32) {
+    pub(crate) async fn demand(&self, slots: u32) {
         let room = Room { slots, amounts: BTreeMap::new() };
         self.say(FromWorker::Demand { attempts_max: slots, room }).await;
     }
 
     /// The next message. `None`: the session is closed.
-    pub async fn next(&mut self) -> Option<ToWorker> {
+    pub(crate) async fn next(&mut self) -> Option<ToWorker> {
         tokio::time::timeout(WAIT_MAX, self.messages.recv()).await.expect("a message comes in time").flatten()
     }
 
     /// The next assignment; what comes before it is passed over.
-    pub async fn assign(&mut self) -> Assign {
+    pub(crate) async fn assign(&mut self) -> Assign {
         loop {
             match self.next().await {
                 Some(ToWorker::Assign(assign)) => return assign,
@@ -137,7 +137,7 @@ impl Worker {
     }
 
     /// The next acknowledgement about this attempt.
-    pub async fn acked(&mut self, attempt: AttemptRef) {
+    pub(crate) async fn acked(&mut self, attempt: AttemptRef) {
         loop {
             match self.next().await {
                 Some(ToWorker::Ack { attempt: of, .. }) if of == attempt => return,
@@ -148,23 +148,23 @@ impl Worker {
     }
 }
 
-pub async fn ask(leader: &Leader, request: Request) -> Reply {
+pub(crate) async fn ask(leader: &Leader, request: Request) -> Reply {
     tokio::time::timeout(WAIT_MAX, leader.request(Actor::new("tester"), request)).await.expect("an answer in time")
 }
 
-pub fn named(name: &str) -> TaskSpec {
+pub(crate) fn named(name: &str) -> TaskSpec {
     let mut spec = TaskSpec::new(Work::new(Action::Noop));
     spec.name = Some(name.to_owned());
     spec
 }
 
-pub fn submit(spec: TaskSpec, key: Option<&str>) -> Request {
+pub(crate) fn submit(spec: TaskSpec, key: Option<&str>) -> Request {
     let new = NewTask { spec: Arc::new(spec), elements: Arc::new(Vec::new()), after_earlier: Vec::new() };
     let key = key.map(|key| IdempotencyKey { key: key.to_owned(), body: [1; 32] });
     Request::Submit(Submit { namespace: Namespace::default(), tasks: vec![new], key, dry_run: DryRun::No })
 }
 
-pub fn hello(name: &str) -> Hello {
+pub(crate) fn hello(name: &str) -> Hello {
     Hello {
         name: WorkerName::new(name).unwrap(),
         incarnation: Incarnation(0),
@@ -181,6 +181,6 @@ pub fn hello(name: &str) -> Hello {
     }
 }
 
-pub fn is_not_leading(reply: &Reply) -> bool {
+pub(crate) fn is_not_leading(reply: &Reply) -> bool {
     matches!(reply, Err(refusal) if refusal.code == RefusalCode::NotLeading)
 }

@@ -23,37 +23,37 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 /// Longest wait for anything.
-pub const WAIT_MAX: Duration = Duration::from_secs(20);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Slots of a worker by hand: more than any test takes.
-pub const SLOTS: u32 = 1_000;
+pub(crate) const SLOTS: u32 = 1_000;
 
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(WAIT_MAX, future).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// A server in a folder of its own.
-pub struct House {
-    pub folder: tempfile::TempDir,
-    pub server: Server,
+pub(crate) struct House {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) server: Server,
 }
 
-pub fn config(folder: &tempfile::TempDir) -> ServerConfig {
+pub(crate) fn config(folder: &tempfile::TempDir) -> ServerConfig {
     let listen = "127.0.0.1:0".parse().unwrap();
     ServerConfig { listen, ..ServerConfig::new(folder.path().join("data")) }
 }
 
 impl House {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = start(config(&folder)).await.unwrap();
         Self { folder, server }
     }
 
-    pub async fn ask(&self, request: Request) -> Reply {
+    pub(crate) async fn ask(&self, request: Request) -> Reply {
         soon("an answer", self.server.state().leader.request(Actor::new("tester"), request)).await
     }
 
-    pub async fn submit(&self) -> TaskId {
+    pub(crate) async fn submit(&self) -> TaskId {
         let spec = Arc::new(TaskSpec::new(Work::new(Action::Noop)));
         let new = NewTask { spec, elements: Arc::new(Vec::new()), after_earlier: Vec::new() };
         let submit = Submit { namespace: Namespace::default(), tasks: vec![new], key: None, dry_run: DryRun::No };
@@ -63,7 +63,7 @@ impl House {
         }
     }
 
-    pub async fn verb(&self, task: TaskId, verb: TaskVerb) {
+    pub(crate) async fn verb(&self, task: TaskId, verb: TaskVerb) {
         let tasks = vec![TaskRef::whole(task)];
         match self.ask(Request::Tasks { namespace: Namespace::default(), tasks, verb }).await {
             Ok(Answer::Tasks(done)) => assert!(done[0].1.is_ok(), "{done:?}"),
@@ -71,24 +71,24 @@ impl House {
         }
     }
 
-    pub async fn enrol(&self, name: &str, key: &str) {
+    pub(crate) async fn enrol(&self, name: &str, key: &str) {
         let worker = WorkerName::new(name).unwrap();
         let key = *blake3::hash(key.as_bytes()).as_bytes();
         self.ask(Request::Enrol { token: None, worker, key }).await.unwrap();
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(self.server.url()).unwrap();
         soon("a connection", endpoint.connect()).await.unwrap()
     }
 
     /// Enrolled, welcomed, and with room.
-    pub async fn worker(&self, name: &str) -> Hand {
+    pub(crate) async fn worker(&self, name: &str) -> Hand {
         self.enrol(name, "key").await;
         self.reconnect(name, Vec::new()).await
     }
 
-    pub async fn reconnect(&self, name: &str, attempts: Vec<(AttemptRef, KnownAs)>) -> Hand {
+    pub(crate) async fn reconnect(&self, name: &str, attempts: Vec<(AttemptRef, KnownAs)>) -> Hand {
         let mut hand = Hand::call(self.channel().await, name, "key").await.unwrap();
         let mut hello = hello(name);
         hello.attempts = attempts;
@@ -103,14 +103,14 @@ impl House {
 }
 
 /// One session, driven by hand.
-pub struct Hand {
+pub(crate) struct Hand {
     frames: mpsc::Sender<WorkerFrame>,
     stream: Streaming<wire::ServerFrame>,
     come: VecDeque<ServerMessage>,
 }
 
 impl Hand {
-    pub async fn call(channel: Channel, name: &str, key: &str) -> Result<Self, Status> {
+    pub(crate) async fn call(channel: Channel, name: &str, key: &str) -> Result<Self, Status> {
         let mut client = FleetClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
         let (frames, to_send) = mpsc::channel(64);
         let mut request = tonic::Request::new(ReceiverStream::new(to_send));
@@ -120,26 +120,26 @@ impl Hand {
         Ok(Self { frames, stream: response.into_inner(), come: VecDeque::new() })
     }
 
-    pub async fn say(&self, message: &WorkerMessage) {
+    pub(crate) async fn say(&self, message: &WorkerMessage) {
         self.say_raw(message.to_wire()).await;
     }
 
-    pub async fn say_raw(&self, message: wire::WorkerMessage) {
+    pub(crate) async fn say_raw(&self, message: wire::WorkerMessage) {
         // A session that is over is seen by what comes next.
         drop(self.frames.send(WorkerFrame { messages: vec![message] }).await);
     }
 
-    pub async fn tell(&self, message: FromWorker) {
+    pub(crate) async fn tell(&self, message: FromWorker) {
         self.say(&WorkerMessage::Engine(message)).await;
     }
 
-    pub async fn demand(&self) {
+    pub(crate) async fn demand(&self) {
         let room = Room { slots: SLOTS, amounts: BTreeMap::new() };
         self.tell(FromWorker::Demand { attempts_max: SLOTS, room }).await;
     }
 
     /// The next message. `None`: the session was closed in order.
-    pub async fn next(&mut self) -> Result<Option<ServerMessage>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<ServerMessage>, Status> {
         loop {
             if let Some(message) = self.come.pop_front() {
                 return Ok(Some(message));
@@ -152,7 +152,7 @@ impl Hand {
     }
 
     /// The next message for which the question has an answer; others are passed over.
-    pub async fn until<T>(&mut self, what: &str, wanted: impl Fn(&ServerMessage) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, wanted: impl Fn(&ServerMessage) -> Option<T>) -> T {
         loop {
             match self.next().await {
                 Ok(Some(message)) => {
@@ -165,7 +165,7 @@ impl Hand {
         }
     }
 
-    pub async fn assign(&mut self) -> Handover {
+    pub(crate) async fn assign(&mut self) -> Handover {
         let assign = |message: &ServerMessage| match message {
             ServerMessage::Assign(handover) => Some((**handover).clone()),
             ServerMessage::Engine(_) | ServerMessage::LogAck(_) => None,
@@ -174,7 +174,7 @@ impl Hand {
     }
 
     /// An acknowledgement or a verdict about this attempt.
-    pub async fn answered(&mut self, attempt: AttemptRef) -> ServerMessage {
+    pub(crate) async fn answered(&mut self, attempt: AttemptRef) -> ServerMessage {
         let answer = |message: &ServerMessage| match message {
             ServerMessage::Engine(ToWorker::Ack { attempt: of, .. } | ToWorker::Verdict { attempt: of, .. }) => {
                 (*of == attempt).then(|| message.clone())
@@ -186,7 +186,7 @@ impl Hand {
     }
 
     /// The session lives: a heartbeat is answered.
-    pub async fn is_heard(&mut self) {
+    pub(crate) async fn is_heard(&mut self) {
         self.tell(FromWorker::Heartbeat).await;
         let is_ack =
             |message: &ServerMessage| matches!(message, ServerMessage::Engine(ToWorker::HeartbeatAck)).then_some(());
@@ -194,7 +194,7 @@ impl Hand {
     }
 
     /// How the session ends: `None` in order.
-    pub async fn end(&mut self) -> Option<Code> {
+    pub(crate) async fn end(&mut self) -> Option<Code> {
         loop {
             match self.next().await {
                 Ok(Some(_)) => {}
@@ -205,7 +205,7 @@ impl Hand {
     }
 }
 
-pub fn hello(name: &str) -> Hello {
+pub(crate) fn hello(name: &str) -> Hello {
     Hello {
         name: WorkerName::new(name).unwrap(),
         incarnation: Incarnation(0),
