@@ -87,8 +87,6 @@ pub struct Engine {
     /// Live attempts.
     attempts: BTreeMap<AttemptRef, AttemptRow>,
     dependents: BTreeMap<TaskRef, BTreeSet<TaskId>>,
-    /// Ended dependencies, while loading.
-    loaded_ended: BTreeMap<TaskRef, StateKind>,
     runs: BTreeMap<RunId, run::Run>,
     workers: BTreeMap<WorkerId, worker::Worker>,
     worker_names: BTreeMap<WorkerName, WorkerId>,
@@ -123,7 +121,6 @@ impl Engine {
             unfinished_arrays: BTreeSet::new(),
             attempts: BTreeMap::new(),
             dependents: BTreeMap::new(),
-            loaded_ended: BTreeMap::new(),
             runs: BTreeMap::new(),
             workers: BTreeMap::new(),
             worker_names: BTreeMap::new(),

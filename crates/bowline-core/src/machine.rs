@@ -277,9 +277,10 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
             Late::No => Err(Refused::NoAttempt),
         },
         (S::Scheduled { .. } | S::Blocked, E::Finished(_))
-        | (S::Scheduled { .. } | S::Blocked | S::Waiting | S::Ready | S::InDoubt, E::Started | E::Released | E::Lost(_)) => {
-            Err(Refused::NoAttempt)
-        }
+        | (
+            S::Scheduled { .. } | S::Blocked | S::Waiting | S::Ready | S::InDoubt,
+            E::Started | E::Released | E::Lost(_),
+        ) => Err(Refused::NoAttempt),
         (S::Scheduled { .. } | S::Blocked | S::Waiting | S::Ready, E::Retried) => Err(Refused::NotEnded),
         (S::Scheduled { .. } | S::Blocked | S::Waiting | S::InDoubt, E::ElementsEnded(_)) => Err(Refused::ArrayOnly),
         (S::Ready | S::Running { on: Holder::Elements }, E::ElementsEnded(outcome)) => Ok(Step::ended(outcome)),
@@ -289,9 +290,10 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
         // Assigned => (Running, Stopping, Waiting, Scheduled, InDoubt, Ended)
         (S::Assigned { worker }, E::Started) => Ok(Step::to(S::Running { on: Holder::Worker(*worker) })),
         (S::Assigned { .. }, E::Released) => Ok(Step::to(S::Waiting).and_attempt(AttemptEnd::Released)),
-        (S::Assigned { worker }, E::Expired(which @ (TimeoutKind::Setup | TimeoutKind::Total | TimeoutKind::Deadline))) => {
-            Ok(stop(Holder::Worker(*worker), Outcome::Timeout { which }))
-        }
+        (
+            S::Assigned { worker },
+            E::Expired(which @ (TimeoutKind::Setup | TimeoutKind::Total | TimeoutKind::Deadline)),
+        ) => Ok(stop(Holder::Worker(*worker), Outcome::Timeout { which })),
         (S::Assigned { worker }, E::Cancelled(message)) => {
             Ok(stop(Holder::Worker(*worker), Outcome::Cancelled { message }))
         }
@@ -305,9 +307,10 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
         // Running => (Stopping, Waiting, Scheduled, InDoubt, Ended)
         (S::Running { .. }, E::Started) => Err(Refused::Already),
         (S::Running { on: Holder::Worker(_) }, E::Released) => Ok(release_started(cx)),
-        (S::Running { on: on @ Holder::Worker(_) }, E::Expired(which @ (TimeoutKind::Run | TimeoutKind::Total | TimeoutKind::Deadline))) => {
-            Ok(stop(*on, Outcome::Timeout { which }))
-        }
+        (
+            S::Running { on: on @ Holder::Worker(_) },
+            E::Expired(which @ (TimeoutKind::Run | TimeoutKind::Total | TimeoutKind::Deadline)),
+        ) => Ok(stop(*on, Outcome::Timeout { which })),
         (S::Running { on: on @ Holder::Worker(_) }, E::Cancelled(message)) => {
             Ok(stop(*on, Outcome::Cancelled { message }))
         }
@@ -318,9 +321,10 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
         (S::Running { on: Holder::Server { .. } }, E::Cancelled(message)) => {
             Ok(Step::ended(Outcome::Cancelled { message }).and_attempt(AttemptEnd::Cancelled))
         }
-        (S::Running { on: Holder::Server { .. } }, E::Expired(which @ (TimeoutKind::Total | TimeoutKind::Deadline))) => {
-            Ok(Step::ended(Outcome::Timeout { which }).and_attempt(AttemptEnd::TimedOut))
-        }
+        (
+            S::Running { on: Holder::Server { .. } },
+            E::Expired(which @ (TimeoutKind::Total | TimeoutKind::Deadline)),
+        ) => Ok(Step::ended(Outcome::Timeout { which }).and_attempt(AttemptEnd::TimedOut)),
         (S::Running { on: Holder::Server { .. } }, E::Expired(which @ TimeoutKind::Run)) => {
             Ok(fail(Outcome::Timeout { which }, cx).and_attempt(AttemptEnd::TimedOut))
         }
@@ -334,13 +338,16 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
         (S::Running { on: Holder::Elements }, E::Finished(_) | E::Released | E::Lost(_)) => Err(Refused::ArrayOnly),
         (S::Running { on: Holder::Server { .. } }, E::Released | E::Lost(_)) => Err(Refused::NoAttempt),
         (S::Running { .. }, E::ElementsEnded(_)) => Err(Refused::ArrayOnly),
-        (S::Assigned { .. } | S::Running { .. } | S::Stopping { .. }, E::Due | E::Met | E::Unmeetable(_) | E::Granted | E::Claimed(_)) => {
-            Err(Refused::HasAttempt)
-        }
+        (
+            S::Assigned { .. } | S::Running { .. } | S::Stopping { .. },
+            E::Due | E::Met | E::Unmeetable(_) | E::Granted | E::Claimed(_),
+        ) => Err(Refused::HasAttempt),
         (S::Assigned { .. } | S::Running { .. } | S::Stopping { .. }, E::Retried) => Err(Refused::NotEnded),
         // Stopping => (Stopping, Scheduled, Ended)
         (S::Stopping { on: Holder::Elements, intent }, E::ElementsEnded(_)) => Ok(Step::ended((**intent).clone())),
-        (S::Stopping { on: Holder::Elements, .. }, E::Finished(_) | E::Released | E::Lost(_)) => Err(Refused::ArrayOnly),
+        (S::Stopping { on: Holder::Elements, .. }, E::Finished(_) | E::Released | E::Lost(_)) => {
+            Err(Refused::ArrayOnly)
+        }
         (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent }, E::Finished(_) | E::Released) => {
             Ok(stopped(intent, cx))
         }
@@ -349,7 +356,9 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
             step.lost = Some(why);
             Ok(step)
         }
-        (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, .. }, E::ElementsEnded(_)) => Err(Refused::ArrayOnly),
+        (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, .. }, E::ElementsEnded(_)) => {
+            Err(Refused::ArrayOnly)
+        }
         (S::Stopping { .. }, E::Started) => Err(Refused::Stopping),
         (S::Stopping { on, intent }, E::Cancelled(message)) if would_retry(intent, cx) => {
             Ok(stop(*on, Outcome::Cancelled { message }))

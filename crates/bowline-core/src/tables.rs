@@ -139,9 +139,11 @@ impl Tables {
         let mut rows = vec![Loaded::Counters(self.counters)];
         rows.extend(self.workers.values().map(|row| Loaded::Worker(Box::new(row.clone()))));
         rows.extend(self.pauses.values().map(|row| Loaded::Pause(row.clone())));
-        rows.extend(self.tokens.iter().map(|(hash, (name, role))| {
-            Loaded::Token(Token { hash: *hash, name: name.clone(), role: *role })
-        }));
+        rows.extend(
+            self.tokens
+                .iter()
+                .map(|(hash, (name, role))| Loaded::Token(Token { hash: *hash, name: name.clone(), role: *role })),
+        );
         let runs: Vec<&RunRow> = self.runs.values().filter(|run| !run.state.is_ended()).collect();
         rows.extend(runs.iter().map(|run| Loaded::Run(Box::new((*run).clone()), Arc::clone(&self.graphs[&run.id]))));
         let is_open_run = |run: &RunId| self.runs.get(run).is_some_and(|run| !run.state.is_ended());

@@ -53,8 +53,7 @@ pub(super) struct Element {
 impl Array {
     /// A new one.
     pub(super) fn new(spec: ArraySpec) -> Self {
-        let counts =
-            ArrayCounts { count: spec.count, cursor: 0, succeeded: 0, failed: 0, cancelled: 0, skipped: 0 };
+        let counts = ArrayCounts { count: spec.count, cursor: 0, succeeded: 0, failed: 0, cancelled: 0, skipped: 0 };
         Self::with(spec, counts)
     }
 
@@ -137,10 +136,22 @@ impl Array {
         if let Some(kind) = self.ended.get(place) {
             return Some(kind);
         }
+        if place < self.counts.cursor || array.is_ended() {
+            // It was dropped with all the rest: see `drop_unstarted`.
+            return Some(if self.counts.skipped > 0 { StateKind::Skipped } else { StateKind::Cancelled });
+        }
         match array {
             StateKind::Running | StateKind::Stopping => Some(StateKind::Ready),
-            StateKind::Succeeded | StateKind::Failed => Some(StateKind::Cancelled),
-            other => Some(other),
+            StateKind::Scheduled
+            | StateKind::Blocked
+            | StateKind::Waiting
+            | StateKind::Ready
+            | StateKind::Assigned
+            | StateKind::InDoubt
+            | StateKind::Succeeded
+            | StateKind::Failed
+            | StateKind::Cancelled
+            | StateKind::Skipped => Some(array),
         }
     }
 

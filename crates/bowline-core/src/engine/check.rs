@@ -25,7 +25,8 @@ fn too_large(message: impl Into<String>) -> Refusal {
 pub(super) fn check_task(place: usize, new: &NewTask) -> Result<(), Refusal> {
     check_spec(&new.spec).and_then(|()| check_elements(new)).and_then(|()| check_earlier(place, new)).map_err(
         |refusal| {
-            let who = new.spec.name.as_deref().map_or_else(|| format!("Task {}", place + 1), |name| format!("Task `{name}`"));
+            let who =
+                new.spec.name.as_deref().map_or_else(|| format!("Task {}", place + 1), |name| format!("Task `{name}`"));
             Refusal::new(refusal.code, format!("{who}: {}", refusal.message))
         },
     )
@@ -33,7 +34,9 @@ pub(super) fn check_task(place: usize, new: &NewTask) -> Result<(), Refusal> {
 
 fn check_earlier(place: usize, new: &NewTask) -> Result<(), Refusal> {
     if new.spec.after.len() + new.after_earlier.len() > DEPENDENCIES_MAX {
-        return Err(too_large(format!("it names more than {DEPENDENCIES_MAX} dependencies; join some of them by a task of their own.")));
+        return Err(too_large(format!(
+            "it names more than {DEPENDENCIES_MAX} dependencies; join some of them by a task of their own."
+        )));
     }
     match new.after_earlier.iter().find(|(earlier, _)| *earlier >= place) {
         Some((earlier, _)) => Err(invalid(format!(
@@ -90,7 +93,10 @@ fn check_work(work: &Work) -> Result<(), Refusal> {
 
 fn check_array(array: &ArraySpec) -> Result<(), Refusal> {
     if array.count == 0 || array.count > ARRAY_ELEMENTS_MAX {
-        return Err(too_large(format!("its array has {} elements; it must have 1 to {ARRAY_ELEMENTS_MAX}.", array.count)));
+        return Err(too_large(format!(
+            "its array has {} elements; it must have 1 to {ARRAY_ELEMENTS_MAX}.",
+            array.count
+        )));
     }
     let last = u64::from(array.first) + u64::from(array.count - 1) * u64::from(array.step);
     if array.step == 0 || last > u64::from(u32::MAX) {

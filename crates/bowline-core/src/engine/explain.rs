@@ -139,8 +139,11 @@ impl Engine {
 
     /// Why no worker takes it now: none fits, or those that fit are not there, or they are full.
     fn no_worker(&self, key: &LaneKey, reasons: &mut Vec<WaitReason>) {
-        let fitting: Vec<&Worker> =
-            self.workers.values().filter(|worker| worker.row.offer.as_ref().is_some_and(|offer| key.fits(offer))).collect();
+        let fitting: Vec<&Worker> = self
+            .workers
+            .values()
+            .filter(|worker| worker.row.offer.as_ref().is_some_and(|offer| key.fits(offer)))
+            .collect();
         if fitting.is_empty() {
             let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
             reasons.push(WaitReason::NoWorkerFits { workers, nearest: self.nearest(key) });

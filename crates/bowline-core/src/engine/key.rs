@@ -44,7 +44,10 @@ impl Engine {
             return if *known == token {
                 Ok(Answer::Done)
             } else {
-                Err(Refusal::new(RefusalCode::Conflict, "This token is known under another name or role; make a new one."))
+                Err(Refusal::new(
+                    RefusalCode::Conflict,
+                    "This token is known under another name or role; make a new one.",
+                ))
             };
         }
         self.tokens.insert(token.hash, token.clone());

@@ -1,7 +1,7 @@
 //! A take-over: rows become hot state, and what follows from them is put in place.
 
 use crate::id::{RunId, TaskId, TaskRef};
-use crate::machine::State;
+use crate::machine::{Event, State};
 use crate::row::{AttemptRow, ElementRow, Loaded, TaskRow};
 use crate::spec::{Dependency, TaskSpec};
 use crate::state::StateKind;
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 use super::Engine;
 use super::array::Element;
-use super::element::is_met;
+use super::out::Cause;
 use super::run::{NodeHot, Run};
 use super::table::{Hot, IsArray};
 use super::worker::Worker;
@@ -39,9 +39,8 @@ impl Engine {
             Loaded::Task(row, spec) => self.load_task(*row, &spec),
             Loaded::Element(row) => self.load_element(&row),
             Loaded::Attempt(row) => self.load_attempt(*row),
-            Loaded::Ended(target, state) => {
-                self.loaded_ended.insert(target, state);
-            }
+            // How it ended was decided by the commit that ended it.
+            Loaded::Ended(..) => {}
         }
     }
 
@@ -85,7 +84,6 @@ impl Engine {
             self.place_dependencies(id);
             self.place_task(id);
         }
-        self.loaded_ended.clear();
         let workers: Vec<_> = self.workers.keys().copied().collect();
         for id in workers {
             if let Some(worker) = self.workers.get_mut(&id) {
@@ -99,22 +97,28 @@ impl Engine {
         }
     }
 
-    /// A blocked task's dependencies, from its description and what is known of them. One that can no
-    /// longer be met cannot be found here: the commit that ended it has skipped the task.
+    /// A blocked task's dependencies, from its description and what has not ended. How the others
+    /// ended was decided by the commits that ended them.
     fn place_dependencies(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get(&id) else { return };
-        if !matches!(task.hot.state, State::Blocked | State::Scheduled { .. }) || task.hot.failures > 0 {
+        let is_early = matches!(task.hot.state, State::Blocked | State::Scheduled { .. });
+        if !is_early || task.hot.failures > 0 {
             return;
         }
-        let Some(after) = task.after.clone() else { return };
-        let open: Vec<Dependency> = after.iter().filter(|dependency| self.is_open(dependency)).copied().collect();
+        let after = task.after.clone();
+        let open: Vec<Dependency> = after
+            .iter()
+            .flat_map(|after| after.iter())
+            .filter(|dependency| self.is_open(dependency, task.round_at))
+            .copied()
+            .collect();
         self.watch(id, open);
     }
 
-    fn is_open(&self, dependency: &Dependency) -> bool {
-        let hot = self.dependency_state(dependency.task);
-        let state = hot.or_else(|| self.loaded_ended.get(&dependency.task).copied());
-        state.is_some_and(|state| !state.is_ended() || (hot.is_none() && !is_met(dependency.on, state)))
+    /// A dependency whose round began after the dependent's has ended in between, and was met then.
+    fn is_open(&self, dependency: &Dependency, since: Timestamp) -> bool {
+        let is_same_round = self.tasks.get(&dependency.task.task).is_some_and(|task| task.round_at <= since);
+        is_same_round && self.dependency_state(dependency.task).is_some_and(|state| !state.is_ended())
     }
 
     fn place_task(&mut self, id: TaskId) {
@@ -137,5 +141,9 @@ impl Engine {
         }
         self.retime(whole);
         self.line_up(whole);
+        let is_free = self.tasks.get(&id).is_some_and(|task| task.open.is_none() && task.hot.state == State::Blocked);
+        if is_free {
+            self.shift(whole, Event::Met, &Cause::server("nothing that it depends on is left")).ok();
+        }
     }
 }

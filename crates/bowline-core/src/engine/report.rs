@@ -150,7 +150,12 @@ impl Engine {
                 let is_success = how == JobEnd::Success;
                 self.keep_result(attempt, result);
                 if state == StateKind::Stopping && is_success {
-                    self.tell(attempt.task, attempt.fence.attempt, "evidence", &Cause::new(&cause.actor, "it succeeded after its stop was decided"));
+                    self.tell(
+                        attempt.task,
+                        attempt.fence.attempt,
+                        "evidence",
+                        &Cause::new(&cause.actor, "it succeeded after its stop was decided"),
+                    );
                 }
                 self.shift(attempt.task, Event::Finished(how), &cause).ok();
             }

@@ -425,7 +425,8 @@ impl Engine {
     /// A verb on a run.
     pub(super) fn run_verb(&mut self, actor: &Actor, namespace: &Namespace, id: RunId, verb: RunVerb) -> Reply {
         if self.runs.get(&id).is_none_or(|run| run.row.namespace != *namespace) {
-            let message = format!("There is no run r{id} in namespace {namespace}; `bowline runs list` shows those there are.");
+            let message =
+                format!("There is no run r{id} in namespace {namespace}; `bowline runs list` shows those there are.");
             return Err(Refusal::new(RefusalCode::NotFound, message));
         }
         match verb {
@@ -483,7 +484,10 @@ impl Engine {
         match self.run_state(id) {
             RunState::Failed | RunState::Cancelled => {}
             state @ (RunState::Running | RunState::Stopping | RunState::Finishing | RunState::Succeeded) => {
-                let message = format!("Run r{id} cannot be retried: it is {}; only what failed or was cancelled can.", state.name());
+                let message = format!(
+                    "Run r{id} cannot be retried: it is {}; only what failed or was cancelled can.",
+                    state.name()
+                );
                 return Err(Refusal::new(RefusalCode::Conflict, message));
             }
         }

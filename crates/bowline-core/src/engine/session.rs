@@ -38,9 +38,15 @@ impl Engine {
     pub(super) fn connected(&mut self, session: SessionId, hello: Hello) {
         let known = self.worker_names.get(&hello.name).copied();
         let Some(id) = known else {
-            return self.turn_away(session, ToWorker::Fenced {
-                why: format!("no worker named {} is enrolled here: enrol it with `worker start` and a token", hello.name),
-            });
+            return self.turn_away(
+                session,
+                ToWorker::Fenced {
+                    why: format!(
+                        "no worker named {} is enrolled here: enrol it with `worker start` and a token",
+                        hello.name
+                    ),
+                },
+            );
         };
         match self.seating(id, &hello) {
             Seating::Fenced(why) => self.turn_away(session, ToWorker::Fenced { why: why.to_owned() }),
@@ -132,12 +138,8 @@ impl Engine {
         let cause = Cause::server(format!("session {session}, incarnation {incarnation}"));
         self.tell_worker(id, "connected", &cause);
         let verdicts = self.reconcile(id, &attempts, moved);
-        let welcome = ToWorker::Welcome {
-            epoch: self.config.epoch,
-            incarnation,
-            generation: self.config.generation,
-            verdicts,
-        };
+        let welcome =
+            ToWorker::Welcome { epoch: self.config.epoch, incarnation, generation: self.config.generation, verdicts };
         self.out.effects.push(Effect::Send { session, message: welcome });
         if paused == Paused::Yes {
             self.out.effects.push(Effect::Send { session, message: ToWorker::Pause { paused } });
@@ -147,12 +149,7 @@ impl Engine {
     }
 
     /// Every attempt that either side knows of is settled.
-    fn reconcile(
-        &mut self,
-        id: WorkerId,
-        named: &[(AttemptRef, KnownAs)],
-        moved: Moved,
-    ) -> Vec<(AttemptRef, Verdict)> {
+    fn reconcile(&mut self, id: WorkerId, named: &[(AttemptRef, KnownAs)], moved: Moved) -> Vec<(AttemptRef, Verdict)> {
         let by_attempt: BTreeMap<AttemptRef, KnownAs> = named.iter().copied().collect();
         let held: Vec<AttemptRef> =
             self.workers.get(&id).map(|worker| worker.held.attempts().collect()).unwrap_or_default();
@@ -211,7 +208,8 @@ impl Engine {
         if attempt.task.task >= self.counters.task || self.tasks_gone.contains_key(&attempt.task.task) {
             return Verdict::Gone;
         }
-        let newest = self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)).map(super::table::Hot::fence);
+        let newest =
+            self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)).map(super::table::Hot::fence);
         match known {
             KnownAs::Gone => Verdict::Gone,
             KnownAs::EndedPending => Verdict::Continue,

@@ -38,12 +38,8 @@ impl Engine {
         let first = self.counters.task;
         let mut tasks = Vec::with_capacity(submit.tasks.len());
         for new in &submit.tasks {
-            let origin = Origin {
-                namespace: submit.namespace.clone(),
-                created_by: actor.clone(),
-                run: None,
-                step: None,
-            };
+            let origin =
+                Origin { namespace: submit.namespace.clone(), created_by: actor.clone(), run: None, step: None };
             tasks.push(self.create(new, first, origin));
         }
         if let Some(key) = &submit.key {
@@ -90,7 +86,8 @@ impl Engine {
         let mut warnings: Vec<String> = Vec::new();
         for new in &submit.tasks {
             let key = LaneKey::of(&submit.namespace, &new.spec);
-            if key.is_held_by_server || self.workers.values().any(|w| w.row.offer.as_ref().is_some_and(|o| key.fits(o))) {
+            if key.is_held_by_server || self.workers.values().any(|w| w.row.offer.as_ref().is_some_and(|o| key.fits(o)))
+            {
                 continue;
             }
             let warning = format!("no worker known can run this: {}", key.describe());

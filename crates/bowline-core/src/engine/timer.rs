@@ -126,7 +126,8 @@ impl Engine {
         let suspect = (worker.suspect == Suspect::No && worker.session.is_some())
             .then(|| worker.lease_from.plus(self.config.suspect_after));
         let is_silent = worker.session.is_none() || worker.suspect == Suspect::Yes;
-        let lost = if is_silent { worker.held.attempts().filter_map(|held| self.lost_at(id, held)).min() } else { None };
+        let lost =
+            if is_silent { worker.held.attempts().filter_map(|held| self.lost_at(id, held)).min() } else { None };
         [suspect, lost].into_iter().flatten().min()
     }
 

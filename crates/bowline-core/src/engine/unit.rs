@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 use super::Engine;
 use super::array::Stand;
 use super::lane::Line;
-use super::out::{Changed, Cause};
+use super::out::{Cause, Changed};
 use super::table::{At, Hot};
 
 impl Engine {

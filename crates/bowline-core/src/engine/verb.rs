@@ -69,7 +69,8 @@ impl Engine {
 
     fn pause_verb(&mut self, actor: &Actor, unit: TaskRef, paused: Paused) -> Result<StateKind, Refusal> {
         if unit.index.is_some() {
-            let message = format!("Task {unit} is an array's element; pause or resume the array {} instead.", unit.task);
+            let message =
+                format!("Task {unit} is an array's element; pause or resume the array {} instead.", unit.task);
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
         let state = self.tasks.get(&unit.task).map_or(StateKind::Cancelled, |task| task.hot.state.kind());

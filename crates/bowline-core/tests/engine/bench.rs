@@ -117,6 +117,7 @@ impl Bench {
     }
 
     fn move_engine(&mut self, input: Input) {
+        self.now = self.now.plus(Duration::from_micros(1));
         self.log.push(Moved::Apply(self.now, Box::new(input.clone())));
         self.engine.apply(self.now, input);
     }

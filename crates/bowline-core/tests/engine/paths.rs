@@ -27,7 +27,11 @@ fn a_task_goes_from_submit_to_its_end() {
 fn a_run_goes_from_its_start_to_its_result() {
     let mut bench = Bench::new();
     let session = bench.worker("lab-1", 2);
-    let run = bench.start_run(vec![node("list", &[]), node("count", &[(0, Condition::Ok)]), node("tell", &[(0, Condition::Fail)])]);
+    let run = bench.start_run(vec![
+        node("list", &[]),
+        node("count", &[(0, Condition::Ok)]),
+        node("tell", &[(0, Condition::Fail)]),
+    ]);
     for step in 0..2 {
         let due = bench.due();
         assert_eq!(due.len(), 1, "step {step}");

@@ -271,9 +271,9 @@ fn compare_explanations(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
-    fn everything_that_must_hold_holds(steps in prop::collection::vec(any::<Step>(), 1..160)) {
+    fn everything_that_must_hold_holds(steps in prop::collection::vec(any::<Step>(), 1..120)) {
         let mut world = World::new();
         let mut seen = Seen::default();
         (0..3).for_each(|which| world.connect(which));

@@ -228,7 +228,8 @@ impl SimWorker {
 
     /// Stopped at once; the report waits in the outbox.
     fn stop(&mut self, attempt: AttemptRef) {
-        let is_live = self.jobs.get(&attempt).is_some_and(|known| matches!(known, KnownAs::Assigned | KnownAs::Running));
+        let is_live =
+            self.jobs.get(&attempt).is_some_and(|known| matches!(known, KnownAs::Assigned | KnownAs::Running));
         if is_live {
             self.jobs.insert(attempt, KnownAs::EndedPending);
             self.outbox.push(FromWorker::Finished(Finished { attempt, how: JobEnd::Stopped, result: None }));
