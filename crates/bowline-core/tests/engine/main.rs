@@ -1,10 +1,11 @@
 //! The engine from outside: inputs in, batches out. Every batch goes through the tables, which check
 //! the rule of writing.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::manual_is_multiple_of, reason = "tests; one in so many steps")]
 
 mod bench;
 mod checks;
 mod paths;
+mod sessions;
 mod torment;
 mod world;

@@ -58,7 +58,9 @@ impl World {
     pub(crate) fn new() -> Self {
         let mut bench = Bench::new();
         let workers = (0..3).map(|number| format!("lab-{number}")).collect::<Vec<_>>();
-        workers.iter().for_each(|name| bench.enrol(name));
+        for name in &workers {
+            bench.enrol(name);
+        }
         let workers = workers.into_iter().map(|name| SimWorker {
             name,
             process: 1,
