@@ -323,3 +323,6 @@ impl Dispatcher {
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,6 +265,7 @@ fn job_over(over: Over, mut steps: Vec<Step>) -> Next {
     Some((next, steps))
 }
 
+#[expect(clippy::match_same_arms, reason = "one arm a rule, each with its reason")]
 fn stopping(then: Then, under: Under, event: Event) -> Next {
     match (event, under) {
         (Event::Prepared | Event::PrepareFailed, Under::Preparation) => ended(then.end(under)),

@@ -44,6 +44,7 @@ fn result(format: Option<OutputFormat>, stdout: &[u8], output: &[u8]) -> Result<
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "to be compared with what `result` gives")]
 fn json(text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()))
 }

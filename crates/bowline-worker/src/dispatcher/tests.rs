@@ -1,0 +1,307 @@
+//! A whole worker against a server and a supervisor that do as the test says.
+
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use bowline_core::id::Epoch;
+use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, KnownAs, StopWhy, ToWorker, Verdict};
+use bowline_core::name::WorkerName;
+use bowline_core::spec::{Action, Command, Work};
+use bowline_protocol::message::server_frames;
+use bowline_protocol::wire::fleet_server::{Fleet, FleetServer};
+use bowline_protocol::wire::{ServerFrame, WorkerFrame};
+use bowline_protocol::{Handover, LogAck, LogSegment, Sealed, ServerMessage, sample};
+use bowline_supervisor::wire::{self as jobs_wire, Event, Exit, Exited, Request as JobRequest, StopReason};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::*;
+use crate::config::OnTerm;
+
+const BOUND: Duration = Duration::from_secs(20);
+
+/// One session as the server sees it.
+struct Session {
+    from: Streaming<WorkerFrame>,
+    pending: VecDeque<WorkerMessage>,
+    to: mpsc::Sender<Result<ServerFrame, Status>>,
+}
+
+struct FakeFleet(mpsc::Sender<Session>);
+
+#[tonic::async_trait]
+impl Fleet for FakeFleet {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>;
+
+    async fn session(&self, request: Request<Streaming<WorkerFrame>>) -> Result<Response<Self::SessionStream>, Status> {
+        bowline_protocol::call::read(request.metadata()).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        let (to, frames) = mpsc::channel(64);
+        let session = Session { from: request.into_inner(), pending: VecDeque::new(), to };
+        self.0.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
+        let mut response = Response::new(Box::pin(ReceiverStream::new(frames)) as Self::SessionStream);
+        bowline_protocol::call::put_version(response.metadata_mut());
+        Ok(response)
+    }
+}
+
+impl Session {
+    async fn next(&mut self) -> WorkerMessage {
+        let next = async {
+            loop {
+                if let Some(message) = self.pending.pop_front() {
+                    return message;
+                }
+                let frame = self.from.message().await.unwrap().expect("the worker closed the session");
+                let messages = frame.messages.into_iter();
+                self.pending.extend(messages.filter_map(|message| WorkerMessage::from_wire(message).unwrap()));
+            }
+        };
+        tokio::time::timeout(BOUND, next).await.expect("nothing came from the worker")
+    }
+
+    /// The next message that is not a timely one.
+    async fn next_assured(&mut self) -> WorkerMessage {
+        loop {
+            let message = self.next().await;
+            if message.kind().class() == bowline_protocol::Class::Assured {
+                return message;
+            }
+        }
+    }
+
+    async fn say(&self, messages: Vec<ServerMessage>) {
+        for frame in server_frames(messages, (Generation(0), CommitNo(1))) {
+            self.to.send(Ok(frame)).await.unwrap();
+        }
+    }
+
+    /// Hello comes, Welcome goes: every attempt goes on.
+    async fn welcome(&mut self) -> Hello {
+        let WorkerMessage::Hello(hello) = self.next().await else { panic!("no hello") };
+        let verdicts = hello.attempts.iter().map(|(attempt, _)| (*attempt, Verdict::Continue)).collect();
+        let welcome =
+            ToWorker::Welcome { epoch: Epoch(1), incarnation: Incarnation(1), generation: Generation(0), verdicts };
+        self.say(vec![ServerMessage::Engine(welcome)]).await;
+        *hello
+    }
+
+    async fn ack(&self, attempt: AttemptRef, of: Assured) {
+        self.say(vec![ServerMessage::Engine(ToWorker::Ack { attempt, of })]).await;
+    }
+}
+
+/// A supervisor: commands called `wait` run until they are killed, all others write `hello` and end well.
+fn fake_supervisor(state: &Path) {
+    let folder = state.join("supervisor");
+    std::fs::create_dir_all(&folder).unwrap();
+    let listener = UnixListener::bind(bowline_supervisor::socket_path(&folder)).unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let hello = jobs_wire::read_frame(&mut stream).unwrap().unwrap();
+            jobs_wire::write_frame(&mut stream, &hello).unwrap();
+            while let Ok(Some(frame)) = jobs_wire::read_frame(&mut stream) {
+                for event in answers(JobRequest::decode(&frame).unwrap()) {
+                    if jobs_wire::write_frame(&mut stream, &event.encode()).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    });
+}
+
+fn answers(request: JobRequest) -> Vec<Event> {
+    let exited = |key, exit, stopped| {
+        let (started_at, ended_at) = (Duration::ZERO, Duration::ZERO);
+        Event::Exited(Exited { key, exit, stopped, started_at, ended_at, leftovers: 0, recorded: true })
+    };
+    match request {
+        JobRequest::List => vec![Event::Listed { live: 0, ended: 0, damaged: vec![] }],
+        JobRequest::Start(start) => {
+            let started = Event::Started { key: start.key.clone(), pid: 1, started_at: Duration::ZERO };
+            if start.argv[0] == "wait" {
+                return vec![started];
+            }
+            std::fs::write(&start.stdout, "hello\n").unwrap();
+            vec![started, exited(start.key, Exit::Code(0), None)]
+        }
+        JobRequest::Kill { key, .. } => vec![exited(key, Exit::Signal(15), Some(StopReason::Asked))],
+        JobRequest::Forget { .. } | JobRequest::Shutdown(_) => vec![],
+    }
+}
+
+struct Rig {
+    dir: tempfile::TempDir,
+    server: String,
+    sessions: mpsc::Receiver<Session>,
+    serving: tokio::task::JoinSet<()>,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("key"), "a".repeat(64)).unwrap();
+        fake_supervisor(dir.path());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let (said, sessions) = mpsc::channel(4);
+        let mut serving = tokio::task::JoinSet::new();
+        serving.spawn(async move {
+            let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+            let router = tonic::transport::Server::builder().add_service(FleetServer::new(FakeFleet(said)));
+            router.serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { dir, server, sessions, serving }
+    }
+
+    fn worker(&mut self, on_term: OnTerm) -> (CancellationToken, tokio::sync::oneshot::Receiver<WorkerExit>) {
+        let name = WorkerName::new("lab-3").unwrap();
+        let mut config = WorkerConfig::new(&self.server, name, self.dir.path().to_owned(), PathBuf::from("/bin/false"));
+        config.on_term = on_term;
+        config.room.slots = 2;
+        let stop = CancellationToken::new();
+        let (done, exit) = tokio::sync::oneshot::channel();
+        let told = stop.clone();
+        self.serving.spawn(async move {
+            let exit = run(config, told).await.unwrap();
+            done.send(exit).ok();
+        });
+        (stop, exit)
+    }
+
+    async fn session(&mut self) -> Session {
+        tokio::time::timeout(BOUND, self.sessions.recv()).await.expect("no session was opened").unwrap()
+    }
+}
+
+fn assign(task: u64, action: Action) -> ServerMessage {
+    let mut handover: Handover = sample::handover(sample::attempt(task, None));
+    handover.work = serde_json::to_vec(&Work::new(action)).unwrap().into();
+    ServerMessage::Assign(Box::new(handover))
+}
+
+fn command(program: &str) -> Action {
+    Action::Command(Command::Argv(vec![program.to_owned()]))
+}
+
+fn started(task: u64) -> WorkerMessage {
+    WorkerMessage::Engine(FromWorker::Started(sample::attempt(task, None)))
+}
+
+fn end_of(message: &WorkerMessage) -> JobEnd {
+    match message {
+        WorkerMessage::Engine(FromWorker::Finished(finished)) => finished.how.clone(),
+        other => panic!("unexpected {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_acknowledged_is_delivered_again_by_the_next_session_and_the_next_process() {
+    let mut rig = Rig::new().await;
+    let attempt = sample::attempt(1, None);
+    let (stop, exit) = rig.worker(OnTerm::Handoff);
+    let mut first = rig.session().await;
+    assert_eq!(first.welcome().await.attempts, []);
+    first.say(vec![assign(1, Action::Noop)]).await;
+    assert_eq!(first.next_assured().await, started(1));
+    assert_eq!(end_of(&first.next_assured().await), JobEnd::Success);
+    drop(first);
+
+    let mut second = rig.session().await;
+    assert_eq!(second.welcome().await.attempts, [(attempt, KnownAs::EndedPending)]);
+    assert_eq!(second.next_assured().await, started(1));
+    second.ack(attempt, Assured::Started).await;
+    assert_eq!(end_of(&second.next_assured().await), JobEnd::Success);
+    // What comes after the acknowledgement shows that it was taken.
+    second.say(vec![assign(2, Action::Noop)]).await;
+    assert_eq!(second.next_assured().await, started(2));
+    stop.cancel();
+    assert_eq!(exit.await.unwrap(), WorkerExit::Stopped);
+
+    let (stop, exit) = rig.worker(OnTerm::Handoff);
+    let mut third = rig.session().await;
+    let hello = third.welcome().await;
+    assert_eq!(hello.incarnation, Incarnation(0));
+    assert!(hello.attempts.contains(&(attempt, KnownAs::EndedPending)), "{:?}", hello.attempts);
+    assert_eq!(end_of(&third.next_assured().await), JobEnd::Success);
+    stop.cancel();
+    assert_eq!(exit.await.unwrap(), WorkerExit::Stopped);
+}
+
+#[tokio::test]
+async fn a_command_s_result_and_log_are_delivered_and_its_folder_goes() {
+    let mut rig = Rig::new().await;
+    let attempt = sample::attempt(7, None);
+    let (stop, exit) = rig.worker(OnTerm::Release);
+    let mut session = rig.session().await;
+    session.welcome().await;
+    session.say(vec![assign(7, command("greet"))]).await;
+    let (mut log, mut ends) = (Vec::new(), 0);
+    while ends < 2 {
+        match session.next_assured().await {
+            WorkerMessage::Log(LogSegment { stream, offset, content, sealed_at, .. }) => {
+                assert_eq!(offset, log.len() as u64);
+                log.extend_from_slice(&content);
+                ends += usize::from(sealed_at == Some(6));
+                let sealed = if sealed_at.is_some() { Sealed::Yes } else { Sealed::No };
+                let ack = LogAck { attempt, stream, up_to: log.len() as u64, sealed };
+                session.say(vec![ServerMessage::LogAck(ack)]).await;
+            }
+            message @ WorkerMessage::Engine(FromWorker::Finished(_)) => {
+                assert_eq!(end_of(&message), JobEnd::Success);
+                session.ack(attempt, Assured::Finished).await;
+                ends += 1;
+            }
+            message => {
+                assert_eq!(message, started(7));
+                session.ack(attempt, Assured::Started).await;
+            }
+        }
+    }
+    assert_eq!(log, b"hello\n");
+    // It leaves when everything is delivered: then the folder is gone too, or goes at the next start.
+    stop.cancel();
+    assert_eq!(exit.await.unwrap(), WorkerExit::Stopped);
+    let recovered = Journal::open(&rig.dir.path().join("journal.db")).unwrap().1;
+    assert!(recovered.attempts.is_empty() && recovered.messages.is_empty(), "{recovered:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_killed_and_told_and_a_second_assignment_of_it_changes_nothing() {
+    let mut rig = Rig::new().await;
+    let attempt = sample::attempt(3, None);
+    let (stop, exit) = rig.worker(OnTerm::Handoff);
+    let mut session = rig.session().await;
+    session.welcome().await;
+    session.say(vec![assign(3, command("wait"))]).await;
+    assert_eq!(session.next_assured().await, started(3));
+    let cancel = ToWorker::Cancel { attempt, why: StopWhy::Cancel };
+    session.say(vec![assign(3, command("wait")), ServerMessage::Engine(cancel)]).await;
+    loop {
+        match session.next_assured().await {
+            WorkerMessage::Log(_) => {}
+            message => {
+                assert_eq!(end_of(&message), JobEnd::Stopped);
+                break;
+            }
+        }
+    }
+    stop.cancel();
+    assert_eq!(exit.await.unwrap(), WorkerExit::Stopped);
+}
+
+#[tokio::test]
+async fn a_fenced_worker_stops_its_jobs_and_says_so_by_its_exit() {
+    let mut rig = Rig::new().await;
+    let (_stop, exit) = rig.worker(OnTerm::Handoff);
+    let mut session = rig.session().await;
+    session.welcome().await;
+    session.say(vec![assign(3, command("wait"))]).await;
+    assert_eq!(session.next_assured().await, started(3));
+    session.say(vec![ServerMessage::Engine(ToWorker::Fenced { why: "a newer process".to_owned() })]).await;
+    let exit = tokio::time::timeout(BOUND, exit).await.unwrap().unwrap();
+    assert_eq!(exit, WorkerExit::Fenced { why: "a newer process".to_owned() });
+}
