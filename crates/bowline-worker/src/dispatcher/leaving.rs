@@ -40,6 +40,8 @@ impl Dispatcher {
                 self.say_timely(FromWorker::Bye { why: "the worker stops; its jobs run on".to_owned() });
                 self.exit = Some(WorkerExit::Stopped);
             }
+            // What became of the jobs is not known yet: the next start tells, from their records.
+            OnTerm::Finish { .. } | OnTerm::Release if !self.supervision.is_known() => self.depart(WorkerExit::Stopped),
             OnTerm::Finish { within } => {
                 self.leaving = Some(Leaving::new(Mode::Finish));
                 self.give_back(|state| state == State::Queued);
