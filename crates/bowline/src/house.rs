@@ -25,6 +25,8 @@ use anyhow::Context;
 use bowline_api::{ConnectionState, EventQuery, Worker};
 use bowline_client::Client;
 use bowline_core::name::WorkerName;
+use bowline_supervisor::client::Supervisor;
+use bowline_supervisor::wire::{Request, ShutdownMode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -36,6 +38,8 @@ const INCIDENTS_MAX: usize = 64;
 
 /// How long a worker may take to connect for the first time.
 const CONNECT_MAX: Duration = Duration::from_mins(1);
+/// How long a supervisor that was left behind may take to answer, and between two of its words.
+const SUPERVISOR_MAX: Duration = Duration::from_secs(15);
 
 /// What a server says of itself, on one line of its standard output, when it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,7 @@ pub(crate) struct House {
     pub(crate) server: ServerReady,
     /// The worker's name.
     pub(crate) worker: WorkerName,
+    supervisor: PathBuf,
     server_orders: watch::Sender<Order>,
     worker_orders: watch::Sender<Order>,
     servers: JoinSet<Ended>,
@@ -76,7 +81,8 @@ impl House {
         let (keeper, _) = Keeper::new(plan.worker(&server), orders, tell);
         workers.spawn(keeper.run());
         let worker = plan.identity.clone();
-        let mut house = Self { server, worker, server_orders, worker_orders, servers, workers, incidents };
+        let supervisor = plan.supervisor();
+        let mut house = Self { server, worker, supervisor, server_orders, worker_orders, servers, workers, incidents };
         match house.connected().await {
             Ok(()) => Ok(house),
             Err(error) => {
@@ -129,10 +135,27 @@ impl House {
         Hurry { orders: [self.worker_orders.clone(), self.server_orders.clone()] }
     }
 
+    /// A worker that had to be killed leaves its supervisor and the jobs behind: they are stopped here.
+    async fn stop_supervisor(&self) {
+        let socket = bowline_supervisor::socket_path(&self.supervisor);
+        let stop = tokio::task::spawn_blocking(move || {
+            // Nobody answers: it has gone with its worker, as it should.
+            let Ok(supervisor) = Supervisor::connect(&socket, SUPERVISOR_MAX) else { return };
+            if supervisor.send(&Request::Shutdown(ShutdownMode::StopJobs)).is_err() {
+                return;
+            }
+            // It hangs up when it is gone.
+            while let Ok(Some(_)) = supervisor.receive(Some(SUPERVISOR_MAX)) {}
+        });
+        // A panic in there has been told already.
+        drop(stop.await);
+    }
+
     /// Stops the worker, then the server; when it returns nothing of the house is left.
     pub(crate) async fn stop(&mut self, order: Order) {
         raise(&self.worker_orders, order);
         while self.workers.join_next().await.is_some() {}
+        self.stop_supervisor().await;
         // The worker has delivered what it could: nothing is gained by waiting for the server.
         raise(&self.server_orders, order);
         while self.servers.join_next().await.is_some() {}

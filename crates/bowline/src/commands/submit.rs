@@ -32,6 +32,7 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
   bowline submit --array 1-100%10 -- sh -c 'echo element $BOWLINE_ARRAY_INDEX'
   bowline submit --each-line hosts.txt -- ping -c 1 {}
   bowline submit --script build.sh -- --fast
+  bowline submit --send data.csv -- ./count.sh data.csv
   bowline submit --after 4711:any --delay 10m -- ./report
   bowline submit --from-json tasks.json
 
@@ -45,6 +46,12 @@ pub(crate) struct Args {
     /// Run this file as a script; what follows `--` are its arguments
     #[arg(long, value_name = "FILE", conflicts_with = "from_json")]
     script: Option<std::path::PathBuf>,
+    /// Take this file (text) along into the job's own folder; may be repeated
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["from_json", "dir"])]
+    send: Vec<std::path::PathBuf>,
+    /// Make this file (text) its standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from_json", "dir"])]
+    stdin: Option<std::path::PathBuf>,
     /// One element of an array for each line of this file (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["array", "from_json"])]
     each_line: Option<std::path::PathBuf>,
@@ -108,6 +115,13 @@ impl Args {
                 .into());
             }
             None => task.command = Some(self.command.clone()),
+        }
+        for path in &self.send {
+            build::send(&mut task, path, read_text(path)?)
+                .with_context(|| Trouble::usage(format!("`{}` cannot be taken along.", path.display())))?;
+        }
+        if let Some(path) = &self.stdin {
+            build::stdin(&mut task, read_text(path)?);
         }
         if let Some(path) = &self.each_line {
             build::each_line(&mut task, &read_text(path)?)

@@ -52,6 +52,11 @@ impl Plan {
         self.data.join("log")
     }
 
+    /// Where the worker's supervisor keeps its own.
+    pub(super) fn supervisor(&self) -> PathBuf {
+        worker_state(&self.data).join("supervisor")
+    }
+
     /// The server.
     pub(super) fn server(&self) -> (Launch, fn(Launch, &str) -> Launch) {
         let listen = match &self.address {

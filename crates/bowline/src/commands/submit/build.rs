@@ -12,43 +12,52 @@ const LINE_VARIABLE: &str = "BOWLINE_LINE";
 /// What stands for the line in the command.
 const PLACEHOLDER: &str = "{}";
 
-/// Runs a script that its own interpreter reads from a file of the job's: `$1` is the script's text,
-/// then its interpreter, as many words as `$2` says, then its arguments.
-const RUN_SCRIPT: &str = "set -e
-file=$(mktemp \"${TMPDIR:-/tmp}/bowline-script.XXXXXXXX\")
-trap 'rm -f \"$file\"' EXIT
-printf %s \"$1\" >\"$file\"
-shift
-program=$1
-option=$2
-shift 2
-set +e
-if [ -n \"$option\" ]; then \"$program\" \"$option\" \"$file\" \"$@\"; else \"$program\" \"$file\" \"$@\"; fi
-exit $?
-";
+/// Where a script lies in the job's folder.
+const SCRIPT_FOLDER: &str = ".bowline-script";
+/// Where standard input lies in the job's folder.
+const STDIN_FILE: &str = ".bowline-stdin";
+/// Runs a command with that file as its standard input.
+const WITH_STDIN: &str = "file=$1; shift; exec \"$@\" <\"$file\"";
 
-/// Makes the task run a script.
+/// Runs a script of the job's own folder in another folder.
+const SCRIPT_ELSEWHERE: &str = r#"dir=$1 script=$PWD/$2 program=$3 option=$4
+shift 4
+cd -- "$dir" || exit 126
+if [ -n "$option" ]; then exec "$program" "$option" "$script" "$@"; else exec "$program" "$script" "$@"; fi"#;
+
+/// Makes the task run a script, by its own interpreter, from a file of the job's folder.
 pub(super) fn script(task: &mut NewTask, path: &Path, text: &str, arguments: &[String]) {
     let name = path.file_name().map_or_else(|| "script".to_owned(), |name| name.to_string_lossy().into_owned());
-    let interpreter = script::interpreter(text);
-    if interpreter.is_none() && arguments.is_empty() {
-        task.shell = Some(text.to_owned());
+    let place = format!("{SCRIPT_FOLDER}/{name}");
+    let mut words = script::interpreter(text).unwrap_or_else(|| vec!["/bin/sh".to_owned()]);
+    if let Some(dir) = task.dir.take() {
+        // The script stays in the job's own folder: in another one it could meet its like.
+        let program = words.remove(0);
+        let option = words.pop().unwrap_or_default();
+        let head = ["/bin/sh", "-c", SCRIPT_ELSEWHERE, &name, &dir, &place, &program, &option].map(str::to_owned);
+        words = head.into();
     } else {
-        let mut words = interpreter.unwrap_or_else(|| vec!["/bin/sh".to_owned()]).into_iter();
-        let program = words.next().unwrap_or_default();
-        let option = words.next().unwrap_or_default();
-        let head = [
-            "/bin/sh".to_owned(),
-            "-c".to_owned(),
-            RUN_SCRIPT.to_owned(),
-            name.clone(),
-            text.to_owned(),
-            program,
-            option,
-        ];
-        task.command = Some(head.into_iter().chain(arguments.iter().cloned()).collect());
+        words.push(place.clone());
     }
+    words.extend(arguments.iter().cloned());
+    task.files.insert(place, text.to_owned());
+    task.command = Some(words);
     task.name.get_or_insert(name);
+}
+
+/// Makes a file the command's standard input.
+pub(super) fn stdin(task: &mut NewTask, text: String) {
+    let command = task.command.take().unwrap_or_default();
+    let head = ["/bin/sh", "-c", WITH_STDIN, "stdin", STDIN_FILE].map(str::to_owned);
+    task.command = Some(head.into_iter().chain(command).collect());
+    task.files.insert(STDIN_FILE.to_owned(), text);
+}
+
+/// Takes a file along, into the job's folder, under its own name.
+pub(super) fn send(task: &mut NewTask, path: &Path, text: String) -> anyhow::Result<()> {
+    let name = path.file_name().context("it has no name")?.to_string_lossy().into_owned();
+    anyhow::ensure!(task.files.insert(name, text).is_none(), "another file of that name is taken along already");
+    Ok(())
 }
 
 /// Makes one element of each line that is not empty.
@@ -94,20 +103,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_script_is_shell_text() {
+    fn a_script_goes_along_as_a_file_and_its_own_interpreter_runs_it() {
         let mut task = NewTask::default();
         script(&mut task, Path::new("dir/build.sh"), "echo hi\n", &[]);
-        assert_eq!(task.shell.as_deref(), Some("echo hi\n"));
+        assert_eq!(task.command.as_deref().unwrap(), ["/bin/sh", ".bowline-script/build.sh"]);
+        assert_eq!(task.files[".bowline-script/build.sh"], "echo hi\n");
         assert_eq!(task.name.as_deref(), Some("build.sh"));
+        let mut task = NewTask { name: Some("kept".to_owned()), ..NewTask::default() };
+        script(&mut task, Path::new("x.py"), "#!/usr/bin/env python3\nprint(1)\n", &["a b".to_owned()]);
+        assert_eq!(task.command.unwrap(), ["/usr/bin/env", "python3", ".bowline-script/x.py", "a b"]);
+        assert_eq!(task.name.as_deref(), Some("kept"));
+        let mut task = NewTask { dir: Some("/src".to_owned()), ..NewTask::default() };
+        script(&mut task, Path::new("x.sh"), "pwd\n", &["a".to_owned()]);
+        assert_eq!(task.command.unwrap()[4..], ["/src", ".bowline-script/x.sh", "/bin/sh", "", "a"]);
+        assert_eq!(task.dir, None);
     }
 
     #[test]
-    fn a_script_with_an_interpreter_or_arguments_becomes_a_command() {
-        let mut task = NewTask { name: Some("kept".to_owned()), ..NewTask::default() };
-        script(&mut task, Path::new("x.py"), "#!/usr/bin/env python3\nprint(1)\n", &["a b".to_owned()]);
-        let command = task.command.unwrap();
-        assert_eq!(command[3..], ["x.py", "#!/usr/bin/env python3\nprint(1)\n", "/usr/bin/env", "python3", "a b"]);
-        assert_eq!(task.name.as_deref(), Some("kept"));
+    fn standard_input_and_sent_files_go_along() {
+        let mut task = NewTask { command: Some(vec!["wc".to_owned(), "-l".to_owned()]), ..NewTask::default() };
+        stdin(&mut task, "a\nb\n".to_owned());
+        send(&mut task, Path::new("/data/x.txt"), "x".to_owned()).unwrap();
+        assert!(send(&mut task, Path::new("other/x.txt"), "y".to_owned()).is_err());
+        assert_eq!(task.command.unwrap()[4..], [".bowline-stdin", "wc", "-l"]);
+        assert_eq!(task.files["x.txt"], "x");
     }
 
     #[test]
