@@ -105,16 +105,16 @@ async fn what_is_not_in_memory_is_read_and_the_request_goes_on() {
     house.task.shutdown().await;
 }
 
-fn house_that_tells_of_swept(config: LeaderConfig) -> (LeaderConfig, Arc<Mutex<Vec<TaskId>>>) {
+fn telling_of_swept(config: &LeaderConfig) -> (LeaderConfig, Arc<Mutex<Vec<TaskId>>>) {
     let swept = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&swept);
     let sink = Arc::new(move |tasks: &[TaskId]| told.lock().extend_from_slice(tasks));
-    (LeaderConfig { swept: Some(sink), ..config }, swept)
+    (LeaderConfig { swept: Some(sink), ..config.clone() }, swept)
 }
 
 #[tokio::test]
 async fn the_shell_is_told_what_a_delete_removed() {
-    let (config, swept) = house_that_tells_of_swept(LeaderConfig::default());
+    let (config, swept) = telling_of_swept(&LeaderConfig::default());
     let house = House::with(config).await;
     let task = house.submit(named("one")).await;
     house.verb(task, TaskVerb::Cancel { why: String::new() }).await.unwrap();
@@ -128,7 +128,7 @@ async fn the_shell_is_told_what_a_delete_removed() {
 async fn retention_runs_between_commits_and_says_what_it_removed() {
     let retention = RetentionPolicy { ended: Duration::ZERO, ..RetentionPolicy::default() };
     let (sweep_every, config) = (Duration::from_millis(5), LeaderConfig::default());
-    let (config, swept) = house_that_tells_of_swept(LeaderConfig { retention, sweep_every, ..config });
+    let (config, swept) = telling_of_swept(&LeaderConfig { retention, sweep_every, ..config });
     let house = House::with(config).await;
     let (gone, left) = (house.submit(named("gone")).await, house.submit(named("left")).await);
     house.verb(gone, TaskVerb::Cancel { why: String::new() }).await.unwrap();
