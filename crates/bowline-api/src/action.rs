@@ -28,36 +28,39 @@ impl Said<'_> {
     }
 
     /// The action, or what is wrong, with paths below the task.
-    pub(crate) fn resolve(&self) -> Result<Action, Mistake> {
+    pub(crate) fn resolve(&self) -> Result<Action, Box<Mistake>> {
         match (self.command, self.shell, self.action) {
             (Some(argv), None, None) => self.without_with().and_then(|()| program(argv, "command")),
             (None, Some(text), None) => self.without_with().and_then(|()| script(text, "shell")),
             (None, None, Some(name)) => action(name, self.with),
-            (None, None, None) => Err(Mistake {
-                message: "Nothing says what the task does. Give `command`, `shell` or `action`.".to_owned(),
-                ..Mistake::default()
-            }),
-            _ => Err(Mistake {
-                message: "Only one of `command`, `shell` and `action` can say what the task does.".to_owned(),
-                ..Mistake::default()
-            }),
+            (None, None, None) => Err(in_all("Nothing says what the task does. Give `command`, `shell` or `action`.")),
+            _ => Err(in_all("Only one of `command`, `shell` and `action` can say what the task does.")),
         }
     }
 
-    fn without_with(&self) -> Result<(), Mistake> {
+    fn without_with(&self) -> Result<(), Box<Mistake>> {
         match self.with {
             None => Ok(()),
-            Some(_) => Err(Mistake::field("with", "`with` goes with `action` only. Leave it out.")),
+            Some(_) => Err(wrong("with", "`with` goes with `action` only. Leave it out.")),
         }
     }
 }
 
-fn program(argv: &[String], path: &str) -> Result<Action, Mistake> {
+fn wrong(path: impl Into<String>, message: impl Into<String>) -> Box<Mistake> {
+    Box::new(Mistake::field(path, message))
+}
+
+/// A mistake of the task as a whole.
+fn in_all(message: &str) -> Box<Mistake> {
+    Box::new(Mistake { message: message.to_owned(), ..Mistake::default() })
+}
+
+fn program(argv: &[String], path: &str) -> Result<Action, Box<Mistake>> {
     if argv.first().is_none_or(String::is_empty) {
-        return Err(Mistake::field(path, format!("`{path}` is empty. Its first item is the program.")));
+        return Err(wrong(path, format!("`{path}` is empty. Its first item is the program.")));
     }
     if let Some(at) = argv.iter().position(|argument| argument.contains('\0')) {
-        return Err(Mistake::field(
+        return Err(wrong(
             format!("{path}[{at}]"),
             format!("`{path}[{at}]` holds a NUL byte, which no program can be given. Take it out."),
         ));
@@ -65,9 +68,9 @@ fn program(argv: &[String], path: &str) -> Result<Action, Mistake> {
     Ok(Action::Command(Command::Argv(argv.to_vec())))
 }
 
-fn script(text: &str, path: &str) -> Result<Action, Mistake> {
+fn script(text: &str, path: &str) -> Result<Action, Box<Mistake>> {
     if text.trim().is_empty() {
-        return Err(Mistake::field(path, format!("`{path}` is empty. Write the commands to run.")));
+        return Err(wrong(path, format!("`{path}` is empty. Write the commands to run.")));
     }
     Ok(Action::Command(Command::Shell(text.to_owned())))
 }
@@ -95,14 +98,14 @@ struct SleepWith {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-fn action(name: &str, with: Option<&Value>) -> Result<Action, Mistake> {
+fn action(name: &str, with: Option<&Value>) -> Result<Action, Box<Mistake>> {
     match name {
         "command" => {
             let with: CommandWith = told(with)?;
             match (with.argv, with.shell) {
                 (Some(argv), None) => program(&argv, "with.argv"),
                 (None, Some(text)) => script(&text, "with.shell"),
-                _ => Err(Mistake::field("with", "The action `command` needs either `with.argv` or `with.shell`.")),
+                _ => Err(wrong("with", "The action `command` needs either `with.argv` or `with.shell`.")),
             }
         }
         "http" => http(told(with)?),
@@ -116,14 +119,14 @@ fn action(name: &str, with: Option<&Value>) -> Result<Action, Mistake> {
                 |near| format!("Did you mean `{near}`?"),
             );
             let other: String = other.chars().take(64).collect();
-            let mut mistake = Mistake::field("action", format!("There is no action `{other}`. {next}"));
+            let mut mistake = wrong("action", format!("There is no action `{other}`. {next}"));
             mistake.suggestion = suggestion.map(str::to_owned);
             Err(mistake)
         }
     }
 }
 
-fn told<T: serde::de::DeserializeOwned>(with: Option<&Value>) -> Result<T, Mistake> {
+fn told<T: serde::de::DeserializeOwned>(with: Option<&Value>) -> Result<T, Box<Mistake>> {
     let empty = Value::Object(serde_json::Map::new());
     from_parts(with.unwrap_or(&empty)).map_err(|mut mistake| {
         let below = |path: &str| format!("with.{path}");
@@ -135,23 +138,23 @@ fn told<T: serde::de::DeserializeOwned>(with: Option<&Value>) -> Result<T, Mista
     })
 }
 
-fn http(request: HttpRequest) -> Result<Action, Mistake> {
+fn http(request: HttpRequest) -> Result<Action, Box<Mistake>> {
     if !request.url.starts_with("http://") && !request.url.starts_with("https://") {
-        return Err(Mistake::field("with.url", "`with.url` must begin with `http://` or `https://`."));
+        return Err(wrong("with.url", "`with.url` must begin with `http://` or `https://`."));
     }
     let token =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_!#$&+.^|~".contains(c));
     if !token(&request.method) {
-        return Err(Mistake::field("with.method", "`with.method` is no HTTP method. Write `GET`, `POST` or the like."));
+        return Err(wrong("with.method", "`with.method` is no HTTP method. Write `GET`, `POST` or the like."));
     }
     if let Some(name) = request.headers.keys().find(|name| !token(name)) {
         let name: String = name.chars().take(64).collect();
-        return Err(Mistake::field(format!("with.headers.{name}"), format!("`{name}` cannot name an HTTP header.")));
+        return Err(wrong(format!("with.headers.{name}"), format!("`{name}` cannot name an HTTP header.")));
     }
     if let Some((name, _)) =
         request.headers.iter().find(|(_, value)| value.chars().any(|c| c.is_control() && c != '\t'))
     {
-        return Err(Mistake::field(
+        return Err(wrong(
             format!("with.headers.{name}"),
             format!("The value of the header `{name}` holds a control character. Take it out."),
         ));

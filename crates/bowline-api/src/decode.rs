@@ -10,29 +10,32 @@ use crate::problem::Mistake;
 const QUOTED_CHARS_MAX: usize = 80;
 
 /// Reads a JSON document. A mistake says at which field it is, and at which line and column.
-pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Mistake> {
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Mistake>> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let document = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let mut mistake = mistake(error.path(), &without_place(error.inner()));
         mistake.line = u32::try_from(error.inner().line()).ok().filter(|line| *line > 0);
         mistake.column = u32::try_from(error.inner().column()).ok();
-        mistake
+        Box::new(mistake)
     })?;
-    deserializer.end().map_err(|error| Mistake {
-        message: format!("After the document there is something more: {}.", without_place(&error)),
-        line: u32::try_from(error.line()).ok(),
-        column: u32::try_from(error.column()).ok(),
-        ..Mistake::default()
+    deserializer.end().map_err(|error| {
+        Box::new(Mistake {
+            message: format!("After the document there is something more: {}.", without_place(&error)),
+            line: u32::try_from(error.line()).ok(),
+            column: u32::try_from(error.column()).ok(),
+            ..Mistake::default()
+        })
     })?;
     Ok(document)
 }
 
 /// Reads a document from any other form: a part of one that was read already, or a query.
-pub fn from_parts<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, Mistake>
+pub fn from_parts<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, Box<Mistake>>
 where
     D::Error: std::fmt::Display,
 {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| mistake(error.path(), &error.inner().to_string()))
+    serde_path_to_error::deserialize(deserializer)
+        .map_err(|error| Box::new(mistake(error.path(), &error.inner().to_string())))
 }
 
 /// `serde_json` repeats the place at the end of its message; documents have fields for it.
@@ -44,7 +47,7 @@ fn without_place(error: &serde_json::Error) -> String {
 fn mistake(path: &Path, problem: &str) -> Mistake {
     let place = shown(path);
     if let Some((field, known)) = unknown_field(problem) {
-        return unknown(&place, field, &known);
+        return unknown(place.as_deref(), field, &known);
     }
     let problem = quoted(problem);
     let message = match &place {
@@ -55,10 +58,10 @@ fn mistake(path: &Path, problem: &str) -> Mistake {
 }
 
 /// What is wrong with a field that nobody knows, and which one may be meant.
-fn unknown(place: &Option<String>, field: &str, known: &[&str]) -> Mistake {
+fn unknown(place: Option<&str>, field: &str, known: &[&str]) -> Mistake {
     let quoted_field = quoted(field);
     let path = match place {
-        Some(place) if place.ends_with(field) => place.clone(),
+        Some(place) if place.ends_with(field) => place.to_owned(),
         Some(place) => format!("{place}.{quoted_field}"),
         None => quoted_field,
     };
@@ -76,7 +79,7 @@ fn unknown(place: &Option<String>, field: &str, known: &[&str]) -> Mistake {
     }
 }
 
-/// Takes `unknown field `x`, expected one of `a`, `b`` apart.
+/// Takes serde's sentence about an unknown field apart: the field, and those that are known.
 fn unknown_field(problem: &str) -> Option<(&str, Vec<&str>)> {
     let rest = problem.strip_prefix("unknown field `")?;
     let (field, known) = rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are no fields"))?;
@@ -99,7 +102,7 @@ fn shown(path: &Path) -> Option<String> {
     let mut text = String::new();
     for segment in path {
         match segment {
-            Segment::Seq { index } => text.push_str(&format!("[{index}]")),
+            Segment::Seq { index } => text.extend(["[", &index.to_string(), "]"]),
             Segment::Map { key } | Segment::Enum { variant: key } => {
                 if !text.is_empty() {
                     text.push('.');
@@ -127,7 +130,7 @@ mod tests {
     use crate::new_task::{NewTask, Submit};
 
     fn wrong<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> Mistake {
-        from_json::<T>(json.as_bytes()).unwrap_err()
+        *from_json::<T>(json.as_bytes()).unwrap_err()
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum Unfit {
     /// These are wrong. Never empty.
     Mistakes(Vec<Mistake>),
     /// Larger than a bound; the sentence names it.
-    TooLarge(Mistake),
+    TooLarge(Box<Mistake>),
 }
 
 /// Where the mistakes of one task go.
@@ -83,7 +83,7 @@ pub fn many(tasks: &[NewTask]) -> Result<Vec<CoreTask>, Unfit> {
             "`tasks` holds {} tasks, and at most {SUBMIT_TASKS_MAX} can be submitted at once. Submit them in parts, or as an array.",
             tasks.len()
         );
-        return Err(Unfit::TooLarge(Mistake::field("tasks", message)));
+        return Err(Unfit::TooLarge(Box::new(Mistake::field("tasks", message))));
     }
     all_with(tasks, |place| format!("tasks[{place}]"))
 }
@@ -103,7 +103,7 @@ fn all_with(tasks: &[NewTask], prefix: impl Fn(usize) -> String) -> Result<Vec<C
     }
     match (too_large, mistakes.is_empty()) {
         (_, false) => Err(Unfit::Mistakes(mistakes)),
-        (Some(mistake), true) => Err(Unfit::TooLarge(mistake)),
+        (Some(mistake), true) => Err(Unfit::TooLarge(Box::new(mistake))),
         (None, true) => Ok(resolved),
     }
 }
@@ -162,7 +162,7 @@ fn work(task: &NewTask, found: &mut Found<'_>) -> Option<Work> {
             grace: task.grace,
         }),
         Err(mistake) => {
-            found.add(mistake);
+            found.add(*mistake);
             None
         }
     }

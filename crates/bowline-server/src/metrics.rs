@@ -1,5 +1,5 @@
 //! What `/metrics` shows: what this crate counts itself, and what the leader knows, read at the
-//! moment of the scrape. For Prometheus, in the OpenMetrics text format.
+//! moment of the scrape. For Prometheus, in the text format of `OpenMetrics`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -50,8 +50,8 @@ impl HttpMetrics {
         Self { requests, seconds }
     }
 
-    fn count(&self, labels: RequestLabels, took: Duration) {
-        self.requests.get_or_create(&labels).inc();
+    fn count(&self, labels: &RequestLabels, took: Duration) {
+        self.requests.get_or_create(labels).inc();
         self.seconds.observe(took.as_secs_f64());
     }
 }
@@ -65,7 +65,7 @@ pub(crate) async fn count(State(metrics): State<Arc<HttpMetrics>>, request: Requ
     };
     let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
     let response = next.run(request).await;
-    metrics.count(RequestLabels { method, path, status: response.status().as_u16() }, begun.elapsed());
+    metrics.count(&RequestLabels { method, path, status: response.status().as_u16() }, begun.elapsed());
     response
 }
 

@@ -16,10 +16,14 @@ pub fn number_cursor(cursor: Option<&str>) -> Result<Option<u64>, StoreError> {
     cursor.map(|text| text.parse().map_err(|_| bad_cursor(text))).transpose()
 }
 
-/// A cursor that no list of this store has given out.
+/// A cursor that no list of this store has given out: the caller's doing, and no failure of the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no cursor of this list: begin again without one")]
+pub struct BadCursor(String);
+
+/// The error of a bad cursor. Its source is a [`BadCursor`].
 pub fn bad_cursor(text: &str) -> StoreError {
-    let shown: String = text.chars().take(40).collect();
-    StoreError::new("reading a page", format!("`{shown}` is no cursor of this list: begin again without one"))
+    StoreError::new("reading a page", BadCursor(text.chars().take(40).collect()))
 }
 
 /// Cuts one item too many off a page, and says where the next one begins.

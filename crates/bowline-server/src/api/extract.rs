@@ -34,7 +34,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
 fn query<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     let pairs = form_pairs(text);
     let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(pairs.as_bytes()));
-    from_parts(deserializer).map_err(|mistake| Fault::mistakes(vec![mistake]))
+    from_parts(deserializer).map_err(|mistake| Fault::mistakes(vec![*mistake]))
 }
 
 /// Parameters without a value (`?follow`) mean `true`.
@@ -104,7 +104,7 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for MaybeDoc<T> {
 
 /// Reads a document.
 pub(crate) fn document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
-    from_json(bytes).map_err(|mistake| Fault::mistakes(vec![mistake]))
+    from_json(bytes).map_err(|mistake| Fault::mistakes(vec![*mistake]))
 }
 
 /// The header `Idempotency-Key`, for this body.

@@ -7,6 +7,7 @@ use bowline_api::resolve::Unfit;
 use bowline_api::{Mistake, PROBLEM_TYPE, Problem};
 use bowline_core::answer::{Refusal, RefusalCode};
 use bowline_store::StoreError;
+use bowline_store::paging::BadCursor;
 
 /// What comes back in place of an answer.
 #[derive(Debug)]
@@ -129,7 +130,10 @@ impl From<Refusal> for Fault {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        Self::internal("read the store", &error)
+        match error.source.downcast_ref::<BadCursor>() {
+            Some(bad) => Self::field("cursor", format!("{bad}.")),
+            None => Self::internal("read the store", &error),
+        }
     }
 }
 

@@ -72,18 +72,18 @@ fn no_worker(name: &str) -> Fault {
 async fn all(shell: &Shell, caller: &Caller) -> Result<Vec<Worker>, Fault> {
     let rows = shell.read(|store| Ok(store.workers()?)).await?;
     let overview = shell.overview(caller.actor.clone()).await?;
-    let mut views: HashMap<WorkerId, WorkerView> = overview.workers.into_iter().map(|view| (view.id, view)).collect();
-    Ok(rows.iter().map(|row| document(row, views.remove(&row.id))).collect())
+    let views: HashMap<WorkerId, WorkerView> = overview.workers.into_iter().map(|view| (view.id, view)).collect();
+    Ok(rows.iter().map(|row| document(row, views.get(&row.id))).collect())
 }
 
-fn document(row: &WorkerRow, view: Option<WorkerView>) -> Worker {
-    let offer = view.as_ref().and_then(|view| view.offer.clone()).or_else(|| row.offer.clone());
+fn document(row: &WorkerRow, view: Option<&WorkerView>) -> Worker {
+    let offer = view.and_then(|view| view.offer.clone()).or_else(|| row.offer.clone());
     let offer = offer.unwrap_or_else(|| Offer {
         capabilities: std::collections::BTreeMap::new(),
         actions: Vec::new(),
         room: Room::default(),
     });
-    let used = view.as_ref().map(|view| view.used.clone()).unwrap_or_default();
+    let used = view.map(|view| view.used.clone()).unwrap_or_default();
     let capability = |(key, value): (&bowline_core::name::Key, &Option<String>)| match value {
         None => key.to_string(),
         Some(value) => format!("{key}={value}"),
@@ -91,22 +91,22 @@ fn document(row: &WorkerRow, view: Option<WorkerView>) -> Worker {
     let amounts = |room: &Room| room.amounts.iter().map(|(name, amount)| (name.to_string(), *amount)).collect();
     Worker {
         name: row.name.to_string(),
-        connection: view.as_ref().map_or(ConnectionState::Away, |view| connection(view.connection)),
+        connection: view.map_or(ConnectionState::Away, |view| connection(view.connection)),
         incarnation: row.incarnation.0,
-        version: view.as_ref().and_then(|view| view.version.clone()),
+        version: view.and_then(|view| view.version.clone()),
         capabilities: offer.capabilities.iter().map(capability).collect(),
         actions: offer.actions,
         slots: offer.room.slots,
         slots_used: used.slots,
         amounts: amounts(&offer.room),
         amounts_used: amounts(&used),
-        attempts: view.as_ref().map(|view| view.attempts.iter().map(held).collect()).unwrap_or_default(),
+        attempts: view.map(|view| view.attempts.iter().map(held).collect()).unwrap_or_default(),
         paused: show::paused(row.paused.as_ref()),
-        broken: view.as_ref().and_then(|view| match &view.health {
+        broken: view.and_then(|view| match &view.health {
             Health::Ok => None,
             Health::Broken(why) => Some(why.clone()),
         }),
-        heard_at: view.as_ref().and_then(|view| show::time(view.heard_at)),
+        heard_at: view.and_then(|view| show::time(view.heard_at)),
         enrolled_at: from_core_time(row.enrolled_at),
     }
 }

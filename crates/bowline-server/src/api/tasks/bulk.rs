@@ -46,7 +46,7 @@ pub(super) async fn bulk(
     let touched = find_touched(&shell, bulk, namespace.clone()).await?;
     let more = touched.more;
     let items = if dry_run {
-        touched.tasks.into_iter().map(|(id, state)| seen(id, state)).collect()
+        touched.tasks.into_iter().map(|(id, state)| seen(id, state.ok())).collect()
     } else {
         let tasks: Vec<TaskRef> = touched.tasks.into_iter().map(|(id, _)| id).collect();
         let verb = match verb {
@@ -77,10 +77,10 @@ async fn act(shell: &Shell, caller: &Caller, request: Request) -> Result<Vec<Bul
     Ok(outcomes.into_iter().map(item).collect())
 }
 
-fn seen(id: TaskRef, state: Result<StateKind, Fault>) -> BulkItem {
+fn seen(id: TaskRef, state: Option<StateKind>) -> BulkItem {
     match state {
-        Ok(state) => BulkItem { id, state: Some(state), code: None, message: None },
-        Err(_) => BulkItem {
+        Some(state) => BulkItem { id, state: Some(state), code: None, message: None },
+        None => BulkItem {
             id,
             state: None,
             code: Some("not_found".to_owned()),
