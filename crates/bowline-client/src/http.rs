@@ -16,6 +16,8 @@ use crate::error::{ApiError, ClientError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ordinary call may take.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest name of a user, in bytes.
+const USER_BYTES_MAX: usize = 64;
 /// How often a connection that says nothing is probed.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a submit is sent again, where its connection broke or the server was busy.
@@ -37,6 +39,7 @@ struct Inner {
     base: Url,
     token: Option<HeaderValue>,
     namespace: String,
+    user: Option<HeaderValue>,
     patience: Option<Duration>,
 }
 
@@ -59,7 +62,7 @@ impl Client {
         }
         let http =
             builder.build().map_err(|error| ClientError::Setup { what: "HTTP client", problem: error.to_string() })?;
-        let inner = Inner { http, base, token, namespace: "default".to_owned(), patience: None };
+        let inner = Inner { http, base, token, namespace: "default".to_owned(), user: None, patience: None };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -67,6 +70,16 @@ impl Client {
     #[must_use]
     pub fn with_namespace(&self, namespace: &str) -> Self {
         Self { inner: Arc::new(Inner { namespace: namespace.to_owned(), ..(*self.inner).clone() }) }
+    }
+
+    /// The same client, saying who types: shown in histories, and what `mine` in a list means. It
+    /// opens nothing; the server heeds it from administrators only. A name that cannot stand in a
+    /// header, or is longer than 64 bytes, is left out.
+    #[must_use]
+    pub fn with_user(&self, user: &str) -> Self {
+        let fits = (1..=USER_BYTES_MAX).contains(&user.len());
+        let user = fits.then(|| HeaderValue::from_bytes(user.as_bytes()).ok()).flatten();
+        Self { inner: Arc::new(Inner { user, ..(*self.inner).clone() }) }
     }
 
     /// The same client, bearing with a server that is away for this long, in every call that may
@@ -258,6 +271,9 @@ impl<'a> Call<'a> {
         if let Some(token) = &inner.token {
             request = request.header(AUTHORIZATION, token.clone());
         }
+        if let Some(user) = &inner.user {
+            request = request.header("bowline-user", user.clone());
+        }
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
@@ -288,7 +304,7 @@ impl Backoff {
 
     /// Waits half of the pause and a random part of the other half; the next is twice as long.
     pub(crate) async fn wait(&mut self) {
-        let random = uuid::Uuid::new_v4().as_u128() as u8;
+        let random = uuid::Uuid::new_v4().as_bytes()[0];
         let length = self.next / 2 + self.next.mul_f64(f64::from(random) / 512.0);
         self.next = (self.next * 2).min(PAUSES.1);
         tokio::time::sleep(length).await;

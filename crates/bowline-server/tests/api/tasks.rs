@@ -84,6 +84,19 @@ async fn lists_page_and_filter_without_gap_or_repeat() {
 }
 
 #[tokio::test]
+async fn mine_are_those_of_whoever_types() {
+    let house = House::new().await;
+    let (ada, bob) = (house.client().with_user("ada"), house.client().with_user("bob"));
+    let id = ada.submit(&command("hers"), &Write::default()).await.unwrap().id.unwrap();
+    bob.submit(&command("his"), &Write::default()).await.unwrap();
+    let query = TaskQuery { mine: Some(true), ..TaskQuery::default() };
+    let page = ada.tasks(&query).await.unwrap();
+    assert_eq!(page.items.iter().map(|task| task.id).collect::<Vec<_>>(), [id]);
+    assert_eq!(page.items[0].created_by, "ada");
+    house.server.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_waiting_task_explains_itself() {
     let house = House::new().await;
     let client = house.client();
