@@ -2,6 +2,7 @@
 
 mod differential;
 mod durability;
+mod engine;
 mod opening;
 
 use std::path::{Path, PathBuf};
