@@ -3,16 +3,23 @@
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
-use bowline_server::{Exposure, ServerConfig, ServerError};
+use bowline_core::answer::{Answer, Connection};
+use bowline_core::input::Request;
+use bowline_core::name::Actor;
+use bowline_server::{Exposure, Server, ServerConfig, ServerError};
 use clap::Subcommand;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::Setting;
 use crate::exit::{Exit, Trouble};
 use crate::house::ServerReady;
 use crate::{logging, process, runtime, signals};
 
+/// How long a server whose parent is gone waits for its workers to leave: longer than they take.
+const WORKERS_MAX: Duration = Duration::from_secs(40);
 /// The store, in the data folder.
 const STORE_FILE: &str = "bowline.db";
 
@@ -109,10 +116,34 @@ async fn start(on: &Setting, args: Start) -> anyhow::Result<Exit> {
             return Err(anyhow::anyhow!("The server stopped, though nobody asked it to."));
         }
         () = stop.asked() => tracing::info!("asked to stop"),
-        () = orphaned => tracing::info!("the parent is gone"),
+        () = orphaned => {
+            tracing::info!("the parent is gone; waiting for the workers to give back what they have");
+            workers_gone(&server).await;
+        }
     }
     server.shutdown().await;
     Ok(Exit::GOOD)
+}
+
+/// Waits until no worker is connected any more, bounded: those of the same parent are leaving now,
+/// and what they give back is to be recorded.
+async fn workers_gone(server: &Server) {
+    let leader = &server.state().leader;
+    let mut events = leader.events();
+    let gone = async {
+        while let Ok(Answer::Overview(seen)) = leader.request(Actor::server(), Request::Overview).await {
+            if seen.workers.iter().all(|worker| worker.connection == Connection::Away) {
+                return;
+            }
+            // Missed events are no matter: it is the state that is asked for.
+            if matches!(events.recv().await, Err(RecvError::Closed)) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(WORKERS_MAX, gone).await.is_err() {
+        tracing::warn!("workers are still connected; stopping all the same");
+    }
 }
 
 fn announce(on: &Setting, ready: &ServerReady) -> anyhow::Result<()> {

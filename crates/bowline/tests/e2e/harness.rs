@@ -154,7 +154,9 @@ impl Room {
                     String::from_utf8_lossy(&bytes).replace('\0', " ")
                 };
                 let line = read("cmdline");
-                let is_own = line.contains(&own) || read("environ").contains(&mark);
+                // Jobs have an environment of their own, and a folder below the room's.
+                let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+                let is_own = line.contains(&own) || read("environ").contains(&mark) || folder.starts_with(self.path());
                 let lives = !read("stat").rsplit(')').next()?.trim_start().starts_with(['Z', 'X']);
                 (is_own && lives).then_some((pid, line))
             })
@@ -163,7 +165,13 @@ impl Room {
 
     /// Waits until nothing of the room runs any more.
     pub(crate) fn wait_empty(&self) {
-        until("nothing of the room runs any more", || self.processes().is_empty());
+        let deadline = Instant::now() + PATIENCE;
+        let mut left = self.processes();
+        while !left.is_empty() {
+            assert!(Instant::now() < deadline, "left running: {left:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+            left = self.processes();
+        }
     }
 }
 

@@ -56,7 +56,8 @@ pub(super) fn stdin(task: &mut NewTask, text: String) {
 /// Takes a file along, into the job's folder, under its own name.
 pub(super) fn send(task: &mut NewTask, path: &Path, text: String) -> anyhow::Result<()> {
     let name = path.file_name().context("it has no name")?.to_string_lossy().into_owned();
-    anyhow::ensure!(task.files.insert(name, text).is_none(), "another file of that name is taken along already");
+    anyhow::ensure!(!task.files.contains_key(&name), "another file of that name is taken along already");
+    task.files.insert(name, text);
     Ok(())
 }
 
