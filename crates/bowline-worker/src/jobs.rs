@@ -149,15 +149,20 @@ fn send_all(number: u64, supervisor: &Supervisor, inbox: &mpsc::Receiver<Order>)
     if supervisor.send(&Request::List).is_err() {
         return Served::Broken;
     }
+    // A supervisor that was told to go is not to be followed by another.
+    let mut at_break = Served::Broken;
     loop {
         match inbox.recv() {
             Ok(Order::Request(request)) => {
+                if matches!(*request, Request::Shutdown(_)) {
+                    at_break = Served::Closed;
+                }
                 if let Err(error) = supervisor.send(&request) {
                     tracing::warn!(error = chain(&error), "a request did not reach the supervisor");
-                    return Served::Broken;
+                    return at_break;
                 }
             }
-            Ok(Order::Broken(broken)) if broken == number => return Served::Broken,
+            Ok(Order::Broken(broken)) if broken == number => return at_break,
             // An earlier connection's last word.
             Ok(Order::Broken(_)) => {}
             Ok(Order::Close) | Err(mpsc::RecvError) => return Served::Closed,
