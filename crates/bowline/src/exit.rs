@@ -108,7 +108,7 @@ fn more(error: &anyhow::Error) -> String {
         text.push('\n');
     }
     if let Some(advice) = crate::connect::advice(error) {
-        write!(text, "  {advice}\n").ok();
+        writeln!(text, "  {advice}").ok();
     }
     text
 }

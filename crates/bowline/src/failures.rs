@@ -48,7 +48,7 @@ pub(crate) async fn tell(client: &Client, id: RunId, run: &Run) -> Result<String
     for task in &tasks {
         for failed in with_logs(client, task).await? {
             if told == TOLD_MAX {
-                write!(text, "… and more: `bowline runs show {}`\n", run.id).ok();
+                writeln!(text, "… and more: `bowline runs show {}`", run.id).ok();
                 return Ok(text);
             }
             told += 1;
@@ -58,7 +58,7 @@ pub(crate) async fn tell(client: &Client, id: RunId, run: &Run) -> Result<String
     // Steps that failed before they had a task: an expression.
     for step in run.steps.iter().filter(|step| step.state == bowline_api::StepState::Failed && step.task.is_none()) {
         let why = step.outcome.as_ref().map(|outcome| outcome.message.as_str()).unwrap_or_default();
-        write!(text, "step `{}` failed: {}\n", clean(&step.name), clean_lines(why)).ok();
+        writeln!(text, "step `{}` failed: {}", clean(&step.name), clean_lines(why)).ok();
     }
     Ok(text)
 }
@@ -70,9 +70,9 @@ async fn one(client: &Client, task: &Task, id: TaskRef) -> Result<String, Client
     let step = clean(task.step.as_deref().unwrap_or_default());
     let mut text = format!("step `{step}`{element} (task {id}) {}: {}\n", shown.state, clean_lines(why));
     for line in tail(client, id).await?.lines() {
-        write!(text, "  | {}\n", clean(line)).ok();
+        writeln!(text, "  | {}", clean(line)).ok();
     }
-    write!(text, "  more: `bowline logs {id}`\n").ok();
+    writeln!(text, "  more: `bowline logs {id}`").ok();
     Ok(text)
 }
 

@@ -115,7 +115,7 @@ fn render(head: &[&str], rows: Vec<Vec<String>>, style: Style) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect()
 }
 
 /// The colour of a state's name, so that trouble stands out.

@@ -122,7 +122,8 @@ pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
 fn check_private(folder: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(folder)?;
     let own = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
-    if own && metadata.mode() & 0o077 == 0 {
+    let of_others = metadata.mode() & 0o077;
+    if own && of_others == 0 {
         return Ok(());
     }
     Err(io::Error::new(

@@ -6,6 +6,7 @@
 //! whatever carries either when the room is dropped is a failure of the test, and is killed.
 
 #![expect(clippy::disallowed_methods, reason = "tests start the binary, read the clock and wait with a bound")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -18,7 +19,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 /// Nothing in these tests takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The variable by which a room's processes are known. It is handed down to server and worker.
 const MARK: &str = "BOWLINE_TEST_ROOM";
 
@@ -136,7 +137,7 @@ impl Room {
         let mut text = String::new();
         for name in ["up.stderr", "work/.bowline/log/server.log", "work/.bowline/log/worker.log"] {
             let log = std::fs::read_to_string(self.path().join(name)).unwrap_or_default();
-            text.push_str(&format!("\n--- {name}\n{log}"));
+            text.extend(["\n--- ", name, "\n", &log]);
         }
         text
     }

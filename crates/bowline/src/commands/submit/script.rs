@@ -44,14 +44,13 @@ fn split(line: &str, words: &mut Vec<String>) -> Result<(), String> {
                 let next = chars.next().ok_or("it ends in a backslash")?;
                 word.get_or_insert_default().push(next);
             }
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             (None, ' ' | '\t') => words.extend(word.take()),
             (None, '#') if word.is_none() => return Ok(()),
-            (None, c) => word.get_or_insert_default().push(c),
+            (Some(_) | None, c) => word.get_or_insert_default().push(c),
         }
     }
     if let Some(open) = quote {
