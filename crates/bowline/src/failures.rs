@@ -1,6 +1,8 @@
 //! What failed in a run, told so that nobody has to go and look: the step, the element, the end of
 //! its log, and the command that shows more.
 
+use std::time::Duration;
+
 use bowline_api::{Run, Task, TaskQuery};
 use bowline_client::{Client, ClientError, LogRequest, LogStart};
 use bowline_core::id::{RunId, TaskRef};
@@ -76,9 +78,23 @@ async fn one(client: &Client, task: &Task, id: TaskRef) -> Result<String, Client
     Ok(text)
 }
 
-/// The end of the newest attempt's log. A task that never ran has none.
+/// How long the end of a failed step's log is waited for: logs come in their own time.
+const LOG_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The end of what the newest attempt wrote: to standard error, where that is kept apart and says
+/// something, else to standard output. A task that never ran wrote nothing.
 async fn tail(client: &Client, id: TaskRef) -> Result<String, ClientError> {
-    let mut log = client.log(LogRequest { start: LogStart::Tail(TAIL_LINES), ..LogRequest::new(id) });
+    let request = LogRequest { start: LogStart::Tail(TAIL_LINES), ..LogRequest::new(id) };
+    // Its end is there once the log is sealed.
+    let whole = LogRequest { follow: true, ..request.clone() };
+    drop(tokio::time::timeout(LOG_PATIENCE, read(client, whole)).await);
+    let out = read(client, request.clone()).await?;
+    let errors = read(client, LogRequest { stream: Some("err".to_owned()), ..request }).await?;
+    Ok(if errors.trim().is_empty() { out } else { errors })
+}
+
+async fn read(client: &Client, request: LogRequest) -> Result<String, ClientError> {
+    let mut log = client.log(request);
     let mut bytes = Vec::new();
     loop {
         match log.next().await {

@@ -154,15 +154,10 @@ async fn copy_log(client: &Client, task: TaskRef, attempt: u32) -> anyhow::Resul
     let request =
         LogRequest { attempt: Some(attempt), follow: true, start: LogStart::Offset(0), ..LogRequest::new(task) };
     let copy = async {
-        let mut log = client.log(request);
-        loop {
-            match log.next().await {
-                Ok(Some(bytes)) => output::raw(&bytes)?,
-                Ok(None) => return anyhow::Ok(()),
-                // An attempt that never ran has no log.
-                Err(error) if error.is_not_found() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
+        match crate::commands::logs::copy(client, request).await {
+            // An attempt that never ran has no log.
+            Err(error) if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_not_found) => Ok(()),
+            other => other,
         }
     };
     let over = async {

@@ -70,6 +70,11 @@ pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
+/// Bytes as they are, on standard error.
+pub(crate) fn raw_error(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().lock().write_all(bytes)
+}
+
 fn raw_text(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;

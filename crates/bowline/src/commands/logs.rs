@@ -1,5 +1,8 @@
 //! `bowline logs`: a task's log, as it is or as it grows.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use anyhow::Context;
 use bowline_client::{Client, LogRequest, LogStart};
 use bowline_core::id::TaskRef;
@@ -29,9 +32,9 @@ pub(crate) struct Args {
     /// Only the last so many lines
     #[arg(long, value_name = "LINES")]
     tail: Option<u64>,
-    /// Which stream, of a task with --split-output
-    #[arg(long, value_name = "STREAM", default_value = "out")]
-    stream: Stream,
+    /// Only this stream, of a task whose streams are kept apart [default: each to its own side]
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<Stream>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +43,15 @@ enum Stream {
     Out,
     /// Standard error, where they are split
     Err,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::Err => "err",
+        }
+    }
 }
 
 /// Shows it.
@@ -62,7 +74,7 @@ async fn show(on: &Setting, client: &Client, task: TaskRef, args: &Args) -> anyh
     }
     let request = LogRequest {
         attempt: args.attempt,
-        stream: (args.stream == Stream::Err).then(|| "err".to_owned()),
+        stream: args.stream.map(|stream| stream.name().to_owned()),
         start: args.tail.map_or_else(LogStart::default, LogStart::Tail),
         follow: args.follow,
         ..LogRequest::new(task)
@@ -70,11 +82,55 @@ async fn show(on: &Setting, client: &Client, task: TaskRef, args: &Args) -> anyh
     copy(client, request).await.with_context(|| format!("The log of task {task} cannot be shown."))
 }
 
-/// Copies a log to standard output.
+/// How long the end of standard error is waited for once standard output has ended.
+const ERRORS_LATE: Duration = Duration::from_millis(500);
+
+/// Copies a log: standard output to standard output, and what a job wrote to standard error alone
+/// to standard error. With a stream named, that one goes to standard output.
 pub(crate) async fn copy(client: &Client, request: LogRequest) -> anyhow::Result<()> {
+    if request.stream.is_some() {
+        return copy_one(client, request, output::raw).await;
+    }
+    let errors = LogRequest { stream: Some("err".to_owned()), ..request.clone() };
+    let (mut rest, follow) = (client.log(errors), request.follow);
+    let mut out = pin!(copy_one(client, request, output::raw));
+    let mut may_grow = true;
+    loop {
+        tokio::select! {
+            copied = &mut out => {
+                copied?;
+                break;
+            }
+            piece = rest.next(), if follow && may_grow => match piece {
+                Ok(Some(bytes)) => output::raw_error(&bytes)?,
+                Ok(None) => may_grow = false,
+                Err(error) if error.is_not_found() => may_grow = false,
+                Err(error) => return Err(error.into()),
+            },
+        }
+    }
+    let finish = async {
+        while let Some(bytes) = rest.next().await? {
+            output::raw_error(&bytes)?;
+        }
+        anyhow::Ok(())
+    };
+    match (may_grow, follow) {
+        (false, true | false) => Ok(()),
+        // It was never apart, or comes in its own time: no reason to keep anybody waiting.
+        (true, true) => tokio::time::timeout(ERRORS_LATE, finish).await.unwrap_or(Ok(())),
+        (true, false) => finish.await,
+    }
+}
+
+async fn copy_one(
+    client: &Client,
+    request: LogRequest,
+    to: impl Fn(&[u8]) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
     let mut log = client.log(request);
     while let Some(bytes) = log.next().await? {
-        output::raw(&bytes)?;
+        to(&bytes)?;
     }
     Ok(())
 }

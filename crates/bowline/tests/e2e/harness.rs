@@ -234,6 +234,11 @@ impl Drop for Up {
     }
 }
 
+/// The process of the room whose command line holds these words.
+pub(crate) fn process_of(room: &Room, words: &str) -> Option<Pid> {
+    room.processes().into_iter().find(|(_, line)| line.contains(words)).and_then(|(pid, _)| Pid::from_raw(pid))
+}
+
 /// Waits for a condition, with a bound.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

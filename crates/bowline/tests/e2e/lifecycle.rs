@@ -1,8 +1,8 @@
 //! `up`: one on a folder, one on a port, tokens, Ctrl-C, and children that die.
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
-use crate::harness::{Room, until};
+use crate::harness::{Room, process_of, until};
 
 #[test]
 fn up_serves_and_leaves_nothing_behind() {
@@ -46,11 +46,6 @@ fn a_wrong_token_is_refused() {
     let right = up.token_file.to_str().unwrap().to_owned();
     room.good(&["status", "--server", &up.url, "--token-file", &right]);
     assert_eq!(up.stop(), Some(0));
-}
-
-/// The process of the room whose command line holds these words.
-fn process_of(room: &Room, words: &str) -> Option<Pid> {
-    room.processes().into_iter().find(|(_, line)| line.contains(words)).and_then(|(pid, _)| Pid::from_raw(pid))
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 mod harness;
 
+mod census;
 mod lifecycle;
 mod offline;
 mod runs;
 mod tasks;
+mod torment;
