@@ -64,7 +64,7 @@ pub fn sentence(reason: &WaitReason) -> String {
         WaitReason::Backoff { until, attempt, failure, left } => format!(
             "Attempt {attempt} failed ({failure}); it is tried again at {}, {} left after that.",
             moment(*until),
-            count(u64::from(*left), "attempt")
+            count(u64::from(left.saturating_sub(1)), "attempt")
         ),
         WaitReason::Dependency { task, on, state } => {
             let must = match on {

@@ -152,7 +152,7 @@ async fn by_filter(on: &Setting, client: &Client, args: &Args, verb: TaskVerbNam
         ..BulkFilter::default()
     };
     let mut bulk = Bulk { verb, ids: Vec::new(), filter: Some(filter), reason: args.reason.clone(), dry_run: true };
-    let would = client.bulk(&bulk).await?;
+    let mut would = client.bulk(&bulk).await?;
     let more = if would.more { " or more" } else { "" };
     let say = format!("{} would touch {}{more} tasks.", verb.name(), would.touched);
     if args.dry_run {
@@ -165,6 +165,10 @@ async fn by_filter(on: &Setting, client: &Client, args: &Args, verb: TaskVerbNam
     }
     on.out.note(&say);
     if would.touched == 0 {
+        if on.out.is_json() {
+            would.dry_run = false;
+            on.out.document(&would)?;
+        }
         return Ok(Exit::GOOD);
     }
     if !args.yes && !agreed(on)? {

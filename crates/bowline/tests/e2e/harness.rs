@@ -8,7 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the binary, read the clock and wait with a bound")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -79,7 +79,12 @@ impl Room {
 
     /// The binary with these arguments, in this room.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+        self.command_of(env!("CARGO_BIN_EXE_bowline").into(), args)
+    }
+
+    /// Any program with these arguments, in this room.
+    pub(crate) fn command_of<S: AsRef<OsStr>>(&self, program: OsString, args: &[S]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.work())
@@ -162,6 +167,14 @@ impl Room {
                 (is_own && lives).then_some((pid, line))
             })
             .collect()
+    }
+
+    /// Asks the supervisor of a worker's state directory to stop: it stays for a while after its worker.
+    pub(crate) fn stop_supervisor(&self, state: &str) {
+        let socket = format!("{}/supervisor/socket", self.work().join(state).display());
+        for (pid, _) in self.processes().iter().filter(|(_, line)| line.contains(&socket)) {
+            rustix::process::kill_process(Pid::from_raw(*pid).unwrap(), Signal::TERM).ok();
+        }
     }
 
     /// Waits until nothing of the room runs any more.

@@ -3,9 +3,13 @@
 
 mod harness;
 
+mod api;
+mod bad_input;
 mod census;
+mod doors;
 mod lifecycle;
 mod offline;
 mod runs;
 mod tasks;
 mod torment;
+mod web;
