@@ -154,7 +154,8 @@ async fn by_filter(on: &Setting, client: &Client, args: &Args, verb: TaskVerbNam
     let mut bulk = Bulk { verb, ids: Vec::new(), filter: Some(filter), reason: args.reason.clone(), dry_run: true };
     let mut would = client.bulk(&bulk).await?;
     let more = if would.more { " or more" } else { "" };
-    let say = format!("{} would touch {}{more} tasks.", verb.name(), would.touched);
+    let tasks = if would.touched == 1 && !would.more { "task" } else { "tasks" };
+    let say = format!("{} would touch {}{more} {tasks}.", verb.name(), would.touched);
     if args.dry_run {
         if on.out.is_json() {
             on.out.document(&would)?;
