@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// How long a connection waits for another one's lock. Only a checkpoint that starts the log anew
@@ -19,8 +20,12 @@ const READER_CACHE_KIB: i64 = 8 << 10;
 pub(crate) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    // The first statement reads the tables' list: where that fails, closing must not change the file.
+    log_on_close(&connection, LogOnClose::Leave)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    common(connection)
+    let connection = common(connection)?;
+    log_on_close(&connection, LogOnClose::Fold)?;
+    Ok(connection)
 }
 
 /// A connection that can only read.
@@ -54,6 +59,20 @@ fn common(connection: Connection) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
+}
+
+/// What the last connection does with the write-ahead log when it closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogOnClose {
+    /// Nothing: both files stay as they are.
+    Leave,
+    /// It moves what is in the log into the file, and removes the log.
+    Fold,
+}
+
+/// Sets what closing this connection does with the log.
+pub(crate) fn log_on_close(connection: &Connection, what: LogOnClose) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, what == LogOnClose::Leave).map(drop)
 }
 
 /// Every commit is on the disk before it is answered, and nobody but the checkpoint thread

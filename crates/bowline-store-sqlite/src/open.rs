@@ -9,7 +9,7 @@ use bowline_store::StoreError;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::checkpoint::Checkpoints;
-use crate::connect;
+use crate::connect::{self, LogOnClose};
 use crate::lock::OwnerLock;
 use crate::migrate::{self, CURRENT, Found, Kind, MIGRATIONS};
 use crate::reader::SqliteReader;
@@ -105,6 +105,8 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     let failed = |error| classify(path, "opening", error);
     check_magic(path)?;
     let mut connection = connect::writer(path).map_err(failed)?;
+    // Until the file is known to be ours and sound, giving it up must not move its log into it.
+    connect::log_on_close(&connection, LogOnClose::Leave).map_err(failed)?;
     let found = known_version(path, &connection)?;
     check_soundness(path, &connection)?;
     connect::make_durable(&connection).map_err(failed)?;
@@ -112,6 +114,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     let reader = Arc::new(SqliteReader::open(path).map_err(failed)?);
     let checkpoints = Checkpoints::start(path)
         .map_err(|error| StoreError::new(format!("starting the checkpoints of `{}`", path.display()), error))?;
+    connect::log_on_close(&connection, LogOnClose::Fold).map_err(failed)?;
     Ok(Opened { store: SqliteStore::new(path, connection, checkpoints, lock), reader })
 }
 

@@ -131,7 +131,9 @@ async fn pause(on: &Setting, args: Many, paused: Paused) -> anyhow::Result<Exit>
     let client = on.client()?;
     for name in &args.names {
         client.pause_worker(name, paused).await?;
-        if !on.out.is_json() {
+        if on.out.is_json() {
+            on.out.item(&client.worker(name).await?)?;
+        } else {
             on.out.line(format!("{} {}", clean(name), if paused == Paused::Yes { "paused" } else { "resumed" }))?;
         }
     }
