@@ -1,6 +1,9 @@
 //! The main job on real input: its numbers against an independent `find`, hostile names, an empty
 //! root, a folder that cannot be read, and the same file on a server that is there.
 
+#![expect(clippy::disallowed_methods, reason = "tests start the binary and find")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
