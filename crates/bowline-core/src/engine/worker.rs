@@ -98,6 +98,17 @@ impl Held {
             })
     }
 
+    /// Whether the amounts of this are free beside everything that is held, beyond the slots too. A worker
+    /// begins what it holds beforehand when a slot is free, and asks nobody: its amounts must be there then.
+    fn leaves_amounts(&self, claim: &LaneKey, room: &Room) -> bool {
+        claim.room.iter().all(|(name, wanted)| {
+            let used = self.used.amounts.get(name).copied().unwrap_or(0);
+            let beyond = self.beyond.iter().flat_map(|(_, claim)| &claim.room).filter(|(of, _)| of == name);
+            let held = beyond.fold(used, |sum, (_, amount)| sum.saturating_add(*amount));
+            held.saturating_add(*wanted) <= room.amounts.get(name).copied().unwrap_or(0)
+        })
+    }
+
     /// One more.
     pub(super) fn add(&mut self, attempt: AttemptRef, claim: Claim, room: &Room) {
         if self.beyond.is_empty() && self.fits(&claim, room) {
@@ -225,7 +236,8 @@ impl Worker {
         }
         let beyond = u32::try_from(self.held.beyond()).unwrap_or(u32::MAX);
         let prefetch = self.session.as_ref().map_or(0, |session| session.prefetch);
-        (beyond < prefetch && claim.too_small(&room).is_empty()).then_some(Beyond::Yes)
+        let may_wait_there = beyond < prefetch && claim.too_small(&room).is_empty();
+        (may_wait_there && self.held.leaves_amounts(claim, &room)).then_some(Beyond::Yes)
     }
 }
 

@@ -15,4 +15,5 @@ mod runs;
 mod store_trouble;
 mod tasks;
 mod torment;
+mod waiting;
 mod web;
