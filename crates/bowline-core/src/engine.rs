@@ -157,12 +157,19 @@ impl Engine {
     pub fn apply(&mut self, now: Timestamp, input: Input) {
         self.advance_clock(now);
         self.fire_timers();
-        let input = match input {
-            Input::Facts { park, facts } => self.unpark(park, facts),
-            other => self.park(other),
-        };
-        if let Some(input) = input {
-            self.take(input);
+        match input {
+            Input::Facts { park, facts } => {
+                if let Some(input) = self.unpark(park, facts) {
+                    self.take(input);
+                }
+                // Only now: what stayed for the sake of this input is older news in its facts.
+                self.evict();
+            }
+            other => {
+                if let Some(input) = self.park(other) {
+                    self.take(input);
+                }
+            }
         }
         self.match_lanes();
     }

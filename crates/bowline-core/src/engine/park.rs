@@ -156,7 +156,6 @@ impl Engine {
                 Fact::Task(None) | Fact::Run(None) | Fact::Key(None) => {}
             }
         }
-        self.evict();
         Some(parked.input)
     }
 
@@ -227,7 +226,7 @@ impl Engine {
     }
 
     /// Lets go of what is durable, and is shown by every fact on its way.
-    fn evict(&mut self) {
+    pub(super) fn evict(&mut self) {
         let floor = self.parking.floor().map_or(self.durable, |floor| floor.min(self.durable));
         while let Some((batch, _)) = self.evictions.queue.front() {
             if *batch > floor {

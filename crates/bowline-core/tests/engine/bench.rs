@@ -1,16 +1,17 @@
 //! A bench to try the engine on: it commits every batch, answers every need, and hands out effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::answer::{Answer, Reply};
+use bowline_core::answer::{Answer, Refusal, RefusalCode, Reply};
 use bowline_core::effect::{Batch, Effect};
 use bowline_core::id::{
     AttemptRef, Epoch, Generation, Incarnation, NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef,
 };
 use bowline_core::input::{
-    Completion, DryRun, Evaluation, IdempotencyKey, Input, Need, NewTask, Request, RunVerb, StartRun, Submit, TaskVerb,
+    Completion, DryRun, Evaluation, Fact, IdempotencyKey, Input, Need, NewTask, Request, RunVerb, StartRun, Submit,
+    TaskVerb,
 };
 use bowline_core::message::{Assign, Finished, FromWorker, Hello, JobEnd, ToWorker};
 use bowline_core::name::{Actor, Namespace, StepName, WorkerName, WorkflowName};
@@ -30,9 +31,26 @@ pub(crate) struct Bench {
     pub(crate) effects: Vec<Effect>,
     /// What was loaded and applied since the last take-over, to be replayed.
     pub(crate) log: Vec<Moved>,
+    /// How long what is under way takes.
+    pub(crate) pace: Pace,
+    /// The batch that is being committed.
+    in_flight: Option<Batch>,
+    /// Rows to be read.
+    unread: VecDeque<(ParkId, Vec<Need>)>,
+    /// Rows that were read, on their way.
+    facts: VecDeque<(ParkId, Vec<Fact>)>,
     next_reply: u64,
     next_session: u64,
     epoch: u64,
+}
+
+/// How long commits and reads take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// No time: every input is settled before the next.
+    AtOnce,
+    /// Until [`Bench::go_on`] says so: many inputs pass meanwhile.
+    Lagging,
 }
 
 /// One call of the engine.
@@ -92,6 +110,10 @@ impl Bench {
             now,
             effects: Vec::new(),
             log: vec![Moved::Loaded(now)],
+            pace: Pace::AtOnce,
+            in_flight: None,
+            unread: VecDeque::new(),
+            facts: VecDeque::new(),
             next_reply: 0,
             next_session: 0,
             epoch: 1,
@@ -111,6 +133,9 @@ impl Bench {
         }
         self.tables.batch = 0;
         self.effects.clear();
+        self.in_flight = None;
+        self.unread.clear();
+        self.facts.clear();
         self.log.push(Moved::Loaded(self.now));
         self.engine.loaded(self.now);
         self.settle();
@@ -142,27 +167,58 @@ impl Bench {
         self.settle();
     }
 
-    /// Commits, answers needs, until nothing is left.
+    /// Commits, answers needs, until nothing is left; or, while that takes time, begins with it.
     pub(crate) fn settle(&mut self) {
-        loop {
+        self.begin();
+        while self.pace == Pace::AtOnce
+            && (self.in_flight.is_some() || !self.unread.is_empty() || !self.facts.is_empty())
+        {
+            (0..3).for_each(|what| self.go_on(what));
+        }
+    }
+
+    /// As the leader does: the next batch is taken once the one before is durable, needs are passed on
+    /// at once.
+    fn begin(&mut self) {
+        if self.in_flight.is_none() {
             let batch = self.engine.take_batch();
             self.log.push(Moved::Take(Box::new(batch.clone())));
-            if !batch.is_empty() {
-                self.tables.commit(&batch);
-                self.effects.extend(batch.effects.iter().cloned());
-                self.engine.durable(batch.number);
-                self.log.push(Moved::Durable(batch.number));
+            self.in_flight = Some(batch).filter(|batch| !batch.is_empty());
+        }
+        let needs = self.engine.take_needs();
+        self.log.push(Moved::Needs(needs.clone()));
+        self.unread.extend(needs);
+    }
+
+    /// A commit ends, rows are read, or rows that were read arrive.
+    pub(crate) fn go_on(&mut self, what: u8) {
+        match what % 3 {
+            0 => {
+                if let Some(batch) = self.in_flight.take() {
+                    self.tables.commit(&batch);
+                    self.effects.extend(batch.effects);
+                    self.engine.durable(batch.number);
+                    self.log.push(Moved::Durable(batch.number));
+                }
             }
-            let needs = self.engine.take_needs();
-            self.log.push(Moved::Needs(needs.clone()));
-            if needs.is_empty() {
-                return;
+            1 => {
+                if let Some((park, needs)) = self.unread.pop_front() {
+                    self.facts.push_back((park, needs.iter().map(|need| self.tables.fact(need)).collect()));
+                }
             }
-            for (park, needs) in needs {
-                let facts = needs.iter().map(|need| self.tables.fact(need)).collect();
-                self.move_engine(Input::Facts { park, facts });
+            _ => {
+                if let Some((park, facts)) = self.facts.pop_front() {
+                    self.move_engine(Input::Facts { park, facts });
+                }
             }
         }
+        self.begin();
+    }
+
+    /// From now on nothing takes time; what is under way arrives.
+    pub(crate) fn catch_up(&mut self) {
+        self.pace = Pace::AtOnce;
+        self.settle();
     }
 
     pub(crate) fn pass(&mut self, length: Duration) {
@@ -178,7 +234,11 @@ impl Bench {
             Effect::Reply { to, reply: answer } if *to == reply => Some(answer.clone()),
             _ => None,
         });
-        answer.expect("every request is answered")
+        match (answer, self.pace) {
+            (Some(answer), _) => answer,
+            (None, Pace::Lagging) => Err(Refusal::new(RefusalCode::Busy, "it will be answered later")),
+            (None, Pace::AtOnce) => panic!("every request is answered"),
+        }
     }
 
     pub(crate) fn submit(&mut self, tasks: Vec<NewTask>) -> Vec<TaskId> {
@@ -196,18 +256,19 @@ impl Bench {
         self.submit(vec![new_task(spec)])[0]
     }
 
-    pub(crate) fn verb(&mut self, unit: TaskRef, verb: TaskVerb) -> Result<StateKind, bowline_core::answer::Refusal> {
+    pub(crate) fn verb(&mut self, unit: TaskRef, verb: TaskVerb) -> Result<StateKind, Refusal> {
         match self.request(Request::Tasks { namespace: namespace(), tasks: vec![unit], verb }) {
             Ok(Answer::Tasks(each)) => each[0].1.clone(),
-            other => panic!("{other:?}"),
+            Err(refusal) => Err(refusal),
+            Ok(other) => panic!("{other:?}"),
         }
     }
 
-    pub(crate) fn cancel(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
+    pub(crate) fn cancel(&mut self, unit: TaskRef) -> Result<StateKind, Refusal> {
         self.verb(unit, TaskVerb::Cancel { why: "enough".into() })
     }
 
-    pub(crate) fn complete(&mut self, unit: TaskRef) -> Result<StateKind, bowline_core::answer::Refusal> {
+    pub(crate) fn complete(&mut self, unit: TaskRef) -> Result<StateKind, Refusal> {
         self.verb(unit, TaskVerb::Complete { how: Completion::Success(Some("42".into())) })
     }
 
@@ -267,6 +328,13 @@ impl Bench {
     }
 
     pub(crate) fn start_run(&mut self, nodes: Vec<Node>) -> RunId {
+        match self.ask_for_run(nodes) {
+            Ok(Answer::RunStarted { run, .. }) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn ask_for_run(&mut self, nodes: Vec<Node>) -> Reply {
         let start = StartRun {
             namespace: namespace(),
             workflow: WorkflowName::new("census").unwrap(),
@@ -275,10 +343,7 @@ impl Bench {
             graph: Arc::new(Graph { nodes }),
             key: None,
         };
-        match self.request(Request::StartRun(start)) {
-            Ok(Answer::RunStarted { run, .. }) => run,
-            other => panic!("{other:?}"),
-        }
+        self.request(Request::StartRun(start))
     }
 
     pub(crate) fn run_verb(&mut self, run: RunId, verb: RunVerb) -> Reply {

@@ -9,7 +9,7 @@ use bowline_core::input::{Input, Request};
 use bowline_core::row::{Subject, Unit};
 use bowline_core::state::{AttemptEnd, StateKind};
 
-use super::bench::{Bench, namespace};
+use super::bench::{Bench, Pace, namespace};
 use super::world::{PREFETCH, SLOTS, World};
 
 /// What the last check saw.
@@ -32,7 +32,22 @@ pub(crate) fn check(world: &mut World, seen: &mut Seen) {
     check_attempts(world, seen);
     check_workers(world);
     check_history(world, seen);
-    check_counts(world);
+    if world.bench.pace == Pace::AtOnce {
+        check_counts(world);
+        check_explained(world);
+    }
+}
+
+/// Whatever is ready, and could be given to nobody, has a reason; so nothing that could be given is left.
+fn check_explained(world: &mut World) {
+    let ready: Vec<TaskRef> =
+        units(world).into_iter().filter(|(_, row, _)| row.state == StateKind::Ready).map(|(unit, ..)| unit).collect();
+    for unit in ready {
+        let explanation = explain(&mut world.bench, unit).expect("it is there");
+        let is_still = explanation.state == StateKind::Ready;
+        assert!(!is_still || !explanation.reasons.is_empty(), "{unit} is ready, and nothing says why it waits");
+    }
+    world.deliver();
 }
 
 /// I1: one live attempt at most, and it is the newest. I8: an attempt ends once.
@@ -159,7 +174,7 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
 
 /// I9: of a session that is over nothing is heard.
 pub(crate) fn check_dead_session(world: &mut World, which: usize, message: usize) {
-    if world.dead_sessions.is_empty() || world.sent.is_empty() {
+    if world.bench.pace == Pace::Lagging || world.dead_sessions.is_empty() || world.sent.is_empty() {
         return;
     }
     let session = world.dead_sessions[which % world.dead_sessions.len()];

@@ -10,7 +10,7 @@ use bowline_core::run::RunState;
 use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, Work};
 use bowline_core::state::StateKind;
 
-use super::bench::{Bench, hello, new_task, node, noop};
+use super::bench::{Bench, Pace, hello, new_task, node, noop};
 
 #[test]
 fn what_was_never_journaled_is_given_back_with_its_ticket() {
@@ -158,4 +158,20 @@ fn a_wait_is_held_by_the_server_and_a_run_can_be_cancelled_and_retried() {
     let task = *bench.tables.tasks.keys().last().unwrap();
     assert_eq!(bench.complete(TaskRef::whole(task)), Ok(StateKind::Succeeded));
     assert_eq!(bench.due().len(), 1, "the next step is due");
+}
+
+#[test]
+fn what_was_committed_after_a_fact_was_read_is_not_forgotten_before_the_fact_is_used() {
+    let mut bench = Bench::new();
+    bench.pace = Pace::Lagging;
+    let key = || Some(IdempotencyKey { key: "once".into(), body: [1; 32] });
+    for _ in 0..2 {
+        drop(bench.submit_with(vec![new_task(noop())], key(), DryRun::No));
+    }
+    // Both are read before either is done; the first is durable when the second comes.
+    for what in [1, 1, 2, 0, 0, 0, 2] {
+        bench.go_on(what);
+    }
+    bench.catch_up();
+    assert_eq!(bench.tables.tasks.len(), 1, "the second is the first again");
 }

@@ -1,4 +1,5 @@
-//! Random inputs, crashes among them; after every step everything that must hold is checked.
+//! Random inputs, crashes among them, commits and reads that lag behind; after every step everything
+//! that must hold is checked.
 
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use bowline_core::run::DueKind;
 use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, OnWorkerLoss, TaskSpec, Work};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
+use bowline_core::worker::Room;
 use proptest::prelude::*;
 
-use super::bench::{error, namespace, new_task, node, noop};
+use super::bench::{Pace, error, namespace, new_task, node, noop};
 use super::checks::{Seen, check, check_dead_session, explain, lasting, overview};
-use super::world::World;
+use super::world::{PREFETCH, SLOTS, World};
 
 /// One step: what, and two numbers to choose by.
 type Step = (u8, u8, u8);
@@ -123,14 +125,25 @@ fn pause(world: &mut World, a: u8, b: u8) {
     let request = match a % 3 {
         0 => Request::Pause { namespace: None, paused },
         1 => Request::Pause { namespace: Some(namespace()), paused },
-        _ => Request::PauseWorker { worker: WorkerName::new(format!("lab-{}", a % 3)).unwrap(), paused },
+        _ => Request::PauseWorker { worker: WorkerName::new(format!("lab-{}", b / 2 % 3)).unwrap(), paused },
     };
     drop(world.bench.request(request));
 }
 
+fn say(world: &mut World, which: usize, b: u8) {
+    let room = Room { slots: SLOTS.min(u32::from(b % 8)), ..Room::default() };
+    let message = match b % 3 {
+        0 => FromWorker::Demand { attempts_max: u32::from(b % 5), room },
+        _ => FromWorker::Heartbeat,
+    };
+    if let Some(session) = world.workers[which].session {
+        world.bench.say(session, message);
+    }
+}
+
 fn step(world: &mut World, (what, a, b): Step) {
     let which = usize::from(a) % world.workers.len();
-    match what % 24 {
+    match what % 32 {
         0..=3 => submit(world, a, b),
         4 => drop(any_unit(world, a, b).map(|unit| world.bench.cancel(unit))),
         5 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Retry))),
@@ -142,12 +155,12 @@ fn step(world: &mut World, (what, a, b): Step) {
         8 => {
             let on = [Condition::Ok, Condition::Any, Condition::Fail];
             let (one, other) = (on[usize::from(a) % 3], on[usize::from(b) % 3]);
-            world.bench.start_run(vec![
+            drop(world.bench.ask_for_run(vec![
                 node("a", &[]),
                 node("b", &[(0, one)]),
                 node("c", &[(0, other)]),
                 node("d", &[(1, Condition::Any), (2, Condition::Ok)]),
-            ]);
+            ]));
         }
         9 | 10 => evaluate(world, b),
         11 | 12 => world.connect(which),
@@ -167,8 +180,14 @@ fn step(world: &mut World, (what, a, b): Step) {
             let length = if b % 6 == 0 { 70 } else { u64::from(b % 12) };
             world.bench.pass(Duration::from_secs(length));
         }
-        20 => drop(world.workers[which].session.map(|session| world.bench.say(session, FromWorker::Heartbeat))),
-        21 => world.crash(),
+        20 => say(world, which, b),
+        21 => {
+            // What was being committed is there after the crash, or is not.
+            if b % 2 == 0 {
+                world.bench.go_on(0);
+            }
+            world.crash();
+        }
         22 => {
             let runs = world.bench.tables.runs.len();
             if runs > 0 {
@@ -177,6 +196,9 @@ fn step(world: &mut World, (what, a, b): Step) {
                 drop(world.bench.run_verb(run, verbs[usize::from(b) % 4]));
             }
         }
+        24 => world.bench.pace = Pace::Lagging,
+        25 => world.bench.catch_up(),
+        26..=30 => world.bench.go_on(b),
         _ => match b % 4 {
             0 => drop(any_unit(world, a, b).map(|unit| world.bench.complete(unit))),
             1 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Delete))),
@@ -221,6 +243,8 @@ fn calm_once(world: &mut World) -> bool {
         }
         if let Some(session) = world.workers[which].session {
             world.bench.say(session, FromWorker::Heartbeat);
+            let room = Room { slots: SLOTS, ..Room::default() };
+            world.bench.say(session, FromWorker::Demand { attempts_max: SLOTS + PREFETCH, room });
             world.deliver();
         }
         world.flush(which);
@@ -282,6 +306,9 @@ proptest! {
             step(&mut world, next);
             check(&mut world, &mut seen);
         }
+        world.bench.catch_up();
+        world.deliver();
+        world.report_stopped();
         compare_explanations(&mut world);
         check(&mut world, &mut seen);
         calm(&mut world);

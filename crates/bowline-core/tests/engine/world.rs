@@ -106,7 +106,8 @@ impl World {
             }
             ToWorker::Assign(assign) => {
                 worker.jobs.insert(assign.attempt, KnownAs::Assigned);
-                let running = u32::try_from(worker.jobs.len()).unwrap();
+                let is_live = |known: &&KnownAs| matches!(known, KnownAs::Assigned | KnownAs::Running);
+                let running = u32::try_from(worker.jobs.values().filter(is_live).count()).unwrap();
                 assert!(running <= SLOTS + PREFETCH + 8, "I4: {running} jobs");
             }
             ToWorker::Cancel { attempt, .. } => worker.stop(attempt),
