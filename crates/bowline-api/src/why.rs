@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bowline_core::explain::{Explanation as CoreExplanation, FullWorker, Nearest, PausedThing, WaitReason};
+use bowline_core::explain::{AHEAD_MAX, Explanation as CoreExplanation, FullWorker, Nearest, PausedThing, WaitReason};
 use bowline_core::spec::Condition;
 use bowline_core::time::Timestamp;
 use serde_json::Value;
@@ -92,6 +92,9 @@ pub fn sentence(reason: &WaitReason) -> String {
             format!("The workers that fit take no work now: {}.", listed(named, workers.len()))
         }
         WaitReason::NoRoom { workers, more } => no_room(workers, *more),
+        WaitReason::Behind { ahead: AHEAD_MAX.. } => {
+            format!("{AHEAD_MAX} tasks or more are in its lane before it.")
+        }
         WaitReason::Behind { ahead } => format!("{} in its lane before it.", are(*ahead, "task")),
         WaitReason::ArrayWindow { at_most, running } => {
             format!(
@@ -186,6 +189,7 @@ mod tests {
                 "None of 2 workers fits. b comes nearest; it lacks gpu=a100.",
             ),
             (WaitReason::Behind { ahead: 1 }, "1 task is in its lane before it."),
+            (WaitReason::Behind { ahead: AHEAD_MAX }, "1000 tasks or more are in its lane before it."),
         ] {
             assert_eq!(sentence(&reason), text);
         }

@@ -93,6 +93,8 @@ pub struct Engine {
     sessions: BTreeMap<SessionId, WorkerId>,
     /// Workers with room, in the order in which they are asked.
     free: BTreeSet<(worker::FreeKey, WorkerId)>,
+    /// Workers that may have got room since the last matching.
+    freed: BTreeSet<WorkerId>,
     lanes: lane::Lanes,
     policies: table::Policies,
     pauses: pause::Pauses,
@@ -126,6 +128,7 @@ impl Engine {
             worker_names: BTreeMap::new(),
             sessions: BTreeMap::new(),
             free: BTreeSet::new(),
+            freed: BTreeSet::new(),
             lanes: lane::Lanes::default(),
             policies: table::Policies::default(),
             pauses: pause::Pauses::default(),

@@ -1,5 +1,5 @@
 //! Why a task is where it is: answers from the engine itself, complete and typed. Words for people
-//! are made from them in one place ([`WaitReason::sentence`]).
+//! are made from them in one place, by whoever shows them.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,9 @@ use crate::name::{Key, Namespace, WorkerName};
 use crate::spec::{Condition, Requirement};
 use crate::state::StateKind;
 use crate::time::Timestamp;
+
+/// Tasks ahead of one in its lane are counted up to so many: the engine stands still meanwhile.
+pub const AHEAD_MAX: u64 = 1_000;
 
 /// Why a task is in its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,7 +85,7 @@ pub enum WaitReason {
     },
     /// Others stand before it in its lane.
     Behind {
-        /// How many.
+        /// How many; counted no further than [`AHEAD_MAX`], where it is that many at least.
         ahead: u64,
     },
     /// The array's own limit of elements at a time.

@@ -15,7 +15,7 @@ use super::array::Element;
 use super::lane::{Lane, LaneId, LaneKey, Line};
 use super::out::Cause;
 use super::table::{At, HeldBy, Hot};
-use super::worker::Beyond;
+use super::worker::{Beyond, FreeKey};
 
 /// A unit that a worker is to have.
 struct Pick {
@@ -24,39 +24,55 @@ struct Pick {
 }
 
 impl Engine {
-    /// Gives whatever can be given. Goes through lanes, each as long as somebody has room for it.
+    /// Gives whatever can be given. Afterwards nobody who has room fits the head of an open lane; so
+    /// only what has changed since is looked at: lanes that were joined against everybody with room,
+    /// and workers that got room against every lane.
     pub(super) fn match_lanes(&mut self) {
         if self.pauses.all().is_some() {
             return;
         }
         self.claim_for_server();
-        if self.free.is_empty() {
+        let (joined, freed) = (self.lanes.take_joined(), std::mem::take(&mut self.freed));
+        if self.free.is_empty() || (joined.is_empty() && freed.is_empty()) {
             return;
         }
-        let mut heads: BTreeSet<(Line, LaneId)> =
-            self.lanes.occupied().filter(|(_, lane)| self.is_lane_open(lane)).filter_map(head).collect();
+        let mut heads: BTreeSet<(Line, LaneId)> = if freed.is_empty() {
+            joined.iter().filter_map(|id| self.open_head(*id)).collect()
+        } else {
+            self.lanes.occupied().filter_map(|id| self.open_head(id)).collect()
+        };
         while let Some((line, lane)) = heads.pop_first() {
             if self.free.is_empty() {
                 return;
             }
-            let Some(worker) = self.lanes.get(lane).and_then(|lane| self.find_worker(&lane.key)) else { continue };
+            let Some(key) = self.lanes.get(lane).map(|lane| &lane.key) else { continue };
+            let found = if joined.contains(&lane) {
+                self.find_worker(key, self.free.iter().copied())
+            } else {
+                let freed = freed.iter().filter_map(|id| Some((self.workers.get(id)?.free?, *id)));
+                self.find_worker(key, freed.collect::<BTreeSet<_>>())
+            };
+            let Some(worker) = found else { continue };
             self.claim(&Pick { unit: line.unit, worker });
-            heads.extend(self.lanes.get(lane).and_then(|open| head((lane, open))));
+            heads.extend(self.open_head(lane));
         }
     }
 
-    fn is_lane_open(&self, lane: &Lane) -> bool {
-        !lane.key.is_held_by_server && self.pauses.of(&lane.key.namespace).is_none()
+    /// Who is first in a lane that workers are given tasks of.
+    fn open_head(&self, id: LaneId) -> Option<(Line, LaneId)> {
+        let lane = self.lanes.get(id)?;
+        let is_open = !lane.key.is_held_by_server && self.pauses.of(&lane.key.namespace).is_none();
+        if is_open { head((id, lane)) } else { None }
     }
 
     /// The least loaded worker that fits: first one that would run it at once, else one that would
     /// prefetch it.
-    fn find_worker(&self, key: &LaneKey) -> Option<WorkerId> {
+    fn find_worker(&self, key: &LaneKey, free: impl IntoIterator<Item = (FreeKey, WorkerId)>) -> Option<WorkerId> {
         let mut prefetcher = None;
-        for (_, id) in &self.free {
-            match self.workers.get(id).and_then(|worker| worker.takes(key)) {
-                Some(Beyond::No) => return Some(*id),
-                Some(Beyond::Yes) => prefetcher = prefetcher.or(Some(*id)),
+        for (_, id) in free {
+            match self.workers.get(&id).and_then(|worker| worker.takes(key)) {
+                Some(Beyond::No) => return Some(id),
+                Some(Beyond::Yes) => prefetcher = prefetcher.or(Some(id)),
                 None => {}
             }
         }

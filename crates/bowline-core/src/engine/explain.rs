@@ -1,7 +1,7 @@
 //! Why a task is where it is.
 
 use crate::answer::{Answer, Reply};
-use crate::explain::{Explanation, FullWorker, Nearest, PausedThing, WaitReason};
+use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, WaitReason};
 use crate::id::TaskRef;
 use crate::machine::{Holder, State};
 use crate::name::{Key, Namespace};
@@ -128,13 +128,16 @@ impl Engine {
             ahead += u64::from(place.saturating_sub(array.counts.cursor + 1));
         }
         for array in &lane.arrays {
+            if ahead >= AHEAD_MAX {
+                break;
+            }
             let Some(other) = self.tasks.get(array).filter(|_| *array != unit.task) else { continue };
             let is_before = self.line_of(TaskRef::whole(*array)).is_some_and(|other| other < whole);
             if is_before && let Some(array) = &other.array {
                 ahead += u64::from(array.unstarted().saturating_sub(1));
             }
         }
-        Some(ahead)
+        Some(ahead.min(AHEAD_MAX))
     }
 
     /// Why no worker takes it now: none fits, or those that fit are not there, or they are full.
@@ -159,7 +162,7 @@ impl Engine {
         }
         let full: Vec<FullWorker> = fitting
             .iter()
-            .filter(|worker| worker.unavailable().is_none() && worker.takes(key).is_none())
+            .filter(|worker| worker.unavailable().is_none() && (worker.free.is_none() || worker.takes(key).is_none()))
             .map(|worker| full_worker(worker, key))
             .collect();
         if !full.is_empty() {
@@ -195,6 +198,11 @@ fn full_worker(worker: &Worker, key: &LaneKey) -> FullWorker {
     let slots = Key::new("slots").expect("a fixed, good name");
     let free_slots = u64::from(room.slots.saturating_sub(used.slots));
     let all = std::iter::once((slots, u64::from(key.slots), free_slots, u64::from(room.slots)));
+    let most = worker.session.as_ref().and_then(|session| session.demand.as_ref()).map(|(most, _)| u64::from(*most));
+    let attempts = most.map(|most| {
+        let attempts = Key::new("attempts").expect("a fixed, good name");
+        (attempts, 1, most.saturating_sub(worker.held.len() as u64), most)
+    });
     let amounts = key.room.iter().map(|(name, wanted)| {
         let has = room.amounts.get(name).copied().unwrap_or(0);
         let taken = used.amounts.get(name).copied().unwrap_or(0);
@@ -202,7 +210,7 @@ fn full_worker(worker: &Worker, key: &LaneKey) -> FullWorker {
     });
     FullWorker {
         worker: worker.row.name.clone(),
-        short_of: all.chain(amounts).filter(|(_, wanted, free, _)| wanted > free).collect(),
+        short_of: all.chain(attempts).chain(amounts).filter(|(_, wanted, free, _)| wanted > free).collect(),
         held_by: worker.held.attempts().take(LISTED_MAX).collect(),
     }
 }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::explain::AHEAD_MAX;
 use crate::id::{TaskId, TaskRef, Ticket};
 use crate::name::{Key, Namespace};
 use crate::spec::{Requirement, TaskSpec};
@@ -53,7 +54,11 @@ impl LaneKey {
 
     /// Whether a worker with this offer could ever make an attempt.
     pub(super) fn fits(&self, offer: &Offer) -> bool {
-        self.missing(offer).is_empty() && self.too_small(&offer.room).is_empty()
+        // Asked for every lane and worker while matching: nothing is made here.
+        self.slots <= offer.room.slots
+            && self.room.iter().all(|(name, wanted)| *wanted <= offer.room.amounts.get(name).copied().unwrap_or(0))
+            && self.requires.iter().all(|wanted| offer.has(wanted))
+            && offer.actions.iter().any(|action| action == self.action)
     }
 
     /// Capabilities that this offer lacks, the driver among them.
@@ -112,9 +117,9 @@ impl Lane {
         self.lines.first().copied()
     }
 
-    /// How many places lie before this one. Goes through them.
+    /// How many places lie before this one, counted up to [`AHEAD_MAX`]: they are gone through.
     pub(super) fn ahead_of(&self, line: &Line) -> u64 {
-        self.lines.range(..line).count() as u64
+        self.lines.range(..line).zip(0..AHEAD_MAX).count() as u64
     }
 
     /// Whether it stands in it.
@@ -132,6 +137,8 @@ pub(super) struct Lanes {
     occupied: BTreeSet<LaneId>,
     /// Lanes of what the server holds itself, with somebody in them.
     occupied_held: BTreeSet<LaneId>,
+    /// Lanes that somebody joined since the last matching.
+    joined: BTreeSet<LaneId>,
     next: u32,
     sweep_at: usize,
 }
@@ -179,6 +186,7 @@ impl Lanes {
         if let Some(lane) = self.all.get_mut(&id) {
             lane.lines.insert(line);
             self.occupied.insert(id);
+            self.joined.insert(id);
             if lane.key.is_held_by_server {
                 self.occupied_held.insert(id);
             }
@@ -208,11 +216,21 @@ impl Lanes {
     }
 
     /// Lanes with somebody in them.
-    pub(super) fn occupied(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
-        self.occupied.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
+    pub(super) fn occupied(&self) -> impl Iterator<Item = LaneId> + '_ {
+        self.occupied.iter().copied()
     }
 
     /// Lanes of what the server holds itself, with somebody in them.
+    /// Lanes that somebody joined since the last call.
+    pub(super) fn take_joined(&mut self) -> BTreeSet<LaneId> {
+        std::mem::take(&mut self.joined)
+    }
+
+    /// Every occupied lane counts as joined: what kept its tasks back is gone.
+    pub(super) fn join_anew(&mut self) {
+        self.joined.clone_from(&self.occupied);
+    }
+
     pub(super) fn occupied_held(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
         self.occupied_held.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
     }

@@ -18,7 +18,7 @@ impl Engine {
         workers.sort_by(|one, other| one.name.cmp(&other.name));
         let overview = Overview {
             states: self.state_counts(),
-            lanes: self.lanes.occupied().map(|(_, lane)| self.lane_view(lane)).collect(),
+            lanes: self.lanes.occupied().filter_map(|id| Some(self.lane_view(self.lanes.get(id)?))).collect(),
             workers,
             runs: self.runs.values().filter(|run| !run.row.state.is_ended()).count() as u64,
             paused: self.pauses.namespaces().cloned().collect(),

@@ -67,6 +67,7 @@ impl Engine {
         if let Some(mark) = self.new_mark(is_marked, paused, actor) {
             let row = PauseRow { namespace: namespace.clone(), mark };
             self.pauses.set(row.clone());
+            self.lanes.join_anew();
             self.out.pauses.insert(namespace.clone(), row);
             let subject = Subject::Namespace(namespace.clone());
             self.tell_of(subject, namespace, AttemptNo(0), word(paused), &Cause::new(actor, ""));

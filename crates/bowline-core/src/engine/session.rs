@@ -255,6 +255,13 @@ impl Engine {
 
     /// The worker's place among those with room.
     pub(super) fn refresh_free(&mut self, id: WorkerId) {
+        self.replace_free(id);
+        if self.workers.get(&id).is_some_and(|worker| worker.free.is_some()) {
+            self.freed.insert(id);
+        }
+    }
+
+    fn replace_free(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let key = worker.free_key();
         if worker.free == key {
@@ -274,7 +281,7 @@ impl Engine {
             let room = worker.room();
             worker.held.add(attempt, claim, &room);
             self.retime_worker(id);
-            self.refresh_free(id);
+            self.replace_free(id);
         }
     }
 

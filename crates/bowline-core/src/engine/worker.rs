@@ -90,11 +90,11 @@ impl Held {
 
     /// Whether this fits beside what runs.
     fn fits(&self, claim: &LaneKey, room: &Room) -> bool {
-        let slots = self.used.slots.saturating_add(claim.slots) <= room.slots;
-        slots
+        // What does not fit a number does not fit the room either.
+        self.used.slots.checked_add(claim.slots).is_some_and(|slots| slots <= room.slots)
             && claim.room.iter().all(|(name, wanted)| {
                 let used = self.used.amounts.get(name).copied().unwrap_or(0);
-                used.saturating_add(*wanted) <= room.amounts.get(name).copied().unwrap_or(0)
+                used.checked_add(*wanted).is_some_and(|all| all <= room.amounts.get(name).copied().unwrap_or(0))
             })
     }
 

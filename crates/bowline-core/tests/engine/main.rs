@@ -5,6 +5,7 @@
 
 mod bench;
 mod checks;
+mod matching;
 mod paths;
 mod sessions;
 mod torment;
