@@ -2,7 +2,8 @@
 
 use bowline_core::Input;
 use bowline_core::answer::{Refusal, RefusalCode};
-use bowline_core::id::SessionId;
+use bowline_core::id::{CommitNo, Generation, SessionId};
+use bowline_core::message::{Hello, ToWorker};
 use bowline_core::time::Timestamp;
 use tokio::sync::mpsc;
 
@@ -37,10 +38,12 @@ impl Writer<'_> {
             Command::Connect { hello, outbox, opened } => {
                 let session = self.desk.open(outbox);
                 // The number alone lets nobody in: nothing is said to the session before it may be.
-                if opened.send(session).is_ok() {
-                    self.apply(now, Input::Connected { session, hello });
-                } else {
+                if opened.send(session).is_err() {
                     self.desk.forget(session);
+                } else if hello.seen.is_some_and(|seen| seen > self.position()) {
+                    self.turn_away(session, &hello);
+                } else {
+                    self.apply(now, Input::Connected { session, hello });
                 }
             }
             Command::FromWorker { session, message } => {
@@ -77,5 +80,30 @@ impl Writer<'_> {
 
     pub(super) fn lose_session(&mut self, session: SessionId) {
         self.lost_sessions.push_back(session);
+    }
+
+    fn position(&self) -> (Generation, CommitNo) {
+        (self.leadership.generation, self.leadership.commit_no)
+    }
+
+    /// The worker has seen what this store does not hold: the store was put back to an earlier state, or
+    /// is another one. What the worker would be told here may contradict what it was told before.
+    fn turn_away(&mut self, session: SessionId, hello: &Hello) {
+        let (generation, commit_no) = self.position();
+        let (seen_generation, seen_commit) = hello.seen.unwrap_or_default();
+        tracing::error!(
+            worker = %hello.name,
+            %generation, %commit_no, %seen_generation, %seen_commit,
+            "a worker has seen a newer state than the store holds: the store was put back to an earlier state. \
+             The worker is refused; put the newest copy of the store back, or accept the earlier one \
+             (`bowline server accept-rollback`, once there is such a command), or give the worker a new state directory"
+        );
+        let why = format!(
+            "the server's store is at commit {commit_no} of generation {generation}, and this worker has seen commit \
+             {seen_commit} of generation {seen_generation}: the store was put back to an earlier state"
+        );
+        // Its queue is new; and nobody else waits for this message.
+        self.desk.post(session, ToWorker::TryLater { why });
+        self.desk.close(session);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::answer::{Answer, Overview, RefusalCode, Reply};
-use bowline_core::id::{AttemptRef, Incarnation, SessionId, TaskId, TaskRef};
+use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation, SessionId, TaskId, TaskRef};
 use bowline_core::input::{DryRun, IdempotencyKey, NewTask, Request, Submit, TaskVerb};
 use bowline_core::message::{Assign, FromWorker, Hello, ToWorker};
 use bowline_core::name::{Actor, Namespace, WorkerName};
@@ -97,8 +97,17 @@ impl House {
     }
 
     pub(crate) async fn reconnect(&self, name: &str, queue: usize) -> Worker {
+        self.open(hello(name), queue).await
+    }
+
+    /// A session of a worker that has seen so much of a store.
+    pub(crate) async fn meet(&self, name: &str, seen: Option<(Generation, CommitNo)>) -> Worker {
+        self.open(Hello { seen, ..hello(name) }, 64).await
+    }
+
+    async fn open(&self, hello: Hello, queue: usize) -> Worker {
         let (outbox, messages) = mpsc::channel(queue);
-        let session = self.leader.connect(hello(name), outbox).await.unwrap();
+        let session = self.leader.connect(hello, outbox).await.unwrap();
         Worker { session, messages, leader: self.leader.clone() }
     }
 }

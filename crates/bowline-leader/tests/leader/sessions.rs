@@ -1,5 +1,6 @@
 //! Sessions of workers: welcomed, given work once that is durable, closed when they do not read.
 
+use bowline_core::id::CommitNo;
 use bowline_core::message::{Finished, FromWorker, JobEnd, ToWorker};
 use bowline_core::state::StateKind;
 use bowline_store::ReadStore as _;
@@ -73,5 +74,28 @@ async fn a_newer_session_of_the_same_process_closes_the_older_one() {
     old.say(FromWorker::Heartbeat).await;
     new.say(FromWorker::Heartbeat).await;
     assert!(matches!(new.next().await, Some(ToWorker::HeartbeatAck)));
+    house.task.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_has_seen_a_newer_state_than_the_store_has_is_turned_away() {
+    let house = House::new().await;
+    let mut known = house.connect("lab", 64).await;
+    assert!(matches!(known.next().await, Some(ToWorker::Welcome { .. })));
+    let bowline_leader::LeaderStatus::Leading { generation, commit_no, .. } = house.leader.status().borrow().clone()
+    else {
+        panic!("it leads")
+    };
+    let mut seen = house.meet("lab", Some((generation, commit_no))).await;
+    assert!(matches!(seen.next().await, Some(ToWorker::Welcome { .. })), "what is there may have been seen");
+    let ahead = [(generation, CommitNo(commit_no.0 + 1_000)), (generation.next(), CommitNo(0))];
+    for newer in ahead {
+        let mut ahead = house.meet("lab", Some(newer)).await;
+        let Some(ToWorker::TryLater { why }) = ahead.next().await else { panic!("it is turned away") };
+        assert!(why.contains("put back"), "{why}");
+        assert_eq!(ahead.next().await, None);
+    }
+    seen.say(FromWorker::Heartbeat).await;
+    assert!(matches!(seen.next().await, Some(ToWorker::HeartbeatAck)), "the others are served");
     house.task.shutdown().await;
 }
