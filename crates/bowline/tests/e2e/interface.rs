@@ -82,7 +82,6 @@ fn json_is_one_document_on_every_command_that_ends() {
         "worker show WORKER",
         "worker resume WORKER",
         "token list",
-        "token create",
         "token create --enrol",
         "doctor",
         "version",

@@ -66,7 +66,7 @@ fn what_no_worker_fits_is_explained_and_can_be_cancelled() {
     assert!(room.good(&["task", "list"]).contains("unicorn"));
     let ran = room.run(&["wait", id, "--timeout", "100ms"]);
     assert_eq!(ran.status, Some(124), "{}", ran.stderr);
-    assert!(room.good(&["cancel", "--all", "--state", "ready", "--dry-run"]).contains("1 tasks"));
+    assert!(room.good(&["cancel", "--all", "--state", "ready", "--dry-run"]).contains("1 task."));
     room.good(&["cancel", "--all", "--state", "ready", "--yes"]);
     assert_eq!(room.run(&["wait", id]).status, Some(125));
     assert_eq!(room.run(&["cancel", id]).status, Some(5));
