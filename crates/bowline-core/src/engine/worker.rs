@@ -105,7 +105,7 @@ impl Held {
             let used = self.used.amounts.get(name).copied().unwrap_or(0);
             let beyond = self.beyond.iter().flat_map(|(_, claim)| &claim.room).filter(|(of, _)| of == name);
             let held = beyond.fold(used, |sum, (_, amount)| sum.saturating_add(*amount));
-            held.saturating_add(*wanted) <= room.amounts.get(name).copied().unwrap_or(0)
+            held.checked_add(*wanted).is_some_and(|all| all <= room.amounts.get(name).copied().unwrap_or(0))
         })
     }
 

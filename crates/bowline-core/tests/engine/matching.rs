@@ -18,6 +18,7 @@ fn amounts_up_to_the_largest_number_are_not_used_twice() {
     bench.enrol("lab-1");
     let mut hello = hello("lab-1", "p1", 4);
     let credits = Key::new("credits").unwrap();
+    hello.prefetch = 4;
     hello.offer.room.amounts.insert(credits.clone(), u64::MAX);
     bench.connect(hello);
     let mut spec = noop();
