@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -132,8 +132,15 @@ impl Actor {
         Self(Arc::from(name))
     }
 
-    /// The server itself: timers, joins, matching.
+    /// The server itself: timers, joins, matching. Said with almost every transition, so it is made once.
     pub fn server() -> Self {
-        Self::new("server")
+        static SERVER: LazyLock<Actor> = LazyLock::new(|| Actor::new("server"));
+        SERVER.clone()
+    }
+}
+
+impl From<&WorkerName> for Actor {
+    fn from(name: &WorkerName) -> Self {
+        Self(Arc::clone(&name.0))
     }
 }

@@ -124,7 +124,7 @@ impl Engine {
     }
 
     fn actor_of(&self, id: WorkerId) -> Actor {
-        self.workers.get(&id).map_or_else(Actor::server, |worker| Actor::new(worker.row.name.as_str()))
+        self.workers.get(&id).map_or_else(Actor::server, |worker| Actor::from(&worker.row.name))
     }
 
     fn started(&mut self, id: WorkerId, attempt: AttemptRef) {
