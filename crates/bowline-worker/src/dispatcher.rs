@@ -97,6 +97,7 @@ struct Dispatcher {
     troubles: BTreeMap<Trouble, String>,
     looking: bool,
     look_due: bool,
+    looked_up_to: Option<AttemptRef>,
     leaving: Option<Leaving>,
     exit: Option<WorkerExit>,
 }
@@ -183,6 +184,7 @@ impl Dispatcher {
             troubles: BTreeMap::new(),
             looking: false,
             look_due: false,
+            looked_up_to: None,
             leaving: None,
             exit: None,
             config,

@@ -93,7 +93,8 @@ impl Session {
     }
 }
 
-/// A supervisor: commands called `wait` run until they are killed, all others write `hello` and end well.
+/// A supervisor: commands called `wait` and `talk` run until they are killed, and `talk` says `hello` first;
+/// all others write `hello` and end well.
 fn fake_supervisor(state: &Path) {
     let folder = state.join("supervisor");
     std::fs::create_dir_all(&folder).unwrap();
@@ -126,6 +127,9 @@ fn answers(request: JobRequest) -> Vec<Event> {
                 return vec![started];
             }
             std::fs::write(&start.stdout, "hello\n").unwrap();
+            if start.argv[0] == "talk" {
+                return vec![started];
+            }
             vec![started, exited(start.key, Exit::Code(0), None)]
         }
         JobRequest::Kill { key, .. } => vec![exited(key, Exit::Signal(15), Some(StopReason::Asked))],
@@ -138,6 +142,7 @@ struct Rig {
     server: String,
     sessions: mpsc::Receiver<Session>,
     serving: tokio::task::JoinSet<()>,
+    slots: u32,
 }
 
 impl Rig {
@@ -154,14 +159,14 @@ impl Rig {
             let router = tonic::transport::Server::builder().add_service(FleetServer::new(FakeFleet(said)));
             router.serve_with_incoming(incoming).await.unwrap();
         });
-        Self { dir, server, sessions, serving }
+        Self { dir, server, sessions, serving, slots: 2 }
     }
 
     fn worker(&mut self, on_term: OnTerm) -> (CancellationToken, tokio::sync::oneshot::Receiver<WorkerExit>) {
         let name = WorkerName::new("lab-3").unwrap();
         let mut config = WorkerConfig::new(&self.server, name, self.dir.path().to_owned(), PathBuf::from("/bin/false"));
         config.on_term = on_term;
-        config.room.slots = 2;
+        config.room.slots = self.slots;
         let stop = CancellationToken::new();
         let (done, exit) = tokio::sync::oneshot::channel();
         let told = stop.clone();
@@ -304,4 +309,25 @@ async fn a_fenced_worker_stops_its_jobs_and_says_so_by_its_exit() {
     session.say(vec![ServerMessage::Engine(ToWorker::Fenced { why: "a newer process".to_owned() })]).await;
     let exit = tokio::time::timeout(BOUND, exit).await.unwrap().unwrap();
     assert_eq!(exit, WorkerExit::Fenced { why: "a newer process".to_owned() });
+}
+
+#[tokio::test]
+async fn the_log_of_every_job_gets_its_turn_however_many_are_open() {
+    const QUIET: u64 = 80;
+    let mut rig = Rig::new().await;
+    rig.slots = 100;
+    let (stop, exit) = rig.worker(OnTerm::Handoff);
+    let mut session = rig.session().await;
+    session.welcome().await;
+    // They come first in every order, and never say a word.
+    session.say((1..=QUIET).map(|task| assign(task, command("wait"))).collect()).await;
+    session.say(vec![assign(QUIET + 1, command("talk"))]).await;
+    let told = loop {
+        if let WorkerMessage::Log(segment) = session.next_assured().await {
+            break segment;
+        }
+    };
+    assert_eq!((told.attempt, &told.content[..]), (sample::attempt(QUIET + 1, None), &b"hello\n"[..]));
+    stop.cancel();
+    assert_eq!(exit.await.unwrap(), WorkerExit::Stopped);
 }
