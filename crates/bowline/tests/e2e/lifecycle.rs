@@ -89,3 +89,21 @@ fn a_killed_up_leaves_nothing_running() {
     room.good(&["cancel", &id]);
     assert_eq!(up.stop(), Some(0));
 }
+
+#[test]
+fn a_server_whose_log_cannot_be_written_serves_on() {
+    let room = Room::new();
+    let data = room.path().join("data");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = room.command(&["server", "start", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
+    let mut server = command.stdout(std::process::Stdio::null()).stderr(full).spawn().unwrap();
+    let mut ended = None;
+    until("the server tells where it is, or ends", || {
+        ended = server.try_wait().unwrap();
+        ended.is_some() || data.join("server.json").exists()
+    });
+    assert_eq!(ended, None);
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
