@@ -28,11 +28,43 @@ pub(crate) struct LocalServer {
     pub(crate) pid: u32,
     /// When that process began, in the kernel's ticks: a number used again is told by it.
     pub(crate) began: u64,
+    /// Who starts it again should it die, and when that process began.
+    #[serde(default)]
+    pub(crate) keeper: Option<(u32, u64)>,
 }
 
 impl LocalServer {
+    /// It runs, or is about to run again at the same address.
     fn is_alive(&self) -> bool {
-        began(self.pid) == Some(self.began)
+        let lives = |(pid, since)| began(pid) == Some(since);
+        lives((self.pid, self.began)) || self.keeper.is_some_and(lives)
+    }
+}
+
+/// Whether a server's parent starts it again should it die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nobody does.
+    No,
+    /// Its parent does.
+    ByParent,
+}
+
+impl From<bool> for Kept {
+    fn from(by_parent: bool) -> Self {
+        if by_parent { Self::ByParent } else { Self::No }
+    }
+}
+
+impl Kept {
+    fn keeper(self) -> Option<(u32, u64)> {
+        match self {
+            Self::No => None,
+            Self::ByParent => {
+                let parent = u32::try_from(rustix::process::getppid()?.as_raw_nonzero().get()).ok()?;
+                Some((parent, began(parent)?))
+            }
+        }
     }
 }
 
@@ -42,16 +74,21 @@ pub(crate) fn register(
     url: &str,
     data: &Path,
     token_file: &Path,
+    kept: Kept,
 ) -> io::Result<Registration> {
     let folder = folder(environment);
     make_private(&folder)?;
     let pid = std::process::id();
+    let data = std::fs::canonicalize(data)?;
+    // Only one serves a data folder: whoever did before is gone.
+    forget(&folder, &data);
     let server = LocalServer {
         url: url.to_owned(),
         token_file: std::path::absolute(token_file)?,
-        data: std::fs::canonicalize(data)?,
+        data,
         pid,
         began: began(pid).unwrap_or(0),
+        keeper: kept.keeper(),
     };
     let path = folder.join(format!("server-{pid}.json"));
     let text = serde_json::to_vec_pretty(&server).map_err(io::Error::other)?;
@@ -61,6 +98,14 @@ pub(crate) fn register(
     io::Write::write_all(&mut file, &text)?;
     std::fs::rename(&fresh, &path)?;
     Ok(Registration { path })
+}
+
+fn forget(folder: &Path, data: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(SERVERS_MAX) {
+        if read(&entry.path()).is_some_and(|server| server.data == data) {
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
 }
 
 /// Held while the server serves.
@@ -154,7 +199,8 @@ mod tests {
         std::os::unix::fs::symlink(home.path(), home.path().join("link")).unwrap();
         let environment = Environment::of(&[("XDG_RUNTIME_DIR", home.path().to_str().unwrap())]);
         assert_eq!(live(&environment), Vec::new());
-        let held = register(&environment, "http://127.0.0.1:1", home.path(), &home.path().join("token")).unwrap();
+        let held =
+            register(&environment, "http://127.0.0.1:1", home.path(), &home.path().join("token"), Kept::No).unwrap();
         let found = live(&environment);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].pid, std::process::id());
@@ -166,7 +212,8 @@ mod tests {
     fn a_file_of_a_process_that_is_gone_is_seen_through() {
         let home = tempfile::tempdir().unwrap();
         let environment = Environment::of(&[("XDG_RUNTIME_DIR", home.path().to_str().unwrap())]);
-        let held = register(&environment, "http://127.0.0.1:1", home.path(), &home.path().join("token")).unwrap();
+        let held =
+            register(&environment, "http://127.0.0.1:1", home.path(), &home.path().join("token"), Kept::No).unwrap();
         let mut server = live(&environment).remove(0);
         server.began += 1;
         std::fs::write(&held.path, serde_json::to_vec(&server).unwrap()).unwrap();
@@ -175,11 +222,31 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_started_again_is_found_meanwhile_and_once() {
+        let home = tempfile::tempdir().unwrap();
+        let environment = Environment::of(&[("XDG_RUNTIME_DIR", home.path().to_str().unwrap())]);
+        let (url, token) = ("http://127.0.0.1:1", home.path().join("token"));
+        let held = register(&environment, url, home.path(), &token, Kept::ByParent).unwrap();
+        let mut server = live(&environment).remove(0);
+        assert!(server.keeper.is_some());
+        // It was killed; its parent lives.
+        (server.pid, server.began) = (u32::MAX, 1);
+        let path = held.path.with_file_name("server-4294967295.json");
+        std::fs::write(&path, serde_json::to_vec(&server).unwrap()).unwrap();
+        drop(held);
+        assert_eq!(live(&environment), vec![server]);
+        let _again = register(&environment, url, home.path(), &token, Kept::ByParent).unwrap();
+        assert_eq!(live(&environment).len(), 1);
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn a_folder_that_others_may_enter_is_not_trusted() {
         use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir().unwrap();
         let environment = Environment::of(&[("XDG_RUNTIME_DIR", home.path().to_str().unwrap())]);
-        let _held = register(&environment, "http://127.0.0.1:1", home.path(), &home.path().join("token")).unwrap();
+        let _held =
+            register(&environment, "http://127.0.0.1:1", home.path(), &home.path().join("token"), Kept::No).unwrap();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(home.path().join("bowline"), open).unwrap();
         assert_eq!(live(&environment), Vec::new());

@@ -2,7 +2,7 @@
 
 use crate::answer::{Answer, Reply};
 use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, WaitReason};
-use crate::id::TaskRef;
+use crate::id::{AttemptRef, TaskRef, WorkerId};
 use crate::machine::{Holder, State};
 use crate::name::{Key, Namespace};
 use crate::row::PauseMark;
@@ -49,10 +49,10 @@ impl Engine {
             None if state == StateKind::Scheduled || state == StateKind::Blocked => {
                 return self.reasons(TaskRef::whole(unit.task));
             }
+            Some(State::Assigned { worker }) => self.held_beforehand(task, unit, *worker, &mut reasons),
             Some(
                 State::Waiting
                 | State::Ready
-                | State::Assigned { .. }
                 | State::Running { on: Holder::Worker(_) | Holder::Elements }
                 | State::Stopping { .. }
                 | State::InDoubt
@@ -71,6 +71,17 @@ impl Engine {
             self.in_line(task, unit, &mut reasons);
         }
         reasons
+    }
+
+    /// A worker may hold tasks beyond its slots, to begin them at once when there is room.
+    fn held_beforehand(&self, task: &Task, unit: TaskRef, worker: WorkerId, reasons: &mut Vec<WaitReason>) {
+        let (Some(worker), Some(hot)) = (self.workers.get(&worker), task.unit(unit)) else { return };
+        if let Some(why) = worker.unavailable() {
+            reasons.push(WaitReason::WorkersUnavailable { workers: vec![(worker.row.name.clone(), why)] });
+        } else if worker.held.is_beyond(&AttemptRef { task: unit, fence: hot.fence() }) {
+            let full = full_worker(worker, &task.policy.lane_key);
+            reasons.push(WaitReason::NoRoom { workers: vec![full], more: 0 });
+        }
     }
 
     fn open_dependencies_of(&self, task: &Task, reasons: &mut Vec<WaitReason>) {

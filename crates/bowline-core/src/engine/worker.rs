@@ -88,6 +88,11 @@ impl Held {
         self.beyond.len()
     }
 
+    /// Whether this one is held beyond the slots: it begins when there is room.
+    pub(super) fn is_beyond(&self, attempt: &AttemptRef) -> bool {
+        self.beyond.iter().any(|(held, _)| held == attempt)
+    }
+
     /// Whether this fits beside what runs.
     fn fits(&self, claim: &LaneKey, room: &Room) -> bool {
         // What does not fit a number does not fit the room either.

@@ -43,6 +43,21 @@ fn who_waits_for_a_worker_that_takes_no_more_attempts_is_told_so() {
 }
 
 #[test]
+fn who_is_held_beyond_the_slots_is_told_who_has_them() {
+    let mut bench = Bench::new();
+    bench.enrol("lab-1");
+    let mut hello = hello("lab-1", "p1", 1);
+    hello.prefetch = 4;
+    bench.connect(hello);
+    let tasks = bench.submit(vec![new_task(noop()), new_task(noop())]);
+    assert_eq!(bench.state(tasks[1]), StateKind::Assigned);
+    assert_eq!(explain(&mut bench, TaskRef::whole(tasks[0])).unwrap().reasons, []);
+    let reasons = explain(&mut bench, TaskRef::whole(tasks[1])).unwrap().reasons;
+    let [WaitReason::NoRoom { workers, .. }] = reasons.as_slice() else { panic!("{reasons:?}") };
+    assert_eq!(workers[0].short_of, [(Key::new("slots").unwrap(), 1, 0, 1)]);
+}
+
+#[test]
 fn those_ahead_are_counted_to_a_bound() {
     let mut bench = Bench::new();
     let most = usize::try_from(AHEAD_MAX).unwrap();

@@ -105,7 +105,8 @@ async fn start(on: &Setting, args: Start) -> anyhow::Result<Exit> {
         anyhow::Error::new(error).context(Trouble::new(exit, what))
     })?;
     let ready = ServerReady { server: server.url(), token_file: std::path::absolute(server.token_file())? };
-    let _registered = runtime::register(on.config.environment(), &ready.server, &data, &ready.token_file)
+    let kept = args.stop_with_parent.into();
+    let _registered = runtime::register(on.config.environment(), &ready.server, &data, &ready.token_file, kept)
         .inspect_err(|error| tracing::warn!(%error, "commands will not find this server by themselves"));
     announce(on, &ready)?;
     let orphaned =
