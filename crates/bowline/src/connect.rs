@@ -134,7 +134,14 @@ mod tests {
     use super::*;
 
     fn server(url: &str, data: &Path) -> LocalServer {
-        LocalServer { url: url.to_owned(), token_file: data.join("token"), data: data.to_owned(), pid: 1, began: 1 }
+        LocalServer {
+            url: url.to_owned(),
+            token_file: data.join("token"),
+            data: data.to_owned(),
+            pid: 1,
+            began: 1,
+            keeper: None,
+        }
     }
 
     #[test]

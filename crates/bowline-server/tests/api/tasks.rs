@@ -22,7 +22,7 @@ async fn a_wait_is_completed_and_its_waiter_is_woken() {
         let how = Complete { result: Some(json!({"answer": 42})), failure: None };
         client.complete(id, &how).await.unwrap()
     };
-    let (ended, _) = soon(async { tokio::join!(waiter, completer) }).await;
+    let (ended, _) = soon(Box::pin(async { tokio::join!(waiter, completer) })).await;
     let ended = ended.unwrap();
     assert_eq!(ended.state, StateKind::Succeeded);
     assert_eq!(ended.result, Some(json!({"answer": 42})));
