@@ -72,11 +72,13 @@ async fn show(on: &Setting, client: &Client, task: TaskRef, args: &Args) -> anyh
     if on.out.is_json() {
         return Err(Trouble::usage("A log is raw bytes and has no JSON form; leave --json out.").into());
     }
+    // Of a task that has ended the rest may still be on its way: a log comes in its own time.
+    let ended = !args.follow && client.task(task).await.is_ok_and(|task| task.state.is_ended());
     let request = LogRequest {
         attempt: args.attempt,
         stream: args.stream.map(|stream| stream.name().to_owned()),
         start: args.tail.map_or_else(LogStart::default, LogStart::Tail),
-        follow: args.follow,
+        follow: args.follow || ended,
         ..LogRequest::new(task)
     };
     copy(client, request).await.with_context(|| format!("The log of task {task} cannot be shown."))

@@ -89,3 +89,14 @@ fn ctrl_c_ends_the_waiting_and_not_the_task() {
     assert_eq!(room.run(&["wait", "last"]).status, Some(125));
     assert_eq!(up.stop(), Some(0));
 }
+
+#[test]
+fn a_log_asked_for_right_after_the_end_is_whole() {
+    let room = Room::new();
+    let up = room.up(&[]);
+    let script = "head -c 20000000 /dev/zero | tr '\\0' x";
+    let id = room.good(&["submit", "--quiet", "--", "sh", "-c", script]).trim().to_owned();
+    assert_eq!(room.run(&["wait", &id]).status, Some(0));
+    assert_eq!(room.good(&["logs", &id]).len(), 20_000_000);
+    assert_eq!(up.stop(), Some(0));
+}
