@@ -126,16 +126,22 @@ impl Supervisor {
 
     /// Waits for the next event. `None`: none came within `bound` (`None`: no bound).
     ///
-    /// An event that has begun to come is read to its end, so a bound never tears one.
+    /// An event that has begun to come is read to its end, so a bound never tears one. Events of kinds
+    /// that only a later version knows are passed over.
     pub fn receive(&self, bound: Option<Duration>) -> Result<Option<Event>, Error> {
-        if let Some(bound) = bound
-            && !spawn::wait_readable(&self.stream, bound).map_err(Error::Broken)?
-        {
-            return Ok(None);
+        loop {
+            if let Some(bound) = bound
+                && !spawn::wait_readable(&self.stream, bound).map_err(Error::Broken)?
+            {
+                return Ok(None);
+            }
+            let body = read_frame(&mut &self.stream).map_err(Error::Broken)?;
+            let body = body.ok_or_else(|| Error::Broken(io::ErrorKind::UnexpectedEof.into()))?;
+            match Event::decode(&body) {
+                Err(DecodeError::UnknownMessage(_)) => {}
+                other => return other.map(Some).map_err(Error::Decode),
+            }
         }
-        let body = read_frame(&mut &self.stream).map_err(Error::Broken)?;
-        let body = body.ok_or_else(|| Error::Broken(io::ErrorKind::UnexpectedEof.into()))?;
-        Event::decode(&body).map(Some).map_err(Error::Decode)
     }
 
     /// A second handle to the same connection, so that one thread sends while another receives.

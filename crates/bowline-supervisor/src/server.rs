@@ -25,7 +25,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use crate::clock::{boottime, timespec};
 use crate::log::Log;
 use crate::signals::Caught;
-use crate::wire::{Event, Hello, Request, ShutdownMode, VERSION};
+use crate::wire::{DecodeError, Event, Hello, Refusal, Request, ShutdownMode, VERSION};
 use crate::{Options, Outcome};
 use connection::{Connection, Health};
 use launch::Launcher;
@@ -72,6 +72,8 @@ struct Server {
     idle_bound: Duration,
     idle_since: Option<Duration>,
     reap_at: Option<Duration>,
+    /// When the newest answered heartbeat of each lease group was sent.
+    leases: BTreeMap<String, Duration>,
     log: Log,
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
         idle_bound: options.idle_bound,
         idle_since: None,
         reap_at: None,
+        leases: BTreeMap::new(),
         log: begin.log,
     };
     epoll::add(&server.epoll, &server.listener, LISTENER, EventFlags::IN)?;
@@ -241,6 +244,11 @@ impl Server {
             return match Request::decode(body) {
                 Ok(request) => {
                     self.handle(request, now);
+                    true
+                }
+                Err(error @ DecodeError::UnknownMessage(_)) => {
+                    self.log.say(format_args!("a request of a later version is refused: {error}"));
+                    self.emit(&Event::Refused { key: None, why: Refusal::NotUnderstood });
                     true
                 }
                 Err(error) => {

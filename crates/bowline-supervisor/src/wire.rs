@@ -6,6 +6,10 @@
 //! answer: what follows from it comes as an event that names the job.
 //!
 //! Arguments, variables and paths are bytes, as the kernel takes them.
+//!
+//! A later version may append fields to a message, and add kinds. What it appended is passed over; what a
+//! shorter message lacks has its default; a request of an unknown kind is refused, an event of one is
+//! passed over.
 
 mod codec;
 mod event;

@@ -48,7 +48,7 @@ impl Server {
             live.started_at = Some(now);
             if live.phase == Phase::Starting {
                 live.phase = Phase::Running;
-                live.wake_at = live.limit_at();
+                live.wake_at = live.next_limit();
             }
             let pid = live.main.process.pid;
             self.emit(&Event::Started { key: key.to_owned(), pid, started_at: now });

@@ -40,6 +40,11 @@ pub(super) struct Live {
     pub(super) mark: String,
     pub(super) cgroup: Option<PathBuf>,
     pub(super) run_limit: Option<Duration>,
+    /// See [`crate::wire::Start::lease`].
+    pub(super) lease: String,
+    pub(super) stop_after: Option<Duration>,
+    /// When the newest answered heartbeat of its lease group was sent.
+    pub(super) renewed_at: Duration,
     pub(super) grace: Duration,
     pub(super) main: Main,
     pub(super) phase: Phase,
@@ -102,6 +107,11 @@ pub(super) struct MainEnd {
 }
 
 impl Phase {
+    /// Whether nobody has asked for its end.
+    pub(super) fn may_run(self) -> bool {
+        matches!(self, Self::Starting | Self::Running)
+    }
+
     /// Whether it was told that it can't be killed.
     pub(super) fn is_stuck(self) -> bool {
         matches!(self, Self::Kill { told: Told::Yes, .. })
@@ -129,8 +139,28 @@ impl Live {
     }
 
     /// When its run limit passes.
-    pub(super) fn limit_at(&self) -> Option<Duration> {
+    fn run_limit_at(&self) -> Option<Duration> {
         Some(self.started_at?.saturating_add(self.run_limit?))
+    }
+
+    /// When its lease is over.
+    fn lease_limit_at(&self) -> Option<Duration> {
+        Some(self.renewed_at.saturating_add(self.stop_after?))
+    }
+
+    /// When it must be looked at although nothing happens.
+    pub(super) fn next_limit(&self) -> Option<Duration> {
+        self.run_limit_at().into_iter().chain(self.lease_limit_at()).min()
+    }
+
+    /// Why it may not run on.
+    pub(super) fn limit_passed(&self, now: Duration) -> Option<StopReason> {
+        let has_passed = |at: Option<Duration>| at.is_some_and(|at| now >= at);
+        if has_passed(self.lease_limit_at()) {
+            Some(StopReason::LeaseExpired)
+        } else {
+            has_passed(self.run_limit_at()).then_some(StopReason::RunLimit)
+        }
     }
 
     /// So many processes that it left behind had to be killed: for the record and the event.

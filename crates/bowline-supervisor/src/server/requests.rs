@@ -10,6 +10,9 @@ use super::{Server, members};
 use crate::records;
 use crate::wire::{Ended, Event, Refusal, Request, ShutdownMode, Start, StartFailed, Step, StopReason, is_valid_key};
 
+/// Lease groups, at most: a worker has one for each of its servers.
+const LEASES_MAX: usize = 64;
+
 impl Server {
     pub(super) fn handle(&mut self, request: Request, now: Duration) {
         match request {
@@ -23,6 +26,7 @@ impl Server {
             Request::List => self.list(),
             Request::Forget { key } => self.forget(key),
             Request::Shutdown(mode) => self.leave(mode, now),
+            Request::Renew { lease, sent_at } => self.renew(lease, sent_at.min(now)),
         }
     }
 
@@ -35,7 +39,12 @@ impl Server {
         }
         let key = start.key.clone();
         let born = if has_room(self.by_number.len()) {
-            self.launcher.launch(start, now).and_then(|live| self.watch(live))
+            let renewed_at = self.leases.get(&start.lease).copied().unwrap_or(now);
+            self.launcher.launch(start, now).and_then(|mut live| {
+                live.renewed_at = renewed_at;
+                live.wake_at = live.next_limit();
+                self.watch(live)
+            })
         } else {
             Err(StartFailed { key: key.clone(), step: Step::Spawn, errno: Errno::MFILE.raw_os_error() })
         };
@@ -44,6 +53,27 @@ impl Server {
             if is_valid_key(&key) {
                 // Only in memory: a worker that comes anew hears of it while this supervisor lives.
                 self.jobs.insert(key, Job::Ended(Ended::StartFailed(failed)));
+            }
+        }
+    }
+
+    /// A heartbeat was answered: the group's jobs may run on from when it was sent.
+    fn renew(&mut self, lease: String, sent_at: Duration) {
+        if self.leases.len() >= LEASES_MAX && !self.leases.contains_key(&lease) {
+            self.log.say("too many lease groups; a renewal is passed over");
+            return;
+        }
+        let newest = self.leases.entry(lease.clone()).or_insert(sent_at);
+        *newest = sent_at.max(*newest);
+        let newest = *newest;
+        for job in self.jobs.values_mut() {
+            if let Job::Live(live) = job
+                && live.lease == lease
+            {
+                live.renewed_at = newest.max(live.renewed_at);
+                if live.phase.may_run() {
+                    live.wake_at = live.next_limit();
+                }
             }
         }
     }

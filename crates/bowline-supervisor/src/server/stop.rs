@@ -58,13 +58,12 @@ impl Server {
         let is_over = !live.is_main_alive() && !members::is_anything_left(&self.jobs, live);
         match live.phase {
             _ if is_over => self.finish(key),
-            Phase::Starting => self.wake(key, None),
-            Phase::Running => match live.limit_at() {
-                Some(limit_at) if now >= limit_at => {
+            Phase::Starting | Phase::Running => match live.limit_passed(now) {
+                Some(reason) => {
                     let grace = live.grace;
-                    self.stop(key, StopReason::RunLimit, grace, now);
+                    self.stop(key, reason, grace, now);
                 }
-                limit_at => self.wake(key, limit_at),
+                None => self.wake(key, live.next_limit()),
             },
             Phase::Term { kill_at } if now < kill_at => {
                 let next = if live.is_main_alive() { kill_at } else { kill_at.min(now + live.look_every) };

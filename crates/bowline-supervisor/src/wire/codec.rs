@@ -16,6 +16,8 @@ pub enum DecodeError {
     Trailing,
     /// No known kind has this number.
     UnknownKind(u8),
+    /// A whole message of a kind that only a later version knows.
+    UnknownMessage(u8),
     /// Text that is not UTF-8 where it must be.
     NotUtf8,
     /// A byte string with a NUL where none may be.
@@ -28,6 +30,7 @@ impl fmt::Display for DecodeError {
             Self::Short => f.write_str("the bytes end too early"),
             Self::Trailing => f.write_str("bytes follow after the end"),
             Self::UnknownKind(kind) => write!(f, "there is no kind {kind}"),
+            Self::UnknownMessage(kind) => write!(f, "there is no message of kind {kind}"),
             Self::NotUtf8 => f.write_str("text that is not UTF-8"),
             Self::Nul => f.write_str("a NUL within a name, an argument or a variable"),
         }
@@ -175,6 +178,14 @@ impl<'a> Reader<'a> {
             1 => each(self).map(Some),
             other => Err(DecodeError::UnknownKind(other)),
         }
+    }
+
+    /// A field that later versions appended: what a shorter message lacks is `None`.
+    pub(crate) fn appended<T>(
+        &mut self,
+        each: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.0.is_empty() { Ok(None) } else { each(self).map(Some) }
     }
 
     pub(crate) fn end(self) -> Result<(), DecodeError> {

@@ -134,6 +134,10 @@ pub enum StopReason {
     RunLimit,
     /// The supervisor was told to leave.
     Shutdown,
+    /// The newest answered heartbeat of its lease group had been sent more than `stop_after` ago.
+    LeaseExpired,
+    /// For a reason that only a later version knows.
+    Other,
 }
 
 /// Why nobody knows how a job ended.
@@ -156,6 +160,8 @@ pub enum Refusal {
     StillAlive,
     /// The supervisor is about to leave, and takes no more jobs.
     Leaving,
+    /// A request of a kind that this version does not know, or a reason that it does not know.
+    NotUnderstood,
 }
 
 /// The end of a job, as it is kept on disk.
@@ -251,6 +257,8 @@ impl Exited {
             Some(StopReason::Asked) => 1,
             Some(StopReason::RunLimit) => 2,
             Some(StopReason::Shutdown) => 3,
+            Some(StopReason::LeaseExpired) => 4,
+            Some(StopReason::Other) => u8::MAX,
         });
         out.duration(self.started_at);
         out.duration(self.ended_at);
@@ -270,7 +278,8 @@ impl Exited {
             1 => Some(StopReason::Asked),
             2 => Some(StopReason::RunLimit),
             3 => Some(StopReason::Shutdown),
-            kind => return Err(DecodeError::UnknownKind(kind)),
+            4 => Some(StopReason::LeaseExpired),
+            _ => Some(StopReason::Other),
         };
         Ok(Self {
             key,
@@ -344,16 +353,17 @@ impl Event {
                     Refusal::UnknownKey => 1,
                     Refusal::StillAlive => 2,
                     Refusal::Leaving => 3,
+                    Refusal::NotUnderstood => 4,
                 });
             }
         }
         out.0
     }
 
-    /// From the body of a frame.
+    /// From the body of a frame. What a later version may append is passed over.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(body);
-        let event = match from.u8()? {
+        Ok(match from.u8()? {
             1 => Self::Starting { key: from.text()? },
             2 => Self::Started { key: from.text()?, pid: from.u32()?, started_at: from.duration()? },
             3 => Self::StartFailed(StartFailed::read(&mut from)?),
@@ -362,10 +372,8 @@ impl Event {
             6 => Self::Listed { live: from.u32()?, ended: from.u32()?, damaged: from.list(Reader::text)? },
             7 => Self::Stuck { key: from.text()?, pids: from.list(Reader::u32)? },
             8 => Self::Refused { key: from.option(Reader::text)?, why: read_refusal(&mut from)? },
-            kind => return Err(DecodeError::UnknownKind(kind)),
-        };
-        from.end()?;
-        Ok(event)
+            kind => return Err(DecodeError::UnknownMessage(kind)),
+        })
     }
 }
 
@@ -383,6 +391,6 @@ fn read_refusal(from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
         1 => Ok(Refusal::UnknownKey),
         2 => Ok(Refusal::StillAlive),
         3 => Ok(Refusal::Leaving),
-        kind => Err(DecodeError::UnknownKind(kind)),
+        _ => Ok(Refusal::NotUnderstood),
     }
 }

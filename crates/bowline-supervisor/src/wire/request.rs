@@ -34,6 +34,14 @@ pub enum Request {
     },
     /// Leave.
     Shutdown(ShutdownMode),
+    /// The newest heartbeat that this lease group's server has answered was sent then. Jobs of the
+    /// group that have a [`Start::stop_after`] count from it. An older moment changes nothing.
+    Renew {
+        /// The group.
+        lease: String,
+        /// When it was sent, on `CLOCK_BOOTTIME`.
+        sent_at: Duration,
+    },
 }
 
 /// How to leave.
@@ -69,6 +77,12 @@ pub struct Start {
     pub grace: Duration,
     /// The job's file mode mask.
     pub umask: u32,
+    /// Which server the job is for, where the worker has several: a short name that [`Request::Renew`]
+    /// uses too.
+    pub lease: String,
+    /// The job is stopped when the newest answered heartbeat of its lease group was sent longer ago
+    /// than this. Before the first [`Request::Renew`] of the group it counts from the job's start.
+    pub stop_after: Option<Duration>,
 }
 
 impl Start {
@@ -85,6 +99,8 @@ impl Start {
             run_limit: None,
             grace: GRACE_DEFAULT,
             umask: UMASK_DEFAULT,
+            lease: String::new(),
+            stop_after: None,
         }
     }
 
@@ -102,6 +118,8 @@ impl Start {
         out.option(self.run_limit.as_ref(), |out, limit| out.duration(*limit));
         out.duration(self.grace);
         out.u32(self.umask);
+        out.text(&self.lease);
+        out.option(self.stop_after.as_ref(), |out, length| out.duration(*length));
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -116,6 +134,8 @@ impl Start {
             run_limit: from.option(Reader::duration)?,
             grace: from.duration()?,
             umask: from.u32()?,
+            lease: from.appended(Reader::text)?.unwrap_or_default(),
+            stop_after: from.appended(|from| from.option(Reader::duration))?.flatten(),
         })
     }
 }
@@ -141,24 +161,28 @@ impl Request {
             }
             Self::Shutdown(ShutdownMode::WhenIdle) => out.u8(5),
             Self::Shutdown(ShutdownMode::StopJobs) => out.u8(6),
+            Self::Renew { lease, sent_at } => {
+                out.u8(7);
+                out.text(lease);
+                out.duration(*sent_at);
+            }
         }
         out.0
     }
 
-    /// From the body of a frame.
+    /// From the body of a frame. What a later version may append is passed over.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(body);
-        let request = match from.u8()? {
+        Ok(match from.u8()? {
             1 => Self::Start(Box::new(Start::read(&mut from)?)),
             2 => Self::Kill { key: from.text()?, grace: from.duration()? },
             3 => Self::List,
             4 => Self::Forget { key: from.text()? },
             5 => Self::Shutdown(ShutdownMode::WhenIdle),
             6 => Self::Shutdown(ShutdownMode::StopJobs),
-            kind => return Err(DecodeError::UnknownKind(kind)),
-        };
-        from.end()?;
-        Ok(request)
+            7 => Self::Renew { lease: from.text()?, sent_at: from.duration()? },
+            kind => return Err(DecodeError::UnknownMessage(kind)),
+        })
     }
 }
 

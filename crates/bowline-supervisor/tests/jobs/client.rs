@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bowline_supervisor::client::{Error, Supervisor};
-use bowline_supervisor::wire::{Event, Hello, Request, VERSION, read_frame, write_frame};
+use bowline_supervisor::wire::{Event, Hello, Refusal, Request, VERSION, read_frame, write_frame};
 use bowline_supervisor::{socket_path, spawn_detached};
 
 use crate::support::{BOUND, House, code, is_alive, tests, wait_until};
@@ -17,6 +17,7 @@ tests![
     a_long_path_is_no_obstacle,
     another_version_is_told_so,
     garbage_is_cut_off,
+    a_request_of_a_later_version_is_refused_and_harms_nothing,
     an_oversized_request_is_refused_before_it_is_sent,
     many_bytes_of_environment_pass,
 ];
@@ -87,8 +88,22 @@ fn garbage_is_cut_off() {
     }
     let mut stream = raw(&house, VERSION);
     read_frame(&mut stream).unwrap();
-    write_frame(&mut stream, &[99]).unwrap();
-    assert!(!matches!(read_frame(&mut stream), Ok(Some(_))), "no such request");
+    write_frame(&mut stream, &[4]).unwrap();
+    assert!(!matches!(read_frame(&mut stream), Ok(Some(_))), "a request that ends too early");
+    house.reconnect();
+    assert_eq!(house.run_to_end("a", "exit 0").exit, code(0));
+}
+
+fn a_request_of_a_later_version_is_refused_and_harms_nothing() {
+    let mut house = House::new();
+    let mut stream = raw(&house, VERSION);
+    read_frame(&mut stream).unwrap();
+    write_frame(&mut stream, &[99, 1, 2, 3]).unwrap();
+    let said = Event::decode(&read_frame(&mut stream).unwrap().unwrap()).unwrap();
+    assert_eq!(said, Event::Refused { key: None, why: Refusal::NotUnderstood });
+    write_frame(&mut stream, &[&Request::List.encode()[..], b"and more"].concat()).unwrap();
+    let said = Event::decode(&read_frame(&mut stream).unwrap().unwrap()).unwrap();
+    assert!(matches!(said, Event::Listed { live: 0, ended: 0, .. }), "{said:?}");
     house.reconnect();
     assert_eq!(house.run_to_end("a", "exit 0").exit, code(0));
 }

@@ -144,7 +144,15 @@ impl Dispatcher {
             None => Over::ByItself,
             Some(StopReason::RunLimit) => Over::RunLimit,
             Some(StopReason::Asked) => Over::Asked,
-            Some(StopReason::Shutdown) => Over::SupervisorLeft,
+            Some(StopReason::Shutdown | StopReason::Other) => Over::SupervisorLeft,
+            Some(StopReason::LeaseExpired) => {
+                tracing::warn!(%attempt, "its server was away for longer than its stop_after: the supervisor stopped it");
+                if let Some(known) = self.attempts.get_mut(&attempt) {
+                    known.why =
+                        "stopped by its supervisor: the newest answered heartbeat was sent longer ago than stop_after";
+                }
+                return self.happen(attempt, Event::JobLost);
+            }
         };
         if let Some(known) = self.attempts.get_mut(&attempt) {
             known.outcome = Some(Collected::bare(collect::job_end(exited)));
@@ -177,6 +185,7 @@ impl Dispatcher {
             }
             Refusal::StillAlive => tracing::debug!(?key, "a living job is not forgotten"),
             // The connection breaks next; what was not started is started by the next supervisor.
+            Refusal::NotUnderstood => tracing::warn!(?key, "the supervisor does not know a request"),
             Refusal::Leaving => tracing::warn!(?key, "the supervisor is leaving and starts nothing more"),
         }
     }

@@ -133,7 +133,7 @@ fn answers(request: JobRequest) -> Vec<Event> {
             vec![started, exited(start.key, Exit::Code(0), None)]
         }
         JobRequest::Kill { key, .. } => vec![exited(key, Exit::Signal(15), Some(StopReason::Asked))],
-        JobRequest::Forget { .. } | JobRequest::Shutdown(_) => vec![],
+        JobRequest::Forget { .. } | JobRequest::Shutdown(_) | JobRequest::Renew { .. } => vec![],
     }
 }
 
