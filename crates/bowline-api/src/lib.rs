@@ -37,7 +37,7 @@ pub use task::{
     HistoryEntry, OutcomeDoc, PausedDoc, Reason, Resource, Task, TaskVerbName, Verdict, Why, WorkDoc,
 };
 pub use time::{from_core_time, to_core_time};
-pub use worker::{ConnectionState, Enrol, Enrolled, HeldAttempt, Worker};
+pub use worker::{ConnectionState, Enrol, Enrolled, HeldAttempt, MessageCounts, Worker, WorkerVitals};
 
 /// Largest body of a request, in bytes. 8 MiB.
 pub const BODY_BYTES_MAX: usize = 8 << 20;

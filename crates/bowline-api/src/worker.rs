@@ -44,6 +44,48 @@ pub struct Worker {
     pub heard_at: Option<jiff::Timestamp>,
     /// When it enrolled.
     pub enrolled_at: jiff::Timestamp,
+    /// How it is, in numbers; only where one worker is asked for, and only while it is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<WorkerVitals>,
+}
+
+/// What a worker tells of itself with each heartbeat. Counters are since its process began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkerVitals {
+    /// When it told this.
+    pub at: jiff::Timestamp,
+    /// Messages between it and this server, by kind.
+    pub messages: Vec<MessageCounts>,
+    /// Messages that are not acknowledged.
+    pub outbox_messages: u64,
+    /// Their bytes, with the room that is kept for the ends of what runs.
+    pub outbox_bytes: u64,
+    /// Beyond so many bytes it takes nothing more.
+    pub outbox_bytes_max: u64,
+    /// For how long the oldest of them has waited, in milliseconds. Absent: nothing waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_unacknowledged_ms: Option<u64>,
+    /// How late its event loop was at worst since the heartbeat before, in milliseconds.
+    pub loop_lag_ms: u64,
+    /// The same since its process began.
+    pub loop_lag_max_ms: u64,
+}
+
+/// Counts of one kind of message, as a worker has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MessageCounts {
+    /// The kind.
+    pub kind: String,
+    /// `assured`, `timely` or `best_effort`.
+    pub class: String,
+    /// Sent; of the kinds that the server sends: received.
+    pub sent: u64,
+    /// Of these, sent again after a reconnect.
+    pub retried: u64,
+    /// Given up: too late, replaced by a newer one, or without room.
+    pub dropped: u64,
+    /// Refused by the server as stale.
+    pub refused: u64,
 }
 
 /// Whether a worker is connected.

@@ -17,6 +17,7 @@ use prost::bytes::Bytes;
 
 use crate::limits;
 use crate::message::{Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};
+use crate::vitals::Vitals;
 use crate::wire;
 use wire::server_message::Kind as ServerKind;
 use wire::worker_message::Kind as WorkerKind;
@@ -57,7 +58,7 @@ pub(crate) fn worker_message(message: wire::WorkerMessage) -> Checked<Option<Wor
     let Some(kind) = message.kind else { return Ok(None) };
     let message = match kind {
         WorkerKind::Hello(greeting) => WorkerMessage::Hello(Box::new(hello(greeting)?)),
-        WorkerKind::Heartbeat(wire::Heartbeat {}) => WorkerMessage::Engine(FromWorker::Heartbeat),
+        WorkerKind::Heartbeat(heartbeat) => WorkerMessage::Heartbeat(Box::new(Vitals::from_wire(heartbeat))),
         WorkerKind::Demand(demand) => {
             WorkerMessage::Engine(FromWorker::Demand { attempts_max: demand.attempts_max, room: room(demand.room)? })
         }

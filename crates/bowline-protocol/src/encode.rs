@@ -20,16 +20,17 @@ use wire::worker_message::Kind as WorkerKind;
 pub(crate) fn worker_message(message: &WorkerMessage) -> wire::WorkerMessage {
     let kind = match message {
         WorkerMessage::Hello(greeting) => WorkerKind::Hello(hello(greeting)),
+        WorkerMessage::Heartbeat(vitals) => WorkerKind::Heartbeat(vitals.to_wire()),
         WorkerMessage::Artifact(file) => WorkerKind::ArtifactCommitted(artifact(file)),
         WorkerMessage::Log(segment) => WorkerKind::LogSegment(log_segment(segment)),
         WorkerMessage::Engine(message) => from_worker(message),
     };
-    wire::WorkerMessage { kind: Some(kind) }
+    wire::WorkerMessage { kind: Some(kind), delivery: None }
 }
 
 fn from_worker(message: &FromWorker) -> WorkerKind {
     match message {
-        FromWorker::Heartbeat => WorkerKind::Heartbeat(wire::Heartbeat {}),
+        FromWorker::Heartbeat => WorkerKind::Heartbeat(wire::Heartbeat::default()),
         FromWorker::Demand { attempts_max, room: offered } => {
             WorkerKind::Demand(wire::Demand { attempts_max: *attempts_max, room: Some(room(offered)) })
         }

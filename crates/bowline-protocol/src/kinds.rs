@@ -31,6 +31,17 @@ pub enum Class {
     BestEffort,
 }
 
+impl Class {
+    /// As it is written in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Assured => "assured",
+            Self::Timely => "timely",
+            Self::BestEffort => "best_effort",
+        }
+    }
+}
+
 /// Who sends a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {

@@ -5,6 +5,7 @@
 //! * [`kinds`]: the one table of all kinds, with class, phases and direction.
 //! * [`limits`]: every bound of the protocol, and the keepalive of both ends.
 //! * [`call`]: the metadata of a call: the worker's name and key, the protocol's version.
+//! * [`vitals`]: how a worker is, in numbers: what every heartbeat carries.
 //! * [`sample`]: one message of every kind, for tests that must go through all of them.
 //!
 //! **Invariant:** nothing malformed passes the conversions of [`message`]: each string and list has
@@ -17,6 +18,7 @@ pub mod kinds;
 pub mod limits;
 pub mod message;
 pub mod sample;
+pub mod vitals;
 
 /// The generated types.
 pub mod wire {
@@ -36,3 +38,4 @@ pub mod wire {
 pub use decode::BadMessage;
 pub use kinds::{Class, Direction, Kind, Scope};
 pub use message::{Acked, Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};
+pub use vitals::{OutboxVitals, Tally, Vitals};

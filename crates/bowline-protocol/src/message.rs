@@ -13,6 +13,7 @@ use crate::decode::{self, BadMessage};
 use crate::encode;
 use crate::kinds::Kind;
 use crate::limits;
+use crate::vitals::Vitals;
 use crate::wire;
 
 /// What a worker says.
@@ -20,8 +21,10 @@ use crate::wire;
 pub enum WorkerMessage {
     /// First, exactly once.
     Hello(Box<Hello>),
+    /// Still here, and how it is.
+    Heartbeat(Box<Vitals>),
     /// What goes to the engine as it is. Never an artifact: that has its bytes with it, as
-    /// [`WorkerMessage::Artifact`].
+    /// [`WorkerMessage::Artifact`]. A heartbeat comes as [`WorkerMessage::Heartbeat`].
     Engine(FromWorker),
     /// A file with its bytes: the server stores them, then tells the engine.
     Artifact(Artifact),
@@ -173,6 +176,7 @@ impl WorkerMessage {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Hello(_) => Kind::Hello,
+            Self::Heartbeat(_) => Kind::Heartbeat,
             Self::Artifact(_) => Kind::ArtifactCommitted,
             Self::Log(_) => Kind::LogSegment,
             Self::Engine(message) => match message {

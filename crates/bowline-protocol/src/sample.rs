@@ -19,6 +19,8 @@ use prost::bytes::Bytes;
 use crate::kinds::Kind;
 use crate::message::{Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};
 
+use crate::vitals::{OutboxVitals, Tally, Vitals};
+
 /// A message of either direction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sample {
@@ -48,7 +50,9 @@ pub fn all_of(kind: Kind, attempt: AttemptRef) -> Vec<Sample> {
     let down = |message| Down(ServerMessage::Engine(message));
     match kind {
         Kind::Hello => vec![ToServer(WorkerMessage::Hello(Box::new(hello(attempt))))],
-        Kind::Heartbeat => vec![up(FromWorker::Heartbeat)],
+        Kind::Heartbeat => {
+            [Vitals::default(), vitals()].map(|vitals| ToServer(WorkerMessage::Heartbeat(Box::new(vitals)))).into()
+        }
         Kind::Demand => vec![up(FromWorker::Demand { attempts_max: 20, room: room() })],
         Kind::Started => vec![up(FromWorker::Started(attempt))],
         Kind::Finished => ends().into_iter().map(|how| up(finished(attempt, how))).collect(),
@@ -100,6 +104,17 @@ fn hello(attempt: AttemptRef) -> Hello {
         attempts: [KnownAs::Assigned, KnownAs::Running, KnownAs::EndedPending, KnownAs::Gone]
             .map(|known| (attempt, known))
             .into(),
+    }
+}
+
+fn vitals() -> Vitals {
+    let tally = Tally { sent: 5, retried: 2, dropped: 0, refused: 1 };
+    let oldest = Some(Duration::from_secs(3));
+    Vitals {
+        messages: BTreeMap::from([(Kind::Finished, tally)]),
+        outbox: OutboxVitals { messages: 1, bytes: 300, bytes_max: 1 << 20, oldest },
+        loop_lag: Duration::from_micros(7),
+        loop_lag_max: Duration::from_millis(9),
     }
 }
 

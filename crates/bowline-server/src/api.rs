@@ -16,6 +16,7 @@ pub(crate) mod shell;
 mod show;
 mod system;
 mod tasks;
+mod vitals;
 mod workers;
 mod workflows;
 

@@ -11,7 +11,6 @@ use axum::response::Response;
 use bowline_core::answer::{Connection, Overview};
 use bowline_core::name::Actor;
 use bowline_leader::{COMMIT_SECONDS, LeaderStats, LeaderStatus};
-use bowline_protocol::Class;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -82,19 +81,12 @@ pub(crate) async fn scrape(shell: &Shell) -> Result<String, Fault> {
     gauges.value("", f64::from(u8::from(leading.is_some())));
     gauges.leader(&shell.app.leader.stats());
     gauges.sessions(&shell.app.sessions);
+    gauges.fleet(&shell.app.sessions);
     if let Some(overview) = overview {
         gauges.overview(&overview);
     }
     encode(&mut text, &shell.app.metrics.lock()).map_err(|error| Fault::internal("write the metrics", &error))?;
     Ok(text)
-}
-
-fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Assured => "assured",
-        Class::Timely => "timely",
-        Class::BestEffort => "best_effort",
-    }
 }
 
 /// Gauges that are read at the moment of the scrape.
@@ -160,10 +152,35 @@ impl Gauges<'_> {
         let name = "bowline_messages";
         let _ = writeln!(self.text, "# HELP {name} Messages of sessions.\n# TYPE {name} counter");
         for of in counts.snapshot() {
-            let labels = format!("kind=\"{}\",class=\"{}\"", of.kind.name(), class_name(of.kind.class()));
+            let labels = format!("kind=\"{}\",class=\"{}\"", of.kind.name(), of.kind.class().name());
             for (what, value) in [("passed", of.passed), ("dropped", of.dropped), ("stale", of.stale)] {
                 let _ = writeln!(self.text, "{name}_total{{{labels},what=\"{what}\"}} {value}");
             }
+        }
+    }
+
+    /// What connected workers tell of themselves, together.
+    #[expect(clippy::cast_precision_loss, reason = "counts shown, not counted with")]
+    fn fleet(&mut self, counts: &SessionCounts) {
+        let fleet = counts.fleet();
+        let name = "bowline_worker_messages";
+        let _ = writeln!(self.text, "# HELP {name} Messages as connected workers count them.\n# TYPE {name} gauge");
+        for (kind, of) in &fleet.messages {
+            let labels = format!("kind=\"{}\",class=\"{}\"", kind.name(), kind.class().name());
+            let values = [("sent", of.sent), ("retried", of.retried), ("dropped", of.dropped), ("refused", of.refused)];
+            for (what, value) in values {
+                let _ = writeln!(self.text, "{name}{{{labels},what=\"{what}\"}} {value}");
+            }
+        }
+        let oldest = fleet.outbox.oldest.unwrap_or_default();
+        for (name, help, value) in [
+            ("bowline_worker_outbox_messages", "Unacknowledged messages of all workers", fleet.outbox.messages as f64),
+            ("bowline_worker_outbox_bytes", "Their bytes, with the room kept for what runs", fleet.outbox.bytes as f64),
+            ("bowline_worker_oldest_seconds", "Age of the oldest unacknowledged message", oldest.as_secs_f64()),
+            ("bowline_worker_loop_lag_seconds", "The worst lag of a worker's event loop", fleet.loop_lag.as_secs_f64()),
+        ] {
+            self.family(name, help);
+            self.value("", value);
         }
     }
 

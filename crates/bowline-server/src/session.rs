@@ -13,11 +13,13 @@ mod auth;
 mod counts;
 mod incoming;
 mod outgoing;
+mod reports;
 mod run;
 mod service;
 
 pub(crate) use auth::Keys;
 pub use counts::{KindCounts, SessionCounts};
+pub(crate) use reports::Report;
 pub(crate) use service::{Service, Sessions};
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::*;
 use crate::sample;
 
 fn refused(kind: WorkerKind) -> String {
-    worker_message(wire::WorkerMessage { kind: Some(kind) }).unwrap_err().to_string()
+    worker_message(wire::WorkerMessage { kind: Some(kind), delivery: None }).unwrap_err().to_string()
 }
 
 fn of() -> wire::Attempt {
@@ -71,7 +71,8 @@ fn an_unknown_value_is_refused_and_not_taken_for_another() {
 #[test]
 fn a_hello_with_a_bad_name_says_which_and_why() {
     let hello = wire::Hello { name: "two words".into(), ..wire::Hello::default() };
-    let refusal = worker_message(wire::WorkerMessage { kind: Some(WorkerKind::Hello(hello)) }).unwrap_err();
+    let refusal =
+        worker_message(wire::WorkerMessage { kind: Some(WorkerKind::Hello(hello)), delivery: None }).unwrap_err();
     assert!(matches!(refusal, BadMessage::Name { field: "name", .. }));
 }
 

@@ -60,8 +60,12 @@ async fn get_one(
 }
 
 async fn one(shell: &Shell, caller: &Caller, name: &str) -> Result<Worker, Fault> {
-    let workers = all(shell, caller).await?;
-    workers.into_iter().find(|worker| worker.name == name).ok_or_else(|| no_worker(name))
+    let rows = shell.read(|store| Ok(store.workers()?)).await?;
+    let row = rows.into_iter().find(|row| row.name.as_str() == name).ok_or_else(|| no_worker(name))?;
+    let overview = shell.overview(caller.actor.clone()).await?;
+    let mut worker = document(&row, overview.workers.iter().find(|view| view.id == row.id));
+    worker.vitals = shell.app.sessions.report(row.id).as_ref().map(super::vitals::document);
+    Ok(worker)
 }
 
 fn no_worker(name: &str) -> Fault {
@@ -108,6 +112,7 @@ fn document(row: &WorkerRow, view: Option<&WorkerView>) -> Worker {
         }),
         heard_at: view.and_then(|view| show::time(view.heard_at)),
         enrolled_at: from_core_time(row.enrolled_at),
+        vitals: None,
     }
 }
 

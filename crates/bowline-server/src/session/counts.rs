@@ -1,14 +1,18 @@
-//! Messages of all sessions, counted by kind.
+//! Messages of all sessions, counted by kind; and what workers tell of themselves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bowline_protocol::{Direction, Kind};
+use bowline_core::id::{SessionId, WorkerId};
+use bowline_protocol::{Direction, Kind, Vitals};
+
+use super::reports::{Fleet, Report, Reports};
 
 /// Messages of all sessions since the server started, counted by kind.
 #[derive(Debug, Default)]
 pub struct SessionCounts {
     kinds: [Counters; Kind::ALL.len()],
     open: AtomicU64,
+    reports: Reports,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +52,24 @@ impl SessionCounts {
     /// Sessions that are open now.
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// What this worker told of itself last. `None`: it is not connected, or has told nothing yet.
+    pub(crate) fn report(&self, worker: WorkerId) -> Option<Report> {
+        self.reports.of(worker)
+    }
+
+    /// What all connected workers tell of themselves, together.
+    pub(crate) fn fleet(&self) -> Fleet {
+        self.reports.fleet()
+    }
+
+    pub(super) fn reported(&self, worker: WorkerId, session: SessionId, vitals: Vitals) {
+        self.reports.put(worker, session, vitals);
+    }
+
+    pub(super) fn forget_report(&self, worker: WorkerId, session: SessionId) {
+        self.reports.close(worker, session);
     }
 
     pub(super) fn passed(&self, kind: Kind) {

@@ -66,6 +66,10 @@ impl<'a> Incoming<'a> {
         self.shared.state.sessions.passed(message.kind());
         match message {
             WorkerMessage::Hello(_) => Err(Status::invalid_argument("Hello comes once in a session")),
+            WorkerMessage::Heartbeat(vitals) => {
+                self.shared.state.sessions.reported(self.worker, self.session, *vitals);
+                self.pass_on(FromWorker::Heartbeat).await
+            }
             WorkerMessage::Engine(message) => self.pass_on(message).await,
             WorkerMessage::Artifact(artifact) => self.artifact(artifact).await,
             WorkerMessage::Log(segment) => self.log(segment),

@@ -45,6 +45,7 @@ impl Session {
         let session = opened.map_err(|refusal| Status::unavailable(refusal.message))?;
         tracing::info!(worker = %self.name, %session, "session opened");
         let over = self.both_ways(session, to_send, (rest, stream)).await;
+        self.shared.state.sessions.forget_report(self.worker, session);
         self.shared.state.leader.disconnect(session).await;
         over
     }

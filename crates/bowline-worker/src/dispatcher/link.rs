@@ -274,7 +274,7 @@ impl Dispatcher {
         if self.link.heard_at.elapsed() > silence_max {
             self.link_down(LinkEnd::Broken("the server has gone silent".to_owned()));
         } else if self.link.is_welcomed() {
-            self.say_timely(FromWorker::Heartbeat);
+            self.hand_over(WorkerMessage::Heartbeat(Box::default()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod offers;
 mod start;
+mod vitals;
 
 use std::io;
 
@@ -123,6 +124,10 @@ async fn show(on: &Setting, args: One) -> anyhow::Result<Exit> {
         ("enrolled", format!("{:.0}", worker.enrolled_at)),
     ] {
         on.out.line(format!("{name:<12} {}", clean(&value)))?;
+    }
+    if let Some(vitals) = &worker.vitals {
+        on.out.line("")?;
+        vitals::print(on, vitals)?;
     }
     Ok(Exit::GOOD)
 }
