@@ -18,6 +18,7 @@ pub struct Stats {
     links: AtomicU64,
     unacknowledged: AtomicU64,
     attempts: AtomicU64,
+    turns: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -57,6 +58,12 @@ impl Stats {
         }
     }
 
+    /// Raised whenever the event loop measures itself, at least every second: one that does not grow
+    /// belongs to a loop that hangs.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn sent(&self, kind: Kind) {
         *self.sent.lock().entry(kind).or_default() += 1;
     }
@@ -82,6 +89,7 @@ impl Stats {
     }
 
     pub(crate) fn lag(&self, lag: Duration) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         let micros = bowline_core::time::micros(lag);
         self.lag_last_us.store(micros, Ordering::Relaxed);
         self.lag_max_us.fetch_max(micros, Ordering::Relaxed);

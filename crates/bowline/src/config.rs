@@ -86,6 +86,8 @@ pub(crate) struct Config {
     values: BTreeMap<&'static str, Value>,
     environment: Environment,
     files: Vec<PathBuf>,
+    flags: Vec<(&'static str, Option<String>)>,
+    named: Option<PathBuf>,
 }
 
 impl Config {
@@ -121,7 +123,13 @@ impl Config {
                 values.insert(key, Value { text: text.clone(), origin: Origin::Flag });
             }
         }
-        Ok(Self { values, environment, files: files.into_iter().map(|(path, _)| path).collect() })
+        let files = files.into_iter().map(|(path, _)| path).collect();
+        Ok(Self { values, environment, files, flags: flags.to_vec(), named: named.map(Path::to_owned) })
+    }
+
+    /// The settings with the files as they are now, under the same flags and variables.
+    pub(crate) fn reread(&self) -> anyhow::Result<Self> {
+        Self::layered(self.environment.clone(), &self.flags, self.named.as_deref())
     }
 
     /// A setting's value, where it has one.

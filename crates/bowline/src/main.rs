@@ -17,6 +17,7 @@ mod house;
 mod ids;
 mod logging;
 mod nearest;
+mod notify;
 mod output;
 mod process;
 mod runtime;

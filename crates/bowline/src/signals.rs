@@ -1,4 +1,4 @@
-//! Being asked to stop: Ctrl-C, SIGTERM.
+//! Being asked to stop (Ctrl-C, SIGTERM), and to read settings again (SIGHUP).
 
 use std::io;
 
@@ -22,6 +22,24 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Listens for SIGHUP: from here on it does not end the process.
+#[derive(Debug)]
+pub(crate) struct Reload(Signal);
+
+impl Reload {
+    /// Begins to listen.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Resolves at the next one.
+    pub(crate) async fn asked(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
         }
     }
 }

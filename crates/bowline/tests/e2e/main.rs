@@ -29,5 +29,6 @@ mod runs;
 mod store_trouble;
 mod tasks;
 mod torment;
+mod units;
 mod waiting;
 mod web;

@@ -2,21 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use bowline_core::name::WorkerName;
 use bowline_core::time::Span;
+use bowline_worker::stats::Stats;
 use bowline_worker::{OnTerm, WorkerConfig, WorkerError, WorkerExit};
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 use super::{Offers, Setting};
 use crate::exit::{Exit, Trouble};
+use crate::notify::Notify;
 use crate::{connect, logging, process, signals};
 
 /// How long `--on-term finish` lets attempts run on where `--within` says nothing.
 const WITHIN_DEFAULT: Duration = Duration::from_hours(1);
+/// How often it is looked whether the event loop has turned.
+const TURN_LOOK: Duration = Duration::from_millis(100);
+/// The first turn is waited for in spans of this length.
+const READY_WAIT: Duration = Duration::from_secs(60);
 /// What of its own environment a worker hands to its jobs.
 const HANDED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
@@ -62,12 +69,26 @@ enum Mode {
 
 /// Starts it.
 pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
-    logging::start(&on.config)?;
+    let levels = logging::start(&on.config)?;
+    let notify = Notify::new(on.config.environment());
     let config = config(on, &args)?;
     let name = config.identity.clone();
     let server = config.server.clone();
     on.out.note(format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term)));
-    match until_told(config, args.stop_with_parent.into()).await {
+    notify.status(&format!("worker {name} of {server} begins"));
+    let stats = Arc::clone(&config.stats);
+    let told = format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term));
+    let watched = async {
+        while !turns(&stats, READY_WAIT).await {}
+        notify.ready(&told);
+        notify.feed(async |within| turns(&stats, within).await).await
+    };
+    let ended = tokio::select! {
+        ended = until_told(config, args.stop_with_parent.into(), &notify) => ended,
+        never = watched => match never {},
+        never = levels.follow(on, &notify) => match never {},
+    };
+    match ended {
         Ok(WorkerExit::Stopped) => Ok(Exit::GOOD),
         Ok(WorkerExit::Fenced { why }) => Err(Trouble::new(
             Exit::FENCED,
@@ -96,7 +117,7 @@ impl From<bool> for Bond {
 }
 
 /// Works until it is told to stop, or must not go on.
-async fn until_told(config: WorkerConfig, bond: Bond) -> Result<WorkerExit, WorkerError> {
+async fn until_told(config: WorkerConfig, bond: Bond, notify: &Notify) -> Result<WorkerExit, WorkerError> {
     let shutdown = CancellationToken::new();
     let told = async {
         let mut stop = match signals::Stop::new() {
@@ -123,7 +144,19 @@ async fn until_told(config: WorkerConfig, bond: Bond) -> Result<WorkerExit, Work
         ended = &mut working => return ended,
         () = told => shutdown.cancel(),
     }
+    notify.stopping("leaving as --on-term says");
     working.await
+}
+
+/// Whether the worker's event loop turns within this time.
+async fn turns(stats: &Stats, within: Duration) -> bool {
+    let before = stats.turns();
+    let turned = async {
+        while stats.turns() == before {
+            tokio::time::sleep(TURN_LOOK.min(within / 4)).await;
+        }
+    };
+    tokio::time::timeout(within, turned).await.is_ok()
 }
 
 fn mode_name(mode: Mode) -> &'static str {

@@ -1,0 +1,147 @@
+//! `bowline server start`: a server, until it is told to stop.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use bowline_core::answer::{Answer, Connection};
+use bowline_core::input::Request;
+use bowline_core::name::Actor;
+use bowline_leader::{Leader, LeaderStatus};
+use bowline_server::{Exposure, Server, ServerConfig, ServerError};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Setting, data_folder, listen_address};
+use crate::exit::{Exit, Trouble};
+use crate::house::ServerReady;
+use crate::notify::Notify;
+use crate::{logging, process, runtime, signals};
+
+/// How long a server whose parent is gone waits for its workers to leave: longer than they take.
+const WORKERS_MAX: Duration = Duration::from_secs(40);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bowline server start
+  bowline server start --data /var/lib/bowline --listen 127.0.0.1:7420
+  bowline server start --listen 127.0.0.1:0 --json      takes a free port and prints it
+
+SIGTERM or Ctrl-C: takes no more, answers what is under way, stops. Workers and their jobs go on.
+SIGHUP: reads the configuration file again; `log` follows at once, the rest at the next start.
+Under a service manager it says when it is ready, and feeds the watchdog (NOTIFY_SOCKET).")]
+pub(crate) struct Args {
+    /// Where everything durable lies [default: ./.bowline]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7420]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Allow an address that other machines can reach, without TLS
+    #[arg(long)]
+    insecure: bool,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    stop_with_parent: bool,
+}
+
+
+/// Starts it, and serves until it is told to stop.
+pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
+    let levels = logging::start(&on.config)?;
+    let notify = Notify::new(on.config.environment());
+    let data = data_folder(on, args.data);
+    let mut config = ServerConfig::new(&data);
+    config.listen = listen_address(on, args.listen)?;
+    config.exposure = if args.insecure { Exposure::Insecure } else { Exposure::Loopback };
+    let mut stop = signals::Stop::new()?;
+    let mut server = bowline_server::start(config).await.map_err(|error| {
+        let exit = exit_of(&error);
+        let what = format!("The server on the data folder `{}` could not start.", data.display());
+        anyhow::Error::new(error).context(Trouble::new(exit, what))
+    })?;
+    let ready = ServerReady { server: server.url(), token_file: std::path::absolute(server.token_file())? };
+    let kept = args.stop_with_parent.into();
+    let _registered = runtime::register(on.config.environment(), &ready.server, &data, &ready.token_file, kept)
+        .inspect_err(|error| tracing::warn!(%error, "commands will not find this server by themselves"));
+    announce(on, &ready)?;
+    notify.ready(&format!("serving at {}", ready.server));
+    let leader = server.state().leader.clone();
+    let orphaned =
+        async { if args.stop_with_parent { process::parent_gone().await } else { std::future::pending().await } };
+    tokio::select! {
+        outcome = server.wait() => {
+            outcome.with_context(|| format!("The server on the data folder `{}` could not go on.", data.display()))?;
+            return Err(anyhow::anyhow!("The server stopped, though nobody asked it to."));
+        }
+        () = stop.asked() => tracing::info!("asked to stop"),
+        never = levels.follow(on, &notify) => match never {},
+        never = notify.feed(async |within| turns(&leader, within).await) => match never {},
+        () = orphaned => {
+            tracing::info!("the parent is gone; waiting for the workers to give back what they have");
+            workers_gone(&server).await;
+        }
+    }
+    notify.stopping("answering what is under way");
+    server.shutdown().await;
+    Ok(Exit::GOOD)
+}
+
+/// Whether the writer takes an input within this time. One that has nobody to lead is not stuck: its
+/// status says what it waits for, and starting again would not help.
+async fn turns(leader: &Leader, within: Duration) -> bool {
+    let before = leader.stats().inputs;
+    let asked = leader.request(Actor::server(), Request::Overview);
+    // A commit that takes long holds up the answer, not the writer.
+    let answered = matches!(tokio::time::timeout(within, asked).await, Ok(Ok(_)));
+    let leads = matches!(&*leader.status().borrow(), LeaderStatus::Leading { .. });
+    answered || !leads || leader.stats().inputs != before
+}
+
+/// Waits until no worker is connected any more, bounded: those of the same parent are leaving now,
+/// and what they give back is to be recorded.
+async fn workers_gone(server: &Server) {
+    let leader = &server.state().leader;
+    let mut events = leader.events();
+    let gone = async {
+        while let Ok(Answer::Overview(seen)) = leader.request(Actor::server(), Request::Overview).await {
+            if seen.workers.iter().all(|worker| worker.connection == Connection::Away) {
+                return;
+            }
+            // Missed events are no matter: it is the state that is asked for.
+            if matches!(events.recv().await, Err(RecvError::Closed)) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(WORKERS_MAX, gone).await.is_err() {
+        tracing::warn!("workers are still connected; stopping all the same");
+    }
+}
+
+fn announce(on: &Setting, ready: &ServerReady) -> anyhow::Result<()> {
+    if on.out.is_json() {
+        on.out.item(ready)?;
+    } else {
+        on.out.line(format!("serving at {}", ready.server))?;
+        on.out.line(format!("token file {}", ready.token_file.display()))?;
+    }
+    Ok(())
+}
+
+/// What another start would meet again is a refusal.
+fn exit_of(error: &ServerError) -> Exit {
+    match error {
+        ServerError::Exposed(_) => Exit::USAGE,
+        ServerError::AddressTaken { .. } => Exit::REFUSED,
+        ServerError::Listen { .. }
+        | ServerError::Data { .. }
+        | ServerError::Secrets(_)
+        | ServerError::Store(_)
+        | ServerError::Logs(_)
+        | ServerError::Blobs(_)
+        | ServerError::Leader(_)
+        | ServerError::NotLeading(_)
+        | ServerError::WriterStopped => Exit::FAILED,
+    }
+}
