@@ -36,9 +36,7 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Levels> {
             builder.init();
             Ok(Levels { set: Box::new(move |filter| handle.reload(filter)) })
         }
-        other => {
-            Err(Trouble::usage(format!("The setting `log_format` is `{other}`; it is `text` or `json`.")).into())
-        }
+        other => Err(Trouble::usage(format!("The setting `log_format` is `{other}`; it is `text` or `json`.")).into()),
     }
 }
 

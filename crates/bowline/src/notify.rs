@@ -118,10 +118,7 @@ mod tests {
         let name = format!("bowline-notify-{}", std::process::id());
         let listeners = [
             (path.to_str().unwrap().to_owned(), UnixDatagram::bind(&path).unwrap()),
-            (
-                format!("@{name}"),
-                UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
-            ),
+            (format!("@{name}"), UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap()),
         ];
         for (name, listener) in &listeners {
             let notify = Notify::new(&Environment::of(&[("NOTIFY_SOCKET", name)]));

@@ -150,7 +150,8 @@ fn the_unit_files_are_what_systemd_takes() {
         for line in lines {
             assert!(text.lines().any(|found| found == *line), "{name} lacks {line}");
         }
-        std::fs::write(room.work().join(name), text.replace("/usr/bin/bowline", env!("CARGO_BIN_EXE_bowline"))).unwrap();
+        std::fs::write(room.work().join(name), text.replace("/usr/bin/bowline", env!("CARGO_BIN_EXE_bowline")))
+            .unwrap();
     }
     let (_, text) = unit("bowline-worker.service");
     let prevented = text.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).unwrap();
@@ -223,7 +224,8 @@ fn a_server_stops_within_a_second_whoever_is_connected() {
         reader.wait().unwrap();
     }
     // Nobody has told the jobs: they run on until their workers are told to leave.
-    let server = ear.start(&room, &[&args[..], &[format!("--listen={}", url.strip_prefix("http://").unwrap())]].concat());
+    let server =
+        ear.start(&room, &[&args[..], &[format!("--listen={}", url.strip_prefix("http://").unwrap())]].concat());
     ear.wait_for("READY=1");
     for mut worker in workers {
         signal(&worker, Signal::TERM);

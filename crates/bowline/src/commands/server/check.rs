@@ -16,7 +16,6 @@ pub(crate) struct Args {
     data: Option<PathBuf>,
 }
 
-
 /// What a look at a data folder finds.
 #[derive(Debug, serde::Serialize)]
 struct Found {

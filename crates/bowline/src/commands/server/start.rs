@@ -45,7 +45,6 @@ pub(crate) struct Args {
     stop_with_parent: bool,
 }
 
-
 /// Starts it, and serves until it is told to stop.
 pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let levels = logging::start(&on.config)?;
