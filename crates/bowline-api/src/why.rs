@@ -32,7 +32,7 @@ fn reason(reason: &WaitReason) -> Reason {
     let mut detail = serde_json::to_value(reason).unwrap_or(Value::Null);
     if let Value::Object(fields) = &mut detail {
         fields.remove("reason");
-        for moment in ["until", "since"] {
+        for moment in ["until", "since", "lost_at"] {
             if let Some(at) = fields.get(moment).and_then(Value::as_u64) {
                 fields.insert(moment.to_owned(), from_core_time(Timestamp(at)).to_string().into());
             }
@@ -53,6 +53,8 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::NoRoom { .. } => "no_room",
         WaitReason::Behind { .. } => "behind",
         WaitReason::ArrayWindow { .. } => "array_window",
+        WaitReason::WorkerSilent { .. } => "worker_silent",
+        WaitReason::InDoubt { .. } => "in_doubt",
         WaitReason::Held { .. } => "held",
     }
 }
@@ -100,6 +102,23 @@ pub fn sentence(reason: &WaitReason) -> String {
             format!(
                 "Its array runs at most {at_most} elements at a time; {} under way.",
                 are(u64::from(*running), "element")
+            )
+        }
+        WaitReason::WorkerSilent { worker, attempt, since, lost_at } => {
+            let silent = format!("Its worker {worker} has been silent since {}", moment(*since));
+            match lost_at {
+                Some(at) => format!("{silent}; if it stays so, attempt {attempt} is lost at {}.", moment(*at)),
+                None => format!(
+                    "{silent}, and attempt {attempt} may still run there: it is lost only when the worker says so, \
+                     when its machine has restarted, or by `bowline worker forget {worker}`."
+                ),
+            }
+        }
+        WaitReason::InDoubt { attempt, worker, why } => {
+            let on = worker.as_ref().map_or_else(String::new, |worker| format!(" on {worker}"));
+            format!(
+                "Nobody knows how attempt {attempt}{on} ended ({why}), and it must not rerun by itself: say how it \
+                 ended by `bowline task resolve`, or run it again by `bowline task retry`."
             )
         }
         WaitReason::Held { until: Some(until) } => format!("The server holds it until {}.", moment(*until)),

@@ -73,6 +73,7 @@ impl Driver {
         let enrol = Request::Enrol { token: None, worker: worker.clone(), key: [1; 32] };
         engine.apply(clock::now(), request(enrol));
         let hello = Hello {
+            pool: None,
             name: worker,
             incarnation: Incarnation(0),
             seat: Seat { state_dir: "bench".into(), boot_id: "bench".into(), process: "bench".into() },
@@ -86,7 +87,7 @@ impl Driver {
             seen: None,
             attempts: Vec::new(),
         };
-        engine.apply(clock::now(), Input::Connected { session: SESSION, hello: Box::new(hello) });
+        engine.apply(clock::now(), Input::Connected { session: SESSION, hello: Box::new(hello), key: [1; 32] });
         Self { engine, tasks: noop.tasks, submitted: 0, finished: 0 }
     }
 

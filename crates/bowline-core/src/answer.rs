@@ -3,7 +3,8 @@
 use crate::explain::{Explanation, WaitReason};
 use crate::id::{Incarnation, RunId, TaskId, TaskRef, WorkerId};
 use crate::message::Paused;
-use crate::name::{Namespace, WorkerName};
+use crate::name::{Namespace, PoolName, WorkerName};
+use crate::row::{AsideMark, DrainMark};
 use crate::state::StateKind;
 use crate::worker::{Health, Offer, Room};
 
@@ -159,6 +160,25 @@ pub struct WorkerView {
     pub version: Option<String>,
     /// When it was heard last. `None`: not since this server leads.
     pub heard_at: Option<crate::time::Timestamp>,
+    /// The pool to which the identity belongs.
+    pub pool: Option<PoolName>,
+    /// Drained by whom and how. What is in `attempts` then is what the drain waits for.
+    pub drain: Option<DrainMark>,
+    /// Put aside, and why.
+    pub aside: Option<AsideMark>,
+    /// It has been silent since then: without a session, or suspect. `None`: it is heard.
+    pub silent_since: Option<crate::time::Timestamp>,
+    /// Live attempts of a silent worker: nobody knows how they are.
+    pub doubtful: Vec<Doubtful>,
+}
+
+/// A live attempt of a silent worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubtful {
+    /// Which.
+    pub attempt: crate::id::AttemptRef,
+    /// It is lost then, where the worker stays silent. `None`: only by proof.
+    pub lost_at: Option<crate::time::Timestamp>,
 }
 
 /// Whether a worker is connected.

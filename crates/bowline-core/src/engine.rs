@@ -30,7 +30,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::answer::{Answer, Reply};
+use crate::answer::{Answer, Refusal, RefusalCode, Reply};
 use crate::effect::{Batch, Effect};
 use crate::id::{AttemptRef, Epoch, Generation, ParkId, RunId, SessionId, TaskId, TaskRef, WorkerId};
 use crate::input::{Input, Need, Request, Token};
@@ -184,7 +184,7 @@ impl Engine {
                 let answer = self.answer(&actor, request);
                 self.out.effects.push(Effect::Reply { to: reply, reply: answer });
             }
-            Input::Connected { session, hello } => self.connected(session, *hello),
+            Input::Connected { session, hello, key: _ } => self.connected(session, *hello),
             Input::FromWorker { session, message } => self.hear(session, message),
             Input::Disconnected { session } => self.disconnected(session, "the connection is gone"),
             Input::Evaluated { run, what, version, outcome } => self.evaluated(run, what, version, outcome),
@@ -205,6 +205,12 @@ impl Engine {
                 Ok(Answer::Done)
             }
             Request::PauseWorker { worker, paused } => self.pause_worker(actor, &worker, paused),
+            Request::DrainWorker { .. }
+            | Request::UndrainWorker { .. }
+            | Request::ForgetWorker { .. }
+            | Request::EnrolInPool { .. } => {
+                Err(Refusal::new(RefusalCode::Conflict, "This server cannot do that yet."))
+            }
             Request::PutToken(token) => self.put_token(token),
             Request::Enrol { token, worker, key } => self.enrol(actor, token, &worker, key),
             Request::Explain { namespace, task } => self.explain(&namespace, task),

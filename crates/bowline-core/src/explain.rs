@@ -95,6 +95,26 @@ pub enum WaitReason {
         /// How many are under way.
         running: u32,
     },
+    /// Its worker is silent: the attempt may still run, and nobody knows.
+    WorkerSilent {
+        /// The worker.
+        worker: WorkerName,
+        /// The attempt.
+        attempt: AttemptRef,
+        /// Since when nothing was heard.
+        since: Timestamp,
+        /// When it is lost, where the worker stays silent. `None`: only by proof.
+        lost_at: Option<Timestamp>,
+    },
+    /// Its last attempt was lost, or given back after it had begun, and it must not rerun by itself.
+    InDoubt {
+        /// That attempt.
+        attempt: AttemptRef,
+        /// Who had it.
+        worker: Option<WorkerName>,
+        /// What is known.
+        why: String,
+    },
     /// Held by the server itself: a `sleep` until then, a `wait` until somebody completes it.
     Held {
         /// Until then, where it has a time.

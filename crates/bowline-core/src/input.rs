@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::id::{NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef};
-use crate::message::{FromWorker, Hello, Paused};
-use crate::name::{Actor, Namespace, WorkerName, WorkflowName};
+use crate::message::{Drain, FromWorker, Hello, Paused};
+use crate::name::{Actor, Namespace, PoolName, WorkerName, WorkflowName};
 use crate::row::{EndedRun, EndedTask};
 use crate::run::{DueKind, Graph};
 use crate::spec::{TaskSpec, Work};
@@ -30,6 +30,8 @@ pub enum Input {
         session: SessionId,
         /// Its Hello.
         hello: Box<Hello>,
+        /// BLAKE3 of the key with which it came: a pool's identity is bound to it.
+        key: [u8; 32],
     },
     /// A message of a session.
     FromWorker {
@@ -102,6 +104,24 @@ pub enum Request {
         /// Whether.
         paused: Paused,
     },
+    /// A worker is to let go of everything and is given nothing, until it is undrained. Again: in this
+    /// way from now on.
+    DrainWorker {
+        /// Which.
+        worker: WorkerName,
+        /// How.
+        drain: Drain,
+    },
+    /// A drained worker, or one that was put aside, is given work again.
+    UndrainWorker {
+        /// Which.
+        worker: WorkerName,
+    },
+    /// Removes an identity. The caller vouches that nothing of it runs any more: its attempts are lost.
+    ForgetWorker {
+        /// Which.
+        worker: WorkerName,
+    },
     /// Records a secret that opens a door, as its BLAKE3 hash.
     PutToken(Token),
     /// Takes a single-use token away and makes the identity, with its own key's hash.
@@ -111,6 +131,16 @@ pub enum Request {
         /// The identity.
         worker: WorkerName,
         /// Hash of its own key.
+        key: [u8; 32],
+    },
+    /// Lets a key act under the identities of a pool, whichever is free. A token that is bound to this
+    /// pool is not used up by it. The same key again changes nothing.
+    EnrolInPool {
+        /// Hash of the token, or `None` where an administrator enrols.
+        token: Option<[u8; 32]>,
+        /// The pool.
+        pool: PoolName,
+        /// Hash of the worker's own key.
         key: [u8; 32],
     },
     /// Why does it wait?
@@ -208,11 +238,16 @@ pub enum TaskVerb {
         /// How.
         how: Completion,
     },
+    /// Says how a task that is in doubt really ended.
+    Resolve {
+        /// How.
+        how: Completion,
+    },
     /// Removes an ended task with all that it left.
     Delete,
 }
 
-/// How a `wait` ends.
+/// How a `wait`, or a task in doubt, ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion {
     /// Well, with this result as JSON.
@@ -243,6 +278,8 @@ pub struct Token {
     pub name: String,
     /// What it may do.
     pub role: TokenRole,
+    /// The pool to which it is bound.
+    pub pool: Option<PoolName>,
 }
 
 /// What a token may do.
@@ -251,8 +288,24 @@ pub struct Token {
 pub enum TokenRole {
     /// Everything.
     Admin,
-    /// Enrol one worker, once.
+    /// Enrol one worker, once. Bound to a pool: enrol any number of workers, in that pool alone.
     Enrol,
+    /// A worker's own key, which acts under the identities of the pool to which it is bound.
+    Member,
+}
+
+impl TokenRole {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Enrol, Self::Member];
+
+    /// As it is written everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Enrol => "enrol",
+            Self::Member => "member",
+        }
+    }
 }
 
 /// What came out of an evaluation.

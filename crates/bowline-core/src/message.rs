@@ -6,15 +6,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptRef, CommitNo, Epoch, Generation, Incarnation, SessionId};
-use crate::name::WorkerName;
+use crate::name::{PoolName, WorkerName};
 use crate::state::{JobError, TimeoutKind};
 use crate::worker::{Health, Offer, Room, Seat};
 
 /// A worker opens a session with this. First message, exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The identity under which it acts.
+    /// The identity under which it acts. With a pool: the one that it had last, or any name that the
+    /// pool does not have.
     pub name: WorkerName,
+    /// The pool of which it wants an identity, whichever is free. `None`: the name's own.
+    pub pool: Option<PoolName>,
     /// The incarnation that it was given, or 0 where its process has none yet.
     pub incarnation: Incarnation,
     /// Where it acts from.
@@ -43,6 +46,41 @@ pub enum KnownAs {
     EndedPending,
     /// Its job is gone and nobody knows how it ended.
     Gone,
+    /// Left by the last holder of the identity, and not going on here: no process of it is left, and it
+    /// is given back.
+    GivenBack,
+    /// Left by the last holder of the identity, and not going on here: it counts as failed.
+    Failed,
+}
+
+/// An attempt that the last holder of an identity left, as whoever takes it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Which.
+    pub attempt: AttemptRef,
+    /// What became of it, or what is still to.
+    pub fate: Fate,
+}
+
+/// What becomes of an attempt that the last holder of an identity left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on under the new process.
+    Adopted,
+    /// It has ended; its report is still to come.
+    Ended,
+    /// It is lost.
+    Lost,
+    /// It was given back.
+    GivenBack,
+    /// It has failed.
+    Failed,
+    /// It is in the way: it may still run elsewhere. Name it in Hello as `running` (its supervisor has
+    /// it), `given_back`, `failed` or `gone`; or wait.
+    InTheWay {
+        /// It is lost after so long, where nobody is heard of it. `None`: only by proof.
+        lost_in: Option<Duration>,
+    },
 }
 
 /// Worker to server, after Hello.
@@ -68,6 +106,13 @@ pub enum FromWorker {
         /// Whether its job had been started.
         started: bool,
         /// Why, for people.
+        why: String,
+    },
+    /// The attempt's job is gone, and nobody knows how it ended: its supervisor died. It is lost.
+    Gone {
+        /// Which attempt.
+        attempt: AttemptRef,
+        /// What is known, for people.
         why: String,
     },
     /// A file that the attempt leaves; its bytes are durable.
@@ -122,17 +167,25 @@ pub enum ToWorker {
     Welcome {
         /// Who leads.
         epoch: Epoch,
+        /// The identity under which the process acts: of a pool, the one that it was given.
+        name: WorkerName,
         /// The incarnation under which the process acts from now on.
         incarnation: Incarnation,
         /// The store's generation.
         generation: Generation,
+        /// The worker is to say this often that it is there.
+        heartbeat: Duration,
         /// What becomes of each attempt that Hello named.
         verdicts: Vec<(AttemptRef, Verdict)>,
+        /// What the last process under this identity left. Empty for another session of the same one.
+        left: Vec<Left>,
     },
     /// The identity cannot be taken now; say Hello again later.
     TryLater {
         /// Why, for people.
         why: String,
+        /// Attempts that are in the way. At most [`LEFT_MAX`].
+        left: Vec<Left>,
     },
     /// A newer process acts under this identity, or it was forgotten: stop the jobs and exit.
     Fenced {
@@ -155,6 +208,10 @@ pub enum ToWorker {
         /// Whether paused.
         paused: Paused,
     },
+    /// Let go of everything, in this way. Said anew after each Welcome until [`ToWorker::Undrain`].
+    Drain(Drain),
+    /// Take work again.
+    Undrain,
     /// The message of this kind about this attempt is applied, or refused and recorded.
     Ack {
         /// Which attempt.
@@ -171,6 +228,60 @@ pub enum ToWorker {
     },
 }
 
+/// Most attempts that [`ToWorker::TryLater`] and [`ToWorker::Welcome`] list as left.
+pub const LEFT_MAX: usize = 1_000;
+
+/// How a worker lets go of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// What becomes of running attempts.
+    pub mode: DrainMode,
+    /// `finish`: after so long, as `release`. `None`: without an end. As it stands when it is said.
+    pub within: Option<Duration>,
+    /// Whether the process ends when nothing is held any more.
+    pub exit: Exit,
+}
+
+/// What becomes of running attempts in a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainMode {
+    /// They run to their end.
+    #[default]
+    Finish,
+    /// They are stopped, and given back with their ticket. The server sends the cancels, with
+    /// [`StopWhy::Drain`].
+    Release,
+    /// They run on under the supervisor; the process ends at once, and another one takes over. Always
+    /// with [`Exit::Yes`]: a worker that stays cannot hand over.
+    Handoff,
+}
+
+impl DrainMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Finish, Self::Release, Self::Handoff];
+
+    /// As it is written everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finish => "finish",
+            Self::Release => "release",
+            Self::Handoff => "handoff",
+        }
+    }
+}
+
+/// Whether a drained worker's process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It stays connected, and holds nothing until it is undrained.
+    #[default]
+    No,
+    /// It ends when nothing is held any more.
+    Yes,
+}
+
 /// The assured kinds that the engine acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -181,6 +292,8 @@ pub enum Assured {
     Finished,
     /// `Released`.
     Released,
+    /// `Gone`.
+    Gone,
     /// `ArtifactCommitted`, by the artifact's name.
     Artifact(String),
 }
@@ -198,6 +311,8 @@ pub struct Assign {
     pub setup_timeout: Duration,
     /// Run limit.
     pub run_timeout: Option<Duration>,
+    /// The supervisor kills the job when the newest answered heartbeat was sent longer ago than this.
+    pub stop_after: Option<Duration>,
     /// Slots that it takes.
     pub slots: u32,
 }

@@ -96,6 +96,10 @@ name!(
     WorkerName, "worker"
 );
 name!(
+    /// A set of identities that are given out by turns: `lab` has `lab-1`, `lab-2`, …
+    PoolName, "pool"
+);
+name!(
     /// A workflow.
     WorkflowName, "workflow"
 );

@@ -15,7 +15,8 @@ use crate::id::{
     WorkerId,
 };
 use crate::input::Token;
-use crate::name::{Actor, Namespace, StepName, WorkerName, WorkflowName};
+use crate::message::{DrainMode, Exit};
+use crate::name::{Actor, Namespace, PoolName, StepName, WorkerName, WorkflowName};
 use crate::run::{Graph, NodeState, RunState};
 use crate::spec::{TaskSpec, Work};
 use crate::state::{AttemptEnd, Outcome, Phase, StateKind};
@@ -47,6 +48,8 @@ pub enum Row {
     Node(Box<NodeRow>),
     /// A worker.
     Worker(Box<WorkerRow>),
+    /// A worker is forgotten: its row is removed, and must have been there.
+    WorkerGone(WorkerId),
     /// What was done under an idempotency key. Inserted once.
     Key(KeyRow),
     /// A namespace's pause, or everything's. Replaced, or removed where the mark is `None`.
@@ -337,6 +340,39 @@ pub struct WorkerRow {
     pub paused: Option<PauseMark>,
     /// When it enrolled.
     pub enrolled_at: Timestamp,
+    /// The pool to which the identity belongs. Its key is then that of its newest holder.
+    pub pool: Option<PoolName>,
+    /// Whether it is drained, by whom and how.
+    pub drain: Option<DrainMark>,
+    /// Whether it was put aside as a black hole.
+    pub aside: Option<AsideMark>,
+}
+
+/// Who drained a worker, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainMark {
+    /// By whom.
+    pub by: Actor,
+    /// Since when.
+    pub since: Timestamp,
+    /// What becomes of running attempts.
+    pub mode: DrainMode,
+    /// `finish`: from here on as `release`.
+    pub release_at: Option<Timestamp>,
+    /// Whether its process ends.
+    pub exit: Exit,
+}
+
+/// A worker on which too many different tasks failed too quickly: it is given nothing, but for one task
+/// at a time to try it, until one does well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AsideMark {
+    /// Since when.
+    pub since: Timestamp,
+    /// It is tried with one task from here on.
+    pub try_at: Timestamp,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// What was done under an idempotency key.

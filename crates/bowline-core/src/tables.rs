@@ -51,7 +51,7 @@ pub struct Tables {
     /// Pauses.
     pub pauses: BTreeMap<Option<Namespace>, PauseRow>,
     /// Tokens by hash.
-    pub tokens: BTreeMap<[u8; 32], (String, crate::input::TokenRole)>,
+    pub tokens: BTreeMap<[u8; 32], Token>,
     /// Every line.
     pub history: Vec<HistoryRow>,
 }
@@ -106,6 +106,7 @@ impl Tables {
             Row::Run(row) => write(&mut self.runs, row.id, (**row).clone(), |row| row.version),
             Row::Node(row) => write(&mut self.nodes, (row.run, row.node), (**row).clone(), |row| row.version),
             Row::Worker(row) => write(&mut self.workers, row.id, (**row).clone(), |row| row.version),
+            Row::WorkerGone(id) => assert!(self.workers.remove(id).is_some(), "the worker was there"),
             Row::Key(row) => {
                 let old = self.keys.insert((row.namespace.clone(), row.key.clone()), row.clone());
                 assert_eq!(old, None, "a key is inserted once");
@@ -118,7 +119,7 @@ impl Tables {
                 }
             }
             Row::Token(token) => {
-                self.tokens.insert(token.hash, (token.name.clone(), token.role));
+                self.tokens.insert(token.hash, token.clone());
             }
             Row::TokenGone(hash) => assert!(self.tokens.remove(hash).is_some(), "the token was there"),
             Row::TaskGone(id) => self.remove_task(*id),
@@ -139,11 +140,7 @@ impl Tables {
         let mut rows = vec![Loaded::Counters(self.counters)];
         rows.extend(self.workers.values().map(|row| Loaded::Worker(Box::new(row.clone()))));
         rows.extend(self.pauses.values().map(|row| Loaded::Pause(row.clone())));
-        rows.extend(
-            self.tokens
-                .iter()
-                .map(|(hash, (name, role))| Loaded::Token(Token { hash: *hash, name: name.clone(), role: *role })),
-        );
+        rows.extend(self.tokens.values().map(|token| Loaded::Token(token.clone())));
         let runs: Vec<&RunRow> = self.runs.values().filter(|run| !run.state.is_ended()).collect();
         rows.extend(runs.iter().map(|run| Loaded::Run(Box::new((*run).clone()), Arc::clone(&self.graphs[&run.id]))));
         let is_open_run = |run: &RunId| self.runs.get(run).is_some_and(|run| !run.state.is_ended());
@@ -200,6 +197,7 @@ fn row_key(row: &Row) -> String {
         Row::Run(row) => format!("run {}", row.id),
         Row::Node(row) => format!("node {} {}", row.run, row.node),
         Row::Worker(row) => format!("worker {}", row.id),
+        Row::WorkerGone(id) => format!("worker gone {id}"),
         Row::Key(row) => format!("key {} {}", row.namespace, row.key),
         Row::Pause(row) => format!("pause {:?}", row.namespace),
         Row::Token(token) => format!("token {:?}", token.hash),

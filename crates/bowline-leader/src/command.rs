@@ -15,7 +15,7 @@ pub(crate) enum Command {
     /// Somebody asks for something.
     Request { actor: Actor, request: Request, reply: oneshot::Sender<Reply> },
     /// A worker has connected.
-    Connect { hello: Box<Hello>, outbox: SessionOutbox, opened: oneshot::Sender<SessionId> },
+    Connect { hello: Box<Hello>, key: [u8; 32], outbox: SessionOutbox, opened: oneshot::Sender<SessionId> },
     /// A worker says something.
     FromWorker { session: SessionId, message: FromWorker },
     /// A connection is gone.

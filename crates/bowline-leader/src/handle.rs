@@ -35,6 +35,14 @@ pub struct Committed {
 pub enum LeaderStatus {
     /// Not leading (yet, or any more), and why.
     Loading(String),
+    /// Not leading, and not before `accept-rollback` has raised the store's generation: a worker has seen
+    /// a newer state than the store holds, so the store was put back to an earlier one.
+    RolledBack {
+        /// Where the store stands.
+        store: (Generation, CommitNo),
+        /// What the worker has seen.
+        seen: (Generation, CommitNo),
+    },
     /// Leading.
     Leading {
         /// The epoch.
@@ -93,12 +101,12 @@ impl Leader {
         answer.await.unwrap_or_else(|_| Err(not_leading()))
     }
 
-    /// Opens a session: gives it a number and says its Hello to the engine. Messages to the worker
-    /// come through `outbox`.
-    pub async fn connect(&self, hello: Hello, outbox: SessionOutbox) -> Result<SessionId, Refusal> {
+    /// Opens a session: gives it a number and says its Hello to the engine, with the BLAKE3 hash of the
+    /// key that opened the door. Messages to the worker come through `outbox`.
+    pub async fn connect(&self, hello: Hello, key: [u8; 32], outbox: SessionOutbox) -> Result<SessionId, Refusal> {
         self.check_leading()?;
         let (opened, session) = oneshot::channel();
-        self.send(Command::Connect { hello: Box::new(hello), outbox, opened }).await?;
+        self.send(Command::Connect { hello: Box::new(hello), key, outbox, opened }).await?;
         session.await.map_err(|_| not_leading())
     }
 
@@ -157,6 +165,9 @@ impl Leader {
         match &*self.status.borrow() {
             LeaderStatus::Leading { .. } => Ok(()),
             LeaderStatus::Loading(why) => Err(refused(why)),
+            LeaderStatus::RolledBack { .. } => Err(refused(
+                "its store was put back to an earlier state; accept that by `bowline server accept-rollback`",
+            )),
         }
     }
 

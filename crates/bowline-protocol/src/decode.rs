@@ -7,9 +7,10 @@ use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, RunId, SessionId, TaskId, TaskRef,
 };
 use bowline_core::message::{
-    Assign, Assured, Finished, FromWorker, Hello, JobEnd, KnownAs, Paused, StopWhy, ToWorker, Verdict,
+    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Hello, JobEnd, KnownAs, LEFT_MAX, Left,
+    Paused, StopWhy, ToWorker, Verdict,
 };
-use bowline_core::name::{BadName, Key, Namespace, StepName, WorkerName};
+use bowline_core::name::{BadName, Key, Namespace, PoolName, StepName, WorkerName};
 use bowline_core::spec::{RESULT_BYTES_MAX, SLOTS_MAX};
 use bowline_core::state::{JobError, TimeoutKind};
 use bowline_core::worker::{Health, Offer, Room, Seat};
@@ -69,6 +70,10 @@ pub(crate) fn worker_message(message: wire::WorkerMessage) -> Checked<Option<Wor
             started: released.started,
             why: text(released.why, "why", limits::TEXT_BYTES_MAX)?,
         }),
+        WorkerKind::Gone(gone) => WorkerMessage::Engine(FromWorker::Gone {
+            attempt: attempt(gone.attempt)?,
+            why: text(gone.why, "why", limits::TEXT_BYTES_MAX)?,
+        }),
         WorkerKind::ArtifactCommitted(file) => WorkerMessage::Artifact(artifact(file)?),
         WorkerKind::LogSegment(segment) => WorkerMessage::Log(log_segment(segment)?),
         WorkerKind::Health(health) => WorkerMessage::Engine(FromWorker::Health(match health.broken {
@@ -86,8 +91,15 @@ pub(crate) fn server_message(message: wire::ServerMessage) -> Checked<Option<Ser
     let Some(kind) = message.kind else { return Ok(None) };
     let message = match kind {
         ServerKind::Welcome(answer) => ServerMessage::Engine(welcome(answer)?),
-        ServerKind::TryLater(reason) => ServerMessage::Engine(ToWorker::TryLater { why: why(reason)? }),
-        ServerKind::Fenced(reason) => ServerMessage::Engine(ToWorker::Fenced { why: why(reason)? }),
+        ServerKind::TryLater(later) => ServerMessage::Engine(ToWorker::TryLater {
+            why: text(later.why, "why", limits::TEXT_BYTES_MAX)?,
+            left: lefts(later.left)?,
+        }),
+        ServerKind::Fenced(wire::Reason { why }) => {
+            ServerMessage::Engine(ToWorker::Fenced { why: text(why, "why", limits::TEXT_BYTES_MAX)? })
+        }
+        ServerKind::Drain(how) => ServerMessage::Engine(ToWorker::Drain(drain(how)?)),
+        ServerKind::Undrain(wire::Undrain {}) => ServerMessage::Engine(ToWorker::Undrain),
         ServerKind::HeartbeatAck(wire::HeartbeatAck {}) => ServerMessage::Engine(ToWorker::HeartbeatAck),
         ServerKind::Assign(assign) => ServerMessage::Assign(Box::new(handover(assign)?)),
         ServerKind::Cancel(cancel) => {
@@ -114,6 +126,7 @@ fn hello(hello: wire::Hello) -> Checked<Hello> {
     }
     Ok(Hello {
         name: name(WorkerName::new(hello.name), "name")?,
+        pool: hello.pool.map(|pool| name(PoolName::new(pool), "pool")).transpose()?,
         incarnation: Incarnation(hello.incarnation),
         seat: Seat {
             state_dir: short(hello.state_dir, "state_dir")?,
@@ -211,14 +224,42 @@ fn welcome(answer: wire::Welcome) -> Checked<ToWorker> {
     items(answer.verdicts.len(), "verdicts", limits::HELLO_ATTEMPTS_MAX)?;
     Ok(ToWorker::Welcome {
         epoch: Epoch(answer.epoch),
+        name: name(WorkerName::new(answer.name), "name")?,
+        heartbeat: Duration::from_micros(answer.heartbeat_us),
+        left: lefts(answer.left)?,
         incarnation: Incarnation(answer.incarnation),
         generation: Generation(answer.generation),
         verdicts: answer.verdicts.into_iter().map(attempt_verdict).collect::<Checked<_>>()?,
     })
 }
 
-fn why(reason: wire::Reason) -> Checked<String> {
-    text(reason.why, "why", limits::TEXT_BYTES_MAX)
+fn lefts(list: Vec<wire::Left>) -> Checked<Vec<Left>> {
+    items(list.len(), "left", LEFT_MAX)?;
+    list.into_iter().map(left).collect()
+}
+
+fn left(left: wire::Left) -> Checked<Left> {
+    use wire::left::Fate as Wire;
+    let fate = match left.fate.ok_or(BadMessage::Missing("fate"))? {
+        Wire::Adopted(wire::Adopted {}) => Fate::Adopted,
+        Wire::Ended(wire::Ended {}) => Fate::Ended,
+        Wire::Lost(wire::Lost {}) => Fate::Lost,
+        Wire::GivenBack(wire::GivenBack {}) => Fate::GivenBack,
+        Wire::Failed(wire::Failed {}) => Fate::Failed,
+        Wire::InTheWay(way) => Fate::InTheWay { lost_in: way.lost_in_us.map(Duration::from_micros) },
+    };
+    Ok(Left { attempt: attempt(left.attempt)?, fate })
+}
+
+fn drain(drain: wire::Drain) -> Checked<Drain> {
+    let mode = match wire::DrainMode::try_from(drain.mode) {
+        Ok(wire::DrainMode::Finish) => DrainMode::Finish,
+        Ok(wire::DrainMode::Release) => DrainMode::Release,
+        Ok(wire::DrainMode::Handoff) => DrainMode::Handoff,
+        Ok(wire::DrainMode::Unspecified) | Err(_) => return Err(BadMessage::Missing("mode")),
+    };
+    let exit = if drain.exit { Exit::Yes } else { Exit::No };
+    Ok(Drain { mode, within: drain.within_us.map(Duration::from_micros), exit })
 }
 
 fn handover(assign: wire::Assign) -> Checked<Handover> {
@@ -230,6 +271,7 @@ fn handover(assign: wire::Assign) -> Checked<Handover> {
             start_by: Duration::from_micros(assign.start_by_us),
             setup_timeout: Duration::from_micros(assign.setup_timeout_us),
             run_timeout: assign.run_timeout_us.map(Duration::from_micros),
+            stop_after: assign.stop_after_us.map(Duration::from_micros),
             slots: assign.slots,
         },
         work: assign.work,
@@ -248,6 +290,7 @@ fn ack(acked: wire::Ack) -> Checked<ServerMessage> {
         Of::Started(wire::Started {}) => Assured::Started,
         Of::Finished(wire::FinishedAck {}) => Assured::Finished,
         Of::Released(wire::ReleasedAck {}) => Assured::Released,
+        Of::Gone(wire::GoneAck {}) => Assured::Gone,
         Of::Artifact(name) => Assured::Artifact(text(name, "artifact", limits::ARTIFACT_NAME_BYTES_MAX)?),
         Of::Log(log) => {
             let stream = LogStream::from_number(log.stream).ok_or(BadMessage::Missing("stream"))?;
@@ -287,6 +330,8 @@ fn known_as(number: i32) -> Checked<KnownAs> {
         Ok(wire::KnownAs::Running) => Ok(KnownAs::Running),
         Ok(wire::KnownAs::EndedPending) => Ok(KnownAs::EndedPending),
         Ok(wire::KnownAs::Gone) => Ok(KnownAs::Gone),
+        Ok(wire::KnownAs::GivenBack) => Ok(KnownAs::GivenBack),
+        Ok(wire::KnownAs::Failed) => Ok(KnownAs::Failed),
         Ok(wire::KnownAs::Unspecified) | Err(_) => Err(BadMessage::Missing("known_as")),
     }
 }

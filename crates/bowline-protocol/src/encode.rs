@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{
-    Assign, Assured, Finished, FromWorker, Hello, JobEnd, KnownAs, Paused, StopWhy, ToWorker, Verdict,
+    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Hello, JobEnd, KnownAs, Left, Paused, StopWhy,
+    ToWorker, Verdict,
 };
 use bowline_core::state::TimeoutKind;
 use bowline_core::time::micros;
@@ -39,6 +40,9 @@ fn from_worker(message: &FromWorker) -> WorkerKind {
         FromWorker::Released { attempt: of, started, why } => {
             WorkerKind::Released(wire::Released { attempt: Some(attempt(*of)), started: *started, why: cut(why) })
         }
+        FromWorker::Gone { attempt: of, why } => {
+            WorkerKind::Gone(wire::Gone { attempt: Some(attempt(*of)), why: cut(why) })
+        }
         FromWorker::ArtifactCommitted { attempt: of, name, digest, bytes: _ } => {
             WorkerKind::ArtifactCommitted(wire::ArtifactCommitted {
                 attempt: Some(attempt(*of)),
@@ -68,13 +72,20 @@ pub(crate) fn server_message(message: &ServerMessage) -> wire::ServerMessage {
 
 fn to_worker(message: &ToWorker) -> ServerKind {
     match message {
-        ToWorker::Welcome { epoch, incarnation, generation, verdicts } => ServerKind::Welcome(wire::Welcome {
-            epoch: epoch.0,
-            incarnation: incarnation.0,
-            generation: generation.0,
-            verdicts: verdicts.iter().map(|(of, verdict)| attempt_verdict(*of, *verdict)).collect(),
-        }),
-        ToWorker::TryLater { why } => ServerKind::TryLater(wire::Reason { why: cut(why) }),
+        ToWorker::Welcome { epoch, name, incarnation, generation, heartbeat, verdicts, left: list } => {
+            ServerKind::Welcome(wire::Welcome {
+                epoch: epoch.0,
+                incarnation: incarnation.0,
+                generation: generation.0,
+                verdicts: verdicts.iter().map(|(of, verdict)| attempt_verdict(*of, *verdict)).collect(),
+                name: name.as_str().to_owned(),
+                heartbeat_us: micros(*heartbeat),
+                left: list.iter().map(left).collect(),
+            })
+        }
+        ToWorker::TryLater { why, left: list } => {
+            ServerKind::TryLater(wire::TryLater { why: cut(why), left: list.iter().map(left).collect() })
+        }
         ToWorker::Fenced { why } => ServerKind::Fenced(wire::Reason { why: cut(why) }),
         ToWorker::HeartbeatAck => ServerKind::HeartbeatAck(wire::HeartbeatAck {}),
         ToWorker::Assign(bare) => ServerKind::Assign(assign(bare)),
@@ -87,11 +98,39 @@ fn to_worker(message: &ToWorker) -> ServerKind {
                 Paused::No => false,
             },
         }),
+        ToWorker::Drain(how) => ServerKind::Drain(drain(how)),
+        ToWorker::Undrain => ServerKind::Undrain(wire::Undrain {}),
         ToWorker::Ack { attempt: of, of: what } => {
             ServerKind::Ack(wire::Ack { attempt: Some(attempt(*of)), of: Some(assured(what)) })
         }
         ToWorker::Verdict { attempt: of, verdict } => ServerKind::Verdict(attempt_verdict(*of, *verdict)),
     }
+}
+
+fn drain(drain: &Drain) -> wire::Drain {
+    let mode = match drain.mode {
+        DrainMode::Finish => wire::DrainMode::Finish,
+        DrainMode::Release => wire::DrainMode::Release,
+        DrainMode::Handoff => wire::DrainMode::Handoff,
+    };
+    let exit = match drain.exit {
+        Exit::No => false,
+        Exit::Yes => true,
+    };
+    wire::Drain { mode: mode.into(), within_us: drain.within.map(micros), exit }
+}
+
+fn left(left: &Left) -> wire::Left {
+    use wire::left::Fate as Wire;
+    let fate = match left.fate {
+        Fate::Adopted => Wire::Adopted(wire::Adopted {}),
+        Fate::Ended => Wire::Ended(wire::Ended {}),
+        Fate::Lost => Wire::Lost(wire::Lost {}),
+        Fate::GivenBack => Wire::GivenBack(wire::GivenBack {}),
+        Fate::Failed => Wire::Failed(wire::Failed {}),
+        Fate::InTheWay { lost_in } => Wire::InTheWay(wire::InTheWay { lost_in_us: lost_in.map(micros) }),
+    };
+    wire::Left { attempt: Some(attempt(left.attempt)), fate: Some(fate) }
 }
 
 fn hello(hello: &Hello) -> wire::Hello {
@@ -117,6 +156,7 @@ fn hello(hello: &Hello) -> wire::Hello {
             .iter()
             .map(|(of, known)| wire::KnownAttempt { attempt: Some(attempt(*of)), known_as: known_as(*known).into() })
             .collect(),
+        pool: hello.pool.as_ref().map(|pool| pool.as_str().to_owned()),
     }
 }
 
@@ -169,6 +209,7 @@ fn assured(what: &Assured) -> wire::ack::Of {
         Assured::Started => Of::Started(wire::Started {}),
         Assured::Finished => Of::Finished(wire::FinishedAck {}),
         Assured::Released => Of::Released(wire::ReleasedAck {}),
+        Assured::Gone => Of::Gone(wire::GoneAck {}),
         Assured::Artifact(name) => Of::Artifact(name.clone()),
     }
 }
@@ -180,6 +221,7 @@ fn assign(assign: &Assign) -> wire::Assign {
         start_by_us: micros(assign.start_by),
         setup_timeout_us: micros(assign.setup_timeout),
         run_timeout_us: assign.run_timeout.map(|limit: Duration| micros(limit)),
+        stop_after_us: assign.stop_after.map(micros),
         slots: assign.slots,
         ..wire::Assign::default()
     }
@@ -233,6 +275,8 @@ fn known_as(known: KnownAs) -> wire::KnownAs {
         KnownAs::Running => wire::KnownAs::Running,
         KnownAs::EndedPending => wire::KnownAs::EndedPending,
         KnownAs::Gone => wire::KnownAs::Gone,
+        KnownAs::GivenBack => wire::KnownAs::GivenBack,
+        KnownAs::Failed => wire::KnownAs::Failed,
     }
 }
 

@@ -6,10 +6,10 @@
 //! | `hello` `heartbeat` `demand` `health` `bye` | to the server | timely | (the session) |
 //! | `started` | to the server | assured | assigned, preparing |
 //! | `finished` | to the server | assured | in any phase; late, it is judged by its fence |
-//! | `released` | to the server | assured | in any phase but ended |
+//! | `released` `gone` | to the server | assured | in any phase but ended |
 //! | `artifact_committed` | to the server | assured | running, uploading, stopping, ended |
 //! | `log_segment` | to the server | assured, in an order of its own | running, uploading, stopping, ended |
-//! | `welcome` `try_later` `fenced` `heartbeat_ack` `pause` | to the worker | timely | (the session) |
+//! | `welcome` `try_later` `fenced` `heartbeat_ack` `pause` `drain` `undrain` | to the worker | timely | (the session) |
 //! | `assign` | to the worker | timely | assigned |
 //! | `cancel` | to the worker | timely | in any phase but ended |
 //! | `ack` `verdict` | to the worker | timely | in any phase |
@@ -88,6 +88,8 @@ pub enum Kind {
     Finished,
     /// Given back.
     Released,
+    /// Its job is gone.
+    Gone,
     /// A file that the attempt leaves.
     ArtifactCommitted,
     /// A range of a log, or its seal.
@@ -110,6 +112,10 @@ pub enum Kind {
     Cancel,
     /// Claim nothing, or claim again.
     Pause,
+    /// Let go of everything.
+    Drain,
+    /// Take work again.
+    Undrain,
     /// An assured message is applied, or refused and recorded.
     Ack,
     /// What becomes of an attempt.
@@ -122,13 +128,14 @@ const FROM_THE_JOB_ON: &[Phase] = &[Phase::Running, Phase::Uploading, Phase::Sto
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Hello,
         Self::Heartbeat,
         Self::Demand,
         Self::Started,
         Self::Finished,
         Self::Released,
+        Self::Gone,
         Self::ArtifactCommitted,
         Self::LogSegment,
         Self::Health,
@@ -140,6 +147,8 @@ impl Kind {
         Self::Assign,
         Self::Cancel,
         Self::Pause,
+        Self::Drain,
+        Self::Undrain,
         Self::Ack,
         Self::Verdict,
     ];
@@ -156,6 +165,7 @@ impl Kind {
             Self::Started => ("started", ToServer, Assured, Attempt(BEFORE_THE_JOB)),
             Self::Finished => ("finished", ToServer, Assured, Attempt(&Phase::ALL)),
             Self::Released => ("released", ToServer, Assured, Attempt(NOT_ENDED)),
+            Self::Gone => ("gone", ToServer, Assured, Attempt(NOT_ENDED)),
             Self::ArtifactCommitted => ("artifact_committed", ToServer, Assured, Attempt(FROM_THE_JOB_ON)),
             Self::LogSegment => ("log_segment", ToServer, Assured, Attempt(FROM_THE_JOB_ON)),
             Self::Health => ("health", ToServer, Timely, Session),
@@ -167,6 +177,8 @@ impl Kind {
             Self::Assign => ("assign", ToWorker, Timely, Attempt(&[Phase::Assigned])),
             Self::Cancel => ("cancel", ToWorker, Timely, Attempt(NOT_ENDED)),
             Self::Pause => ("pause", ToWorker, Timely, Session),
+            Self::Drain => ("drain", ToWorker, Timely, Session),
+            Self::Undrain => ("undrain", ToWorker, Timely, Session),
             Self::Ack => ("ack", ToWorker, Timely, Attempt(&Phase::ALL)),
             Self::Verdict => ("verdict", ToWorker, Timely, Attempt(&Phase::ALL)),
         };

@@ -8,9 +8,10 @@ use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, RunId, SessionId, TaskId, TaskRef,
 };
 use bowline_core::message::{
-    Assign, Assured, Finished, FromWorker, Hello, JobEnd, KnownAs, Paused, StopWhy, ToWorker, Verdict,
+    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Hello, JobEnd, KnownAs, Left, Paused, StopWhy,
+    ToWorker, Verdict,
 };
-use bowline_core::name::{Key, StepName, WorkerName};
+use bowline_core::name::{Key, PoolName, StepName, WorkerName};
 use bowline_core::spec::{Action, Work};
 use bowline_core::state::{JobError, TimeoutKind};
 use bowline_core::worker::{Health, Offer, Room, Seat};
@@ -59,6 +60,7 @@ pub fn all_of(kind: Kind, attempt: AttemptRef) -> Vec<Sample> {
         Kind::Released => {
             vec![up(FromWorker::Released { attempt, started: false, why: "a sample".to_owned() })]
         }
+        Kind::Gone => vec![up(FromWorker::Gone { attempt, why: "its supervisor died".to_owned() })],
         Kind::ArtifactCommitted => vec![ToServer(WorkerMessage::Artifact(artifact(attempt)))],
         Kind::LogSegment => {
             LogStream::ALL.map(|stream| ToServer(WorkerMessage::Log(log_segment(attempt, stream)))).into()
@@ -66,7 +68,7 @@ pub fn all_of(kind: Kind, attempt: AttemptRef) -> Vec<Sample> {
         Kind::Health => vec![up(FromWorker::Health(Health::Ok)), up(FromWorker::Health(Health::Broken("full".into())))],
         Kind::Bye => vec![up(FromWorker::Bye { why: "a sample".to_owned() })],
         Kind::Welcome => vec![down(welcome(attempt))],
-        Kind::TryLater => vec![down(ToWorker::TryLater { why: "a sample".to_owned() })],
+        Kind::TryLater => vec![down(ToWorker::TryLater { why: "a sample".to_owned(), left: left(attempt) })],
         Kind::Fenced => vec![down(ToWorker::Fenced { why: "a sample".to_owned() })],
         Kind::HeartbeatAck => vec![down(ToWorker::HeartbeatAck)],
         Kind::Assign => vec![Down(ServerMessage::Assign(Box::new(handover(attempt))))],
@@ -74,6 +76,8 @@ pub fn all_of(kind: Kind, attempt: AttemptRef) -> Vec<Sample> {
             .map(|why| down(ToWorker::Cancel { attempt, why }))
             .into(),
         Kind::Pause => [Paused::Yes, Paused::No].map(|paused| down(ToWorker::Pause { paused })).into(),
+        Kind::Drain => drains().into_iter().map(|drain| down(ToWorker::Drain(drain))).collect(),
+        Kind::Undrain => vec![down(ToWorker::Undrain)],
         Kind::Ack => acks(attempt).into_iter().map(Down).collect(),
         Kind::Verdict => VERDICTS.map(|verdict| down(ToWorker::Verdict { attempt, verdict })).into(),
     }
@@ -88,6 +92,7 @@ fn room() -> Room {
 fn hello(attempt: AttemptRef) -> Hello {
     Hello {
         name: WorkerName::new("lab-3").expect("a valid name"),
+        pool: Some(PoolName::new("lab").expect("a valid name")),
         incarnation: Incarnation(2),
         seat: Seat { state_dir: "d".to_owned(), boot_id: "b".to_owned(), process: "p".to_owned() },
         version: "0.1.0".to_owned(),
@@ -101,9 +106,16 @@ fn hello(attempt: AttemptRef) -> Hello {
         },
         prefetch: 8,
         seen: Some((Generation(0), CommitNo(9))),
-        attempts: [KnownAs::Assigned, KnownAs::Running, KnownAs::EndedPending, KnownAs::Gone]
-            .map(|known| (attempt, known))
-            .into(),
+        attempts: [
+            KnownAs::Assigned,
+            KnownAs::Running,
+            KnownAs::EndedPending,
+            KnownAs::Gone,
+            KnownAs::GivenBack,
+            KnownAs::Failed,
+        ]
+        .map(|known| (attempt, known))
+        .into(),
     }
 }
 
@@ -116,6 +128,20 @@ fn vitals() -> Vitals {
         loop_lag: Duration::from_micros(7),
         loop_lag_max: Duration::from_millis(9),
     }
+}
+
+fn left(attempt: AttemptRef) -> Vec<Left> {
+    let lost_in = Some(Duration::from_secs(60));
+    let fates = [Fate::Adopted, Fate::Ended, Fate::Lost, Fate::GivenBack, Fate::Failed];
+    let waits = [Fate::InTheWay { lost_in }, Fate::InTheWay { lost_in: None }];
+    fates.into_iter().chain(waits).map(|fate| Left { attempt, fate }).collect()
+}
+
+fn drains() -> Vec<Drain> {
+    let within = [None, Some(Duration::from_mins(5)), None];
+    let exits = [Exit::No, Exit::Yes, Exit::Yes];
+    let ways = DrainMode::ALL.into_iter().zip(within).zip(exits);
+    ways.map(|((mode, within), exit)| Drain { mode, within, exit }).collect()
 }
 
 fn ends() -> Vec<JobEnd> {
@@ -143,6 +169,9 @@ fn log_segment(attempt: AttemptRef, stream: LogStream) -> LogSegment {
 fn welcome(attempt: AttemptRef) -> ToWorker {
     ToWorker::Welcome {
         epoch: Epoch(3),
+        name: WorkerName::new("lab-3").expect("a valid name"),
+        heartbeat: Duration::from_secs(5),
+        left: left(attempt),
         incarnation: Incarnation(2),
         generation: Generation(0),
         verdicts: VERDICTS.map(|verdict| (attempt, verdict)).into(),
@@ -157,6 +186,7 @@ pub fn handover(attempt: AttemptRef) -> Handover {
         start_by: Duration::from_secs(30),
         setup_timeout: Duration::from_mins(10),
         run_timeout: Some(Duration::from_mins(1)),
+        stop_after: Some(Duration::from_secs(90)),
         slots: 1,
     };
     let mut handover = Handover::new(assign, &Work::new(Action::Noop)).expect("a no-op can be written as JSON");
@@ -168,7 +198,8 @@ pub fn handover(attempt: AttemptRef) -> Handover {
 }
 
 fn acks(attempt: AttemptRef) -> Vec<ServerMessage> {
-    let engine = [Assured::Started, Assured::Finished, Assured::Released, Assured::Artifact("a".to_owned())];
+    let engine =
+        [Assured::Started, Assured::Finished, Assured::Released, Assured::Gone, Assured::Artifact("a".to_owned())];
     let mut acks: Vec<_> = engine.into_iter().map(|of| ServerMessage::Engine(ToWorker::Ack { attempt, of })).collect();
     for (stream, sealed) in [(LogStream::Output, Sealed::Yes), (LogStream::Error, Sealed::No)] {
         acks.push(ServerMessage::LogAck(LogAck { attempt, stream, up_to: 5, sealed }));

@@ -160,6 +160,8 @@ pub(crate) async fn caller(shell: &Shell, headers: &HeaderMap) -> Result<Caller,
     match token.role {
         TokenRole::Admin => Ok(Caller { role: Role::Admin, actor: user(headers)?.unwrap_or(own) }),
         TokenRole::Enrol => Ok(Caller { role: Role::Enrol(token.hash), actor: own }),
+        // A worker's key opens sessions, and nothing here.
+        TokenRole::Member => Err(Fault::unauthenticated(format!("This is a worker's key, and no token. {HOW}."))),
     }
 }
 
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn tokens_are_known_by_their_hash() {
-        let token = Token { hash: secret_hash("s3cret"), name: "n".to_owned(), role: TokenRole::Enrol };
+        let token = Token { hash: secret_hash("s3cret"), name: "n".to_owned(), role: TokenRole::Enrol, pool: None };
         let tokens = [token];
         assert!(matching(&tokens, "s3cret").is_some());
         assert!(matching(&tokens, "S3cret").is_none());

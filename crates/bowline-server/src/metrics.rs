@@ -74,7 +74,7 @@ pub(crate) async fn scrape(shell: &Shell) -> Result<String, Fault> {
     let mut text = String::new();
     let leading = match &*shell.app.leader.status().borrow() {
         LeaderStatus::Leading { commit_no, .. } => Some(commit_no.0),
-        LeaderStatus::Loading(_) => None,
+        LeaderStatus::Loading(_) | LeaderStatus::RolledBack { .. } => None,
     };
     let mut gauges = Gauges { text: &mut text };
     gauges.family("bowline_leading", "Whether this server leads");

@@ -198,6 +198,8 @@ async fn wait_until_leading(leader: &Leader) -> Result<(), ServerError> {
                 LeaderStatus::Loading(why) if leader.stats().failures > 0 => {
                     return Err(ServerError::NotLeading(why.clone()));
                 }
+                // It answers, and says at `/readyz` what is to be done.
+                LeaderStatus::RolledBack { .. } => return Ok(()),
                 LeaderStatus::Loading(_) => {}
             }
             status.changed().await.map_err(|_| ServerError::WriterStopped)?;

@@ -20,8 +20,10 @@ pub(crate) struct Migration {
 }
 
 /// All steps, oldest first.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first form", oldest_reader: 1, sql: include_str!("sql/0001_first.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first form", oldest_reader: 1, sql: include_str!("sql/0001_first.sql") },
+    Migration { version: 2, name: "pools and drains", oldest_reader: 2, sql: include_str!("sql/0002_fleet.sql") },
+];
 
 /// The version that this program writes.
 pub(crate) const CURRENT: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;

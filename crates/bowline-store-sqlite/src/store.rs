@@ -107,6 +107,7 @@ fn write(writer: &mut Writer<'_>, row: &Row) -> Written {
         Row::Run(row) => runs::update(writer, row),
         Row::Node(row) => nodes::put(writer, row),
         Row::Worker(row) => workers::put(writer, row),
+        Row::WorkerGone(id) => workers::remove(writer, *id),
         Row::Key(row) => keys::insert(writer, row),
         Row::Pause(row) => pauses::put(writer, row),
         Row::Token(token) => tokens::put(writer, token),

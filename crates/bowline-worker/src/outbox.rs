@@ -117,7 +117,7 @@ impl Outbox {
     pub(crate) fn holds_end(&self, attempt: AttemptRef) -> bool {
         let is_end = |seq: &u64| {
             let message = self.entries.get(seq).map(|entry| &entry.message);
-            matches!(message.and_then(assured), Some(Assured::Finished | Assured::Released))
+            matches!(message.and_then(assured), Some(Assured::Finished | Assured::Released | Assured::Gone))
         };
         self.by_attempt.get(&attempt).is_some_and(|seqs| seqs.iter().any(is_end))
     }
@@ -147,6 +147,7 @@ pub(crate) fn assured(message: &WorkerMessage) -> Option<Assured> {
             FromWorker::Started(_) => Some(Assured::Started),
             FromWorker::Finished(_) => Some(Assured::Finished),
             FromWorker::Released { .. } => Some(Assured::Released),
+            FromWorker::Gone { .. } => Some(Assured::Gone),
             FromWorker::ArtifactCommitted { name, .. } => Some(Assured::Artifact(name.clone())),
             FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => None,
         },

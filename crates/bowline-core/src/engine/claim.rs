@@ -142,6 +142,7 @@ impl Engine {
             start_by: self.config.start_by,
             setup_timeout: task.policy.timeouts.setup.map_or(SETUP_TIMEOUT_DEFAULT, |limit| limit.0),
             run_timeout: task.policy.timeouts.run.map(|limit| limit.0),
+            stop_after: task.policy.stop_after.map(|after| after.0),
             slots: task.policy.lane_key.slots,
         };
         self.out.effects.push(Effect::Send { session, message: ToWorker::Assign(assign) });

@@ -76,7 +76,7 @@ impl Engine {
                     self.out.tokens_gone.push(hash);
                 }
                 Some(TokenRole::Admin) => {}
-                None => {
+                Some(TokenRole::Member) | None => {
                     let message = "The enrolment token is unknown or was used up; make a new one with `bowline token create --enrol`.";
                     return Err(Refusal::new(RefusalCode::Forbidden, message));
                 }
@@ -99,6 +99,9 @@ impl Engine {
             offer: None,
             paused: None,
             enrolled_at: self.now,
+            pool: None,
+            drain: None,
+            aside: None,
         };
         self.workers.insert(id, Worker::from_row(row, self.now));
         self.worker_names.insert(name.clone(), id);

@@ -77,5 +77,10 @@ fn worker_view(worker: &Worker) -> WorkerView {
         health: session.map_or(Health::Ok, |session| session.health.clone()),
         version: session.map(|session| session.version.clone()),
         heard_at: worker.heard_at,
+        pool: worker.row.pool.clone(),
+        drain: worker.row.drain.clone(),
+        aside: worker.row.aside.clone(),
+        silent_since: None,
+        doubtful: Vec::new(),
     }
 }

@@ -309,6 +309,10 @@ impl Needs<'_> {
             Request::Explain { task, .. } => self.task(task.task),
             Request::Pause { .. }
             | Request::PauseWorker { .. }
+            | Request::DrainWorker { .. }
+            | Request::UndrainWorker { .. }
+            | Request::ForgetWorker { .. }
+            | Request::EnrolInPool { .. }
             | Request::PutToken(_)
             | Request::Enrol { .. }
             | Request::WhyWaiting { .. }
@@ -320,6 +324,7 @@ impl Needs<'_> {
         match message {
             FromWorker::Started(attempt)
             | FromWorker::Released { attempt, .. }
+            | FromWorker::Gone { attempt, .. }
             | FromWorker::ArtifactCommitted { attempt, .. } => self.task(attempt.task.task),
             FromWorker::Finished(finished) => self.task(finished.attempt.task.task),
             FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => {}

@@ -48,6 +48,7 @@ impl Engine {
             FromWorker::Started(attempt) => self.started(id, attempt),
             FromWorker::Finished(finished) => self.finished(id, finished),
             FromWorker::Released { attempt, started, why } => self.released(id, attempt, started, why),
+            FromWorker::Gone { attempt, why } => self.reported_gone(id, attempt, why),
             FromWorker::ArtifactCommitted { attempt, name, digest, bytes } => {
                 let artifact = ArtifactRow { attempt, name, digest, bytes, at: self.now };
                 self.artifact(id, artifact);
@@ -111,7 +112,7 @@ impl Engine {
     }
 
     fn ack(&mut self, id: WorkerId, attempt: AttemptRef, of: Assured) {
-        let settles = matches!(of, Assured::Started | Assured::Finished | Assured::Released);
+        let settles = matches!(of, Assured::Started | Assured::Finished | Assured::Released | Assured::Gone);
         self.send(id, ToWorker::Ack { attempt, of });
         let session = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut());
         if settles && session.is_some_and(|session| session.pending.remove(&attempt)) {
@@ -217,6 +218,20 @@ impl Engine {
             Standing::Gone => self.gone(id, attempt),
         }
         self.ack(id, attempt, Assured::Released);
+    }
+
+    /// Its worker found that nobody will ever know how it ended: the worker's word is proof.
+    fn reported_gone(&mut self, id: WorkerId, attempt: AttemptRef, why: String) {
+        let cause = Cause::new(&self.actor_of(id), why);
+        match self.standing(id, attempt) {
+            Standing::Newest(_, Owner::Speaker) => {
+                self.tell(attempt.task, attempt.fence.attempt, "lost", &cause);
+                self.shift(attempt.task, Event::Lost(cause.reason.clone()), &cause).ok();
+            }
+            Standing::Newest(_, Owner::Nobody) | Standing::Old => {}
+            Standing::Gone => self.gone(id, attempt),
+        }
+        self.ack(id, attempt, Assured::Gone);
     }
 
     fn artifact(&mut self, id: WorkerId, artifact: ArtifactRow) {

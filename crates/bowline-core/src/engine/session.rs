@@ -50,7 +50,9 @@ impl Engine {
         };
         match self.seating(id, &hello) {
             Seating::Fenced(why) => self.turn_away(session, ToWorker::Fenced { why: why.to_owned() }),
-            Seating::Later(why) => self.turn_away(session, ToWorker::TryLater { why: why.to_owned() }),
+            Seating::Later(why) => {
+                self.turn_away(session, ToWorker::TryLater { why: why.to_owned(), left: Vec::new() })
+            }
             seating @ (Seating::Same | Seating::New) => {
                 let moved = self.take_seat(id, &hello, &seating);
                 self.replace_session(id, &seating);
@@ -116,7 +118,7 @@ impl Engine {
 
     fn open_session(&mut self, id: WorkerId, session: SessionId, hello: Hello, moved: Moved) {
         let now = self.now;
-        let Hello { offer, version, prefetch, attempts, .. } = hello;
+        let Hello { offer, version, prefetch, attempts, name: hello_name, .. } = hello;
         drop(offer);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.session = Some(Session {
@@ -138,8 +140,15 @@ impl Engine {
         let cause = Cause::server(format!("session {session}, incarnation {incarnation}"));
         self.tell_worker(id, "connected", &cause);
         let verdicts = self.reconcile(id, &attempts, moved);
-        let welcome =
-            ToWorker::Welcome { epoch: self.config.epoch, incarnation, generation: self.config.generation, verdicts };
+        let welcome = ToWorker::Welcome {
+            epoch: self.config.epoch,
+            name: hello_name,
+            incarnation,
+            generation: self.config.generation,
+            heartbeat: self.config.heartbeat,
+            verdicts,
+            left: Vec::new(),
+        };
         self.out.effects.push(Effect::Send { session, message: welcome });
         if paused == Paused::Yes {
             self.out.effects.push(Effect::Send { session, message: ToWorker::Pause { paused } });
@@ -180,7 +189,7 @@ impl Engine {
             (matches!(state, State::Assigned { .. }), matches!(state, State::Stopping { .. }))
         });
         match known {
-            KnownAs::Gone => {
+            KnownAs::Gone | KnownAs::GivenBack | KnownAs::Failed => {
                 self.lose_attempt(attempt, "its worker found that its job is gone");
                 Verdict::Gone
             }
@@ -211,7 +220,7 @@ impl Engine {
         let newest =
             self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)).map(super::table::Hot::fence);
         match known {
-            KnownAs::Gone => Verdict::Gone,
+            KnownAs::Gone | KnownAs::GivenBack | KnownAs::Failed => Verdict::Gone,
             KnownAs::EndedPending => Verdict::Continue,
             KnownAs::Assigned | KnownAs::Running if newest.is_some_and(|fence| fence > attempt.fence) => {
                 Verdict::Superseded

@@ -66,6 +66,7 @@ pub(super) struct Policy {
     pub on_worker_loss: OnWorkerLoss,
     pub overlap: Option<Overlap>,
     pub lost_after: Option<Span>,
+    pub stop_after: Option<Span>,
 }
 
 /// Whose a task is.
@@ -96,6 +97,7 @@ impl Policy {
             on_worker_loss: spec.on_worker_loss,
             overlap: spec.overlap,
             lost_after: spec.lost_after,
+            stop_after: spec.stop_after,
         }
     }
 

@@ -30,6 +30,7 @@ impl Engine {
             TaskVerb::Retry => self.retry(actor, unit),
             TaskVerb::Pause => self.pause_verb(actor, unit, Paused::Yes),
             TaskVerb::Resume => self.pause_verb(actor, unit, Paused::No),
+            TaskVerb::Resolve { .. } => Err(conflict(unit, "resolved", Refused::NotEnded)),
             TaskVerb::Complete { how } => self.complete(actor, unit, how),
             TaskVerb::Delete => self.delete(unit),
         }

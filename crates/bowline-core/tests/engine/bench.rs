@@ -84,6 +84,7 @@ pub(crate) fn hello(name: &str, process: &str, slots: u32) -> Hello {
     let room = Room { slots, amounts: BTreeMap::new() };
     let actions = ["noop", "command"].map(str::to_owned).to_vec();
     Hello {
+        pool: None,
         name: WorkerName::new(name).unwrap(),
         incarnation: Incarnation(0),
         seat: Seat { state_dir: format!("dir of {name}"), boot_id: "boot".into(), process: process.to_owned() },
@@ -284,7 +285,7 @@ impl Bench {
 
     pub(crate) fn connect(&mut self, hello: Hello) -> SessionId {
         let session = self.next_session();
-        self.apply(Input::Connected { session, hello: Box::new(hello) });
+        self.apply(Input::Connected { session, hello: Box::new(hello), key: [1; 32] });
         session
     }
 

@@ -166,8 +166,12 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::Paused { .. }
         | WaitReason::Behind { .. }
         | WaitReason::ArrayWindow { .. }
+        | WaitReason::InDoubt { .. }
         | WaitReason::Held { .. } => true,
-        WaitReason::NoWorkerFits { .. } | WaitReason::WorkersUnavailable { .. } | WaitReason::NoRoom { .. } => false,
+        WaitReason::WorkerSilent { .. }
+        | WaitReason::NoWorkerFits { .. }
+        | WaitReason::WorkersUnavailable { .. }
+        | WaitReason::NoRoom { .. } => false,
     });
     Explanation { reasons: reasons.collect(), ..explanation }
 }

@@ -37,6 +37,7 @@ pub(crate) fn attempt_of(message: &FromWorker) -> Option<AttemptRef> {
     match message {
         FromWorker::Started(attempt)
         | FromWorker::Released { attempt, .. }
+        | FromWorker::Gone { attempt, .. }
         | FromWorker::ArtifactCommitted { attempt, .. } => Some(*attempt),
         FromWorker::Finished(finished) => Some(finished.attempt),
         FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => None,
@@ -48,7 +49,8 @@ fn is_acked(message: &FromWorker, attempt: AttemptRef, of: &Assured) -> bool {
         && match (message, of) {
             (FromWorker::Started(_), Assured::Started)
             | (FromWorker::Finished(_), Assured::Finished)
-            | (FromWorker::Released { .. }, Assured::Released) => true,
+            | (FromWorker::Released { .. }, Assured::Released)
+            | (FromWorker::Gone { .. }, Assured::Gone) => true,
             (FromWorker::ArtifactCommitted { name, .. }, Assured::Artifact(acked)) => name == acked,
             _ => false,
         }
@@ -119,7 +121,7 @@ impl World {
                 }
             }
             ToWorker::TryLater { .. } | ToWorker::Fenced { .. } => worker.incarnation = 0,
-            ToWorker::HeartbeatAck | ToWorker::Pause { .. } => {}
+            ToWorker::HeartbeatAck | ToWorker::Pause { .. } | ToWorker::Drain(_) | ToWorker::Undrain => {}
         }
     }
 
@@ -136,7 +138,7 @@ impl World {
         }
         let session = self.bench.next_session();
         self.workers[which].session = Some(session);
-        self.bench.apply(Input::Connected { session, hello: Box::new(hello) });
+        self.bench.apply(Input::Connected { session, hello: Box::new(hello), key: [1; 32] });
         self.deliver();
         self.flush(which);
     }

@@ -35,7 +35,7 @@ impl Writer<'_> {
                     drop(reply.send(Err(Refusal::new(RefusalCode::Busy, busy))));
                 }
             },
-            Command::Connect { hello, outbox, opened } => {
+            Command::Connect { hello, key, outbox, opened } => {
                 let session = self.desk.open(outbox);
                 // The number alone lets nobody in: nothing is said to the session before it may be.
                 if opened.send(session).is_err() {
@@ -43,7 +43,7 @@ impl Writer<'_> {
                 } else if hello.seen.is_some_and(|seen| seen > self.position()) {
                     self.turn_away(session, &hello);
                 } else {
-                    self.apply(now, Input::Connected { session, hello });
+                    self.apply(now, Input::Connected { session, hello, key });
                 }
             }
             Command::FromWorker { session, message } => {
@@ -103,7 +103,7 @@ impl Writer<'_> {
              {seen_commit} of generation {seen_generation}: the store was put back to an earlier state"
         );
         // Its queue is new; and nobody else waits for this message.
-        self.desk.post(session, ToWorker::TryLater { why });
+        self.desk.post(session, ToWorker::TryLater { why, left: Vec::new() });
         self.desk.close(session);
     }
 }

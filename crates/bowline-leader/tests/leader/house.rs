@@ -107,7 +107,7 @@ impl House {
 
     async fn open(&self, hello: Hello, queue: usize) -> Worker {
         let (outbox, messages) = mpsc::channel(queue);
-        let session = self.leader.connect(hello, outbox).await.unwrap();
+        let session = self.leader.connect(hello, [7; 32], outbox).await.unwrap();
         Worker { session, messages, leader: self.leader.clone() }
     }
 }
@@ -175,6 +175,7 @@ pub(crate) fn submit(spec: TaskSpec, key: Option<&str>) -> Request {
 
 pub(crate) fn hello(name: &str) -> Hello {
     Hello {
+        pool: None,
         name: WorkerName::new(name).unwrap(),
         incarnation: Incarnation(0),
         seat: Seat { state_dir: "dir".to_owned(), boot_id: "boot".to_owned(), process: "process".to_owned() },

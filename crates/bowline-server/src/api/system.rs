@@ -91,6 +91,7 @@ async fn version(State(shell): State<Shell>, Params(_query): Params<PageQuery>) 
             version.generation = Some(generation.0);
             version.commit_no = Some(commit_no.0);
         }
+        LeaderStatus::RolledBack { .. } => "rolled_back".clone_into(&mut version.status),
         LeaderStatus::Loading(why) => version.status = format!("loading: {why}"),
     }
     Json(version)
@@ -166,7 +167,7 @@ async fn create_token(
             crate::secrets::random_secret().map_err(|error| Fault::internal("make a token", &error))
         })
         .await?;
-    let made = CoreToken { hash: secret_hash(&token), name: new.name.clone(), role: new.role };
+    let made = CoreToken { hash: secret_hash(&token), name: new.name.clone(), role: new.role, pool: None };
     let reply = shell.ask(caller.actor, Request::PutToken(made)).await;
     shell.tokens_changed();
     match reply? {
@@ -198,6 +199,16 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(shell): State<Shell>) -> Result<&'static str, Fault> {
     match shell.app.leader.status().borrow().clone() {
         LeaderStatus::Leading { .. } => Ok("ready\n"),
+        LeaderStatus::RolledBack { store, seen } => Err(Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "rolled_back",
+            format!(
+                "The store is at commit {} of generation {}, and a worker has seen commit {} of generation {}: the store \
+                 was put back to an earlier state. Put the newest copy back, or accept the earlier one by \
+                 `bowline server accept-rollback`.",
+                store.1, store.0, seen.1, seen.0
+            ),
+        )),
         LeaderStatus::Loading(why) => Err(Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not_leading",

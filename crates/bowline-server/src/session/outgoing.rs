@@ -133,7 +133,7 @@ impl Outgoing<'_> {
     fn position(&self) -> (Generation, CommitNo) {
         match &*self.shared.state.leader.status().borrow() {
             LeaderStatus::Leading { generation, commit_no, .. } => (*generation, *commit_no),
-            LeaderStatus::Loading(_) => (Generation(0), CommitNo(0)),
+            LeaderStatus::Loading(_) | LeaderStatus::RolledBack { .. } => (Generation(0), CommitNo(0)),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Session {
     /// Whose key was shown.
     pub(super) name: WorkerName,
     pub(super) worker: WorkerId,
+    /// BLAKE3 of that key.
+    pub(super) key: [u8; 32],
     pub(super) frames: mpsc::Sender<Result<ServerFrame, Status>>,
 }
 
@@ -41,7 +43,7 @@ impl Session {
     async fn converse(&self, stream: &mut Streaming<WorkerFrame>) -> Result<(), Status> {
         let (hello, rest) = self.hello(stream).await?;
         let (outbox, to_send) = mpsc::channel(OUTBOX_MAX);
-        let opened = self.shared.state.leader.connect(hello, outbox).await;
+        let opened = self.shared.state.leader.connect(hello, self.key, outbox).await;
         let session = opened.map_err(|refusal| Status::unavailable(refusal.message))?;
         tracing::info!(worker = %self.name, %session, "session opened");
         let over = self.both_ways(session, to_send, (rest, stream)).await;

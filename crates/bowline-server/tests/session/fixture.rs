@@ -207,6 +207,7 @@ impl Hand {
 
 pub(crate) fn hello(name: &str) -> Hello {
     Hello {
+        pool: None,
         name: WorkerName::new(name).unwrap(),
         incarnation: Incarnation(0),
         seat: Seat { state_dir: "dir".to_owned(), boot_id: "boot".to_owned(), process: format!("process of {name}") },

@@ -1,25 +1,20 @@
 //! Tokens: hashes of secrets, never the secrets.
 
 use bowline_core::input::{Token, TokenRole};
+use bowline_core::name::PoolName;
 use rusqlite::Connection;
 
 use super::Written;
 use crate::codec::{Columns, unreadable};
 use crate::writer::{Writer, one};
 
-const PUT: &str = "INSERT OR REPLACE INTO tokens (hash, name, role) VALUES (?1, ?2, ?3)";
+const PUT: &str = "INSERT OR REPLACE INTO tokens (hash, name, role, pool) VALUES (?1, ?2, ?3, ?4)";
 const FORGET: &str = "DELETE FROM tokens WHERE hash = ?1";
-const ALL: &str = "SELECT hash, name, role FROM tokens ORDER BY hash";
-
-fn role_name(role: TokenRole) -> &'static str {
-    match role {
-        TokenRole::Admin => "admin",
-        TokenRole::Enrol => "enrol",
-    }
-}
+const ALL: &str = "SELECT hash, name, role, pool FROM tokens ORDER BY hash";
 
 pub(crate) fn put(writer: &mut Writer<'_>, token: &Token) -> Written {
-    writer.bind(PUT)?.put(token.hash)?.put(&token.name)?.put(role_name(token.role))?.run()?;
+    let pool = token.pool.as_ref().map(PoolName::as_str);
+    writer.bind(PUT)?.put(token.hash)?.put(&token.name)?.put(token.role.name())?.put(pool)?.run()?;
     Ok(())
 }
 
@@ -35,8 +30,9 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
         let mut columns = Columns::of(row);
         let (hash, name) = (columns.get()?, columns.get()?);
         let found = columns.text()?;
-        let role = [TokenRole::Admin, TokenRole::Enrol].into_iter().find(|role| role_name(*role) == found);
-        Ok(Token { hash, name, role: role.ok_or_else(|| unreadable(2, format!("token role `{found}`")))? })
+        let role = TokenRole::ALL.into_iter().find(|role| role.name() == found);
+        let role = role.ok_or_else(|| unreadable(2, format!("token role `{found}`")))?;
+        Ok(Token { hash, name, role, pool: columns.name_if_any()? })
     })?;
     rows.collect()
 }

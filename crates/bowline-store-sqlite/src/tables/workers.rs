@@ -1,6 +1,7 @@
 //! Workers' durable parts.
 
 use bowline_core::id::{Incarnation, WorkerId};
+use bowline_core::name::PoolName;
 use bowline_core::row::WorkerRow;
 use rusqlite::{Connection, Row};
 
@@ -9,13 +10,15 @@ use crate::codec::Columns;
 use crate::writer::{Writer, one};
 
 const INSERT: &str = "INSERT OR IGNORE INTO workers (id, version, name, key, incarnation, seat, offer, paused, \
-     enrolled_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+     enrolled_at, pool, drain, aside) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 const UPDATE: &str = "UPDATE OR IGNORE workers SET version = ?2, name = ?3, key = ?4, incarnation = ?5, seat = ?6, \
-     offer = ?7, paused = ?8, enrolled_at = ?9 WHERE id = ?1 AND version = ?2 - 1";
+     offer = ?7, paused = ?8, enrolled_at = ?9, pool = ?10, drain = ?11, aside = ?12 WHERE id = ?1 AND version = ?2 - 1";
+const FORGET: &str = "DELETE FROM workers WHERE id = ?1";
 macro_rules! select {
     ($order:literal) => {
         concat!(
-            "SELECT id, version, name, key, incarnation, seat, offer, paused, enrolled_at FROM workers ORDER BY ",
+            "SELECT id, version, name, key, incarnation, seat, offer, paused, enrolled_at, pool, drain, aside \
+             FROM workers ORDER BY ",
             $order
         )
     };
@@ -35,8 +38,17 @@ pub(crate) fn put(writer: &mut Writer<'_>, row: &WorkerRow) -> Written {
         .json_if_any(row.offer.as_ref())?
         .json_if_any(row.paused.as_ref())?
         .time(row.enrolled_at)?
+        .put(row.pool.as_ref().map(PoolName::as_str))?
+        .json_if_any(row.drain.as_ref())?
+        .json_if_any(row.aside.as_ref())?
         .run()?;
     Ok(one(touched, "workers", &row.name)?)
+}
+
+/// A worker is forgotten.
+pub(crate) fn remove(writer: &mut Writer<'_>, id: WorkerId) -> Written {
+    let touched = writer.bind(FORGET)?.put(id.0)?.run()?;
+    Ok(one(touched, "workers", id)?)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<WorkerRow> {
@@ -51,6 +63,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<WorkerRow> {
         offer: columns.json_if_any()?,
         paused: columns.json_if_any()?,
         enrolled_at: columns.time()?,
+        pool: columns.name_if_any()?,
+        drain: columns.json_if_any()?,
+        aside: columns.json_if_any()?,
     })
 }
 

@@ -292,6 +292,7 @@ fn shift(row: &mut Row, up: bool) {
         | Row::Pause(_)
         | Row::Token(_)
         | Row::TokenGone(_)
+        | Row::WorkerGone(_)
         | Row::TaskGone(_) => return,
     };
     *version = if up { *version + 1 } else { version.saturating_sub(1) };

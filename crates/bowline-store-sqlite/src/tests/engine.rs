@@ -51,6 +51,7 @@ impl Led {
             .map(|attempt| (attempt.attempt, KnownAs::EndedPending))
             .collect::<Vec<_>>();
         let hello = Hello {
+            pool: None,
             name: rows::worker_name("lab"),
             incarnation: Incarnation(0),
             seat: Seat { state_dir: "s".into(), boot_id: "b".into(), process: format!("p{}", led.epoch) },
@@ -69,7 +70,7 @@ impl Led {
         if led.epoch.0 == 1 {
             led.apply(request(Request::Enrol { token: None, worker: hello.name.clone(), key: [3; 32] }));
         }
-        led.apply(Input::Connected { session, hello: Box::new(hello) });
+        led.apply(Input::Connected { session, hello: Box::new(hello), key: [1; 32] });
         for (attempt, _) in attempts {
             led.finish(attempt, JobEnd::Success);
         }

@@ -201,6 +201,9 @@ pub fn worker(id: u32, name: &str) -> WorkerRow {
         offer: None,
         paused: None,
         enrolled_at: Timestamp(5),
+        pool: None,
+        drain: None,
+        aside: None,
     }
 }
 
@@ -211,7 +214,7 @@ pub fn mark(at: u64) -> PauseMark {
 
 /// A token.
 pub fn token(byte: u8, role: TokenRole) -> Token {
-    Token { hash: [byte; 32], name: format!("token {byte}"), role }
+    Token { hash: [byte; 32], name: format!("token {byte}"), role, pool: None }
 }
 
 /// A key under which tasks were made.

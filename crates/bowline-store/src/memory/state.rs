@@ -170,6 +170,7 @@ impl State {
                 self.nodes.put(key, row.as_ref().clone());
             }
             Row::Worker(row) => return self.worker(row),
+            Row::WorkerGone(id) => check(self.workers.remove(id), "workers", id)?,
             Row::Key(row) => {
                 let key = (row.namespace.clone(), row.key.clone());
                 check(!self.keys.contains(&key), "keys", &row.key)?;

@@ -124,6 +124,7 @@ impl Dispatcher {
 
     fn hello(&self) -> Hello {
         Hello {
+            pool: None,
             name: self.config.identity.clone(),
             incarnation: self.incarnation,
             seat: Seat {

@@ -21,8 +21,8 @@ impl Dispatcher {
             ServerMessage::Assign(handover) => self.assigned(*handover),
             ServerMessage::LogAck(ack) => self.log_acknowledged(ack),
             ServerMessage::Engine(message) => match message {
-                ToWorker::Welcome { epoch, incarnation, generation, verdicts } => {
-                    tracing::info!(%epoch, %incarnation, %generation, worker = %self.config.identity, "welcome");
+                ToWorker::Welcome { epoch, name, incarnation, generation, heartbeat: _, verdicts, left: _ } => {
+                    tracing::info!(%epoch, %incarnation, %generation, worker = %name, "welcome");
                     self.incarnation = incarnation;
                     self.welcomed();
                     self.put_seen();
@@ -30,7 +30,7 @@ impl Dispatcher {
                         self.judged(attempt, verdict);
                     }
                 }
-                ToWorker::TryLater { why } => self.try_later(&why),
+                ToWorker::TryLater { why, left: _ } => self.try_later(&why),
                 ToWorker::Fenced { why } => self.fenced(why),
                 // That it was heard is noted for every message.
                 ToWorker::HeartbeatAck => {}
@@ -39,6 +39,8 @@ impl Dispatcher {
                 }
                 ToWorker::Cancel { attempt, why } => self.cancelled(attempt, why),
                 ToWorker::Pause { paused } => tracing::info!(?paused, "the server says whether it hands over more"),
+                ToWorker::Drain(drain) => tracing::info!(?drain, "the server wants it drained"),
+                ToWorker::Undrain => tracing::info!("the server wants it to take work again"),
                 ToWorker::Ack { attempt, of } => self.acknowledged(attempt, &of),
                 ToWorker::Verdict { attempt, verdict } => self.judged(attempt, verdict),
             },

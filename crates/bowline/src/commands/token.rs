@@ -91,6 +91,7 @@ async fn list(on: &Setting) -> anyhow::Result<Exit> {
     let role = |role| match role {
         TokenRole::Admin => "admin",
         TokenRole::Enrol => "enrol",
+        TokenRole::Member => "member",
     };
     let rows = tokens.items.into_iter().map(|token| vec![token.name, role(token.role).to_owned()]).collect();
     on.out.table(&["name", "role"], rows)?;
