@@ -1,7 +1,7 @@
 //! What handles say to the writer.
 
 use bowline_core::answer::{Refusal, RefusalCode, Reply};
-use bowline_core::id::SessionId;
+use bowline_core::id::{Generation, SessionId};
 use bowline_core::input::Request;
 use bowline_core::message::{FromWorker, Hello};
 use bowline_core::name::Actor;
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     FromWorker { session: SessionId, message: FromWorker },
     /// A connection is gone.
     Disconnect { session: SessionId },
+    /// The store was put back to an earlier state, and that is to stand.
+    AcceptRollback { reply: oneshot::Sender<Result<Generation, Refusal>> },
 }
 
 impl Command {
@@ -27,10 +29,17 @@ impl Command {
     pub(crate) fn refuse(self) {
         match self {
             Self::Request { reply, .. } => drop(reply.send(Err(not_leading()))),
+            Self::AcceptRollback { reply } => drop(reply.send(Err(not_rolled_back()))),
             // Whoever waits is told by the end of the channel.
             Self::Connect { .. } | Self::FromWorker { .. } | Self::Disconnect { .. } => {}
         }
     }
+}
+
+/// The refusal of a server whose store was not put back to an earlier state, as far as it knows.
+pub(crate) fn not_rolled_back() -> Refusal {
+    let message = "no worker has seen a newer state than this server's store holds: there is nothing to accept";
+    Refusal::new(RefusalCode::Conflict, message)
 }
 
 /// The refusal of a server that does not lead.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::id::TaskId;
-use bowline_store::{LeaderStore, RetentionPolicy, RetentionStore};
+use bowline_store::{LeaderStore, RetentionPolicy, RetentionStore, RollbackStore};
 
 /// Commands that wait for the writer. Senders wait while it is full: that is the back-pressure.
 pub(crate) const INBOX_MAX: usize = 8_192;
@@ -41,9 +41,9 @@ pub(crate) const SWEEP_LATE_MAX: Duration = Duration::from_secs(10);
 pub(crate) const WAKE_MAX: Duration = Duration::from_hours(1);
 
 /// The store as the writer needs it.
-pub trait WriterStore: LeaderStore + RetentionStore + Send {}
+pub trait WriterStore: LeaderStore + RetentionStore + RollbackStore + Send {}
 
-impl<S: LeaderStore + RetentionStore + Send> WriterStore for S {}
+impl<S: LeaderStore + RetentionStore + RollbackStore + Send> WriterStore for S {}
 
 /// Is told which tasks are gone, once that is durable: their logs may go. Must not block.
 pub type SweptSink = Arc<dyn Fn(&[TaskId]) + Send + Sync>;

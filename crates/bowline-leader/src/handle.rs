@@ -140,6 +140,15 @@ impl Leader {
         read.unwrap_or_else(|panic| Err(StoreError::new(format!("reading the work of {attempt}"), panic)))
     }
 
+    /// The store was put back to an earlier state ([`LeaderStatus::RolledBack`]), and that is to stand:
+    /// raises its generation, and leads again. Says the new generation. Refused with `conflict` where the
+    /// store was not put back, as far as anybody knows.
+    pub async fn accept_rollback(&self) -> Result<Generation, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::AcceptRollback { reply }).await?;
+        answer.await.map_err(|_| not_leading())?
+    }
+
     /// Every commit's events from now on.
     pub fn events(&self) -> broadcast::Receiver<Committed> {
         self.events.subscribe()

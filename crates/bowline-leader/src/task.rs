@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bowline_core::id::Epoch;
+use bowline_core::answer::{Refusal, RefusalCode};
+use bowline_core::id::{CommitNo, Epoch, Generation};
 use bowline_core::{Engine, EngineConfig};
-use bowline_store::{ReadStore, StoreError};
+use bowline_store::{CommitError, ReadStore, StoreError};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -108,6 +109,11 @@ impl Office {
                     self.down(&why, None);
                     break;
                 }
+                End::RolledBack { store, seen } => {
+                    stats::add(&self.lasting.counters.failures, 1);
+                    self.note_rollback(seen);
+                    self.wait_for_accept(store, seen);
+                }
                 End::Failed(why) => {
                     stats::add(&self.lasting.counters.failures, 1);
                     if began.elapsed() > BACKOFF_MAX {
@@ -146,11 +152,49 @@ impl Office {
         });
     }
 
+    /// So that another process does not lead either.
+    fn note_rollback(&self, seen: (Generation, CommitNo)) {
+        let mut store = self.store.lock();
+        let noted = store.take_leadership(clock::wall()).map_err(CommitError::from);
+        if let Err(error) = noted.and_then(|led| store.note_rollback(led.epoch, seen)) {
+            tracing::error!(why = chain(&error), "that the store was put back could not be noted in it");
+        }
+    }
+
+    /// Refuses everything until the earlier state is accepted, or until it is stopped.
+    fn wait_for_accept(&mut self, store: (Generation, CommitNo), seen: (Generation, CommitNo)) {
+        self.lasting.status.send_replace(LeaderStatus::RolledBack { store, seen });
+        let (commands, stop, shared) = (&mut self.commands, &self.lasting.stop, &self.store);
+        self.runtime.block_on(async {
+            loop {
+                let command = tokio::select! {
+                    command = commands.recv() => command,
+                    () = stop.cancelled() => return,
+                };
+                match command {
+                    None => return,
+                    Some(Command::AcceptRollback { reply }) => {
+                        let accepted = shared.lock().accept_rollback(None);
+                        let is_done = accepted.is_ok();
+                        let answer = accepted.map_err(|error| {
+                            Refusal::new(RefusalCode::NotLeading, format!("the store failed: {}", chain(&error)))
+                        });
+                        drop(reply.send(answer));
+                        if is_done {
+                            return;
+                        }
+                    }
+                    Some(other) => other.refuse(),
+                }
+            }
+        });
+    }
+
     /// One leadership, from the take-over to its end.
     fn lead(&mut self) -> End {
         let taken = match self.take_over() {
             Ok(taken) => taken,
-            Err(error) => return End::Failed(chain(&error)),
+            Err(end) => return end,
         };
         let (lasting, commands, runtime) = (&self.lasting, &mut self.commands, &self.runtime);
         let (store, reader) = (&self.store, &self.reader);
@@ -169,22 +213,27 @@ impl Office {
         })
     }
 
-    fn take_over(&self) -> Result<Taken, StoreError> {
+    fn take_over(&self) -> Result<Taken, End> {
         // Numbers that were given out and never became durable are given out again.
         self.lasting.works.clear();
         let mut store = self.store.lock();
         let began = clock::monotonic();
-        let leadership = store.take_leadership(clock::wall())?;
+        let failed = |error: StoreError| End::Failed(chain(&error));
+        let leadership = store.take_leadership(clock::wall()).map_err(failed)?;
+        if let Some(seen) = leadership.rolled_back {
+            return Err(End::RolledBack { store: (leadership.generation, leadership.commit_no), seen });
+        }
         let clock = Clock::starting_at(leadership.now);
         let seed = self.lasting.config.seed.unwrap_or(leadership.now.0);
         let config = EngineConfig::new(leadership.epoch, leadership.generation, seed);
         let heartbeat = config.heartbeat;
         let mut engine = Engine::new(config);
         let mut rows: u64 = 0;
-        store.load(&mut |row| {
+        let loaded = store.load(&mut |row| {
             rows += 1;
             engine.load(row);
-        })?;
+        });
+        loaded.map_err(failed)?;
         engine.loaded(clock.now());
         tracing::info!(epoch = %leadership.epoch, rows, took_ms = began.elapsed().as_millis(), "leading");
         Ok(Taken { leadership, engine, clock, heartbeat })

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline_core::effect::Effect;
-use bowline_core::id::SessionId;
+use bowline_core::id::{CommitNo, Generation, SessionId};
 use bowline_core::time::Timestamp;
 use bowline_core::{Engine, Input};
 use bowline_store::Leadership;
@@ -42,6 +42,13 @@ pub(crate) enum End {
     Deposed(String),
     /// It failed; why.
     Failed(String),
+    /// A worker has seen what the store does not hold.
+    RolledBack {
+        /// Where the store stands.
+        store: (Generation, CommitNo),
+        /// What the worker has seen.
+        seen: (Generation, CommitNo),
+    },
 }
 
 /// What outlives every leadership.
@@ -103,6 +110,8 @@ pub(crate) struct Writer<'a> {
     sweep_at: Instant,
     /// Sessions that were closed here, and of which the engine is still to be told.
     lost_sessions: VecDeque<SessionId>,
+    /// What a worker has seen and the store does not hold: the leadership is over.
+    rolled_back: Option<(Generation, CommitNo)>,
 }
 
 impl<'a> Writer<'a> {
@@ -123,6 +132,7 @@ impl<'a> Writer<'a> {
             committed_at: None,
             sweep_at: clock::monotonic() + lasting.config.sweep_every,
             lost_sessions: VecDeque::new(),
+            rolled_back: None,
         }
     }
 
@@ -137,6 +147,7 @@ impl<'a> Writer<'a> {
         let why = match &end {
             End::Stopped => "it is stopping",
             End::Deposed(why) | End::Failed(why) => why,
+            End::RolledBack { .. } => "its store was put back to an earlier state",
         };
         self.lasting.status.send_replace(LeaderStatus::Loading(why.to_owned()));
         end
@@ -179,6 +190,10 @@ impl<'a> Writer<'a> {
 
     /// Does what can be done without waiting for anything.
     fn turn(&mut self) -> Result<(), End> {
+        if let Some(seen) = self.rolled_back {
+            let store = (self.leadership.generation, self.leadership.commit_no);
+            return Err(End::RolledBack { store, seen });
+        }
         loop {
             self.apply_lost_sessions();
             for parked in self.engine.take_needs() {

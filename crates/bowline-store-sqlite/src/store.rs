@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{CommitNo, Epoch, TaskId, TaskRef};
+use bowline_core::id::{CommitNo, Epoch, Generation, TaskId, TaskRef};
 use bowline_core::row::{Loaded, Row};
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
-use bowline_store::{CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, StoreError, Swept};
+use bowline_store::{
+    CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, RollbackStore, StoreError, Swept,
+};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::checkpoint::Checkpoints;
@@ -59,10 +61,7 @@ impl SqliteStore {
 impl LeaderStore for SqliteStore {
     fn take_leadership(&mut self, now: Timestamp) -> Result<Leadership, StoreError> {
         let taken = self.transact("taking the leadership in", |transaction| Ok(leadership::take(transaction, now)?));
-        taken.map_err(|error| match error {
-            CommitError::Store(error) => error,
-            other => StoreError::new("taking the leadership", other),
-        })
+        taken.map_err(plain)
     }
 
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StoreError> {
@@ -85,12 +84,38 @@ impl LeaderStore for SqliteStore {
     }
 }
 
+impl RollbackStore for SqliteStore {
+    fn note_rollback(&mut self, epoch: Epoch, seen: (Generation, CommitNo)) -> Result<(), CommitError> {
+        self.transact("noting in", |transaction| {
+            // At the store's own time: nothing else changes.
+            leadership::hold(transaction, epoch, Timestamp::default())?;
+            leadership::note_rollback(transaction, seen)?;
+            Ok(())
+        })
+    }
+
+    fn accept_rollback(&mut self, above: Option<Generation>) -> Result<Generation, StoreError> {
+        let accepted = self.transact("raising the generation of", |transaction| {
+            Ok(leadership::accept_rollback(transaction, above.unwrap_or_default())?)
+        });
+        accepted.map_err(plain)
+    }
+}
+
 impl RetentionStore for SqliteStore {
     fn sweep(&mut self, epoch: Epoch, now: Timestamp, policy: &RetentionPolicy) -> Result<Swept, CommitError> {
         self.transact("sweeping", |transaction| {
             leadership::hold(transaction, epoch, now)?;
             sweep(transaction, now, policy)
         })
+    }
+}
+
+/// Of what is not fenced: only the store itself can fail.
+fn plain(error: CommitError) -> StoreError {
+    match error {
+        CommitError::Store(error) => error,
+        other => StoreError::new("writing without a leadership", other),
     }
 }
 

@@ -22,7 +22,7 @@ use bowline_core::row::{HistoryRow, Loaded, Row};
 use bowline_core::time::Timestamp;
 
 use crate::read::ReadStore;
-use crate::write::{CommitError, LeaderStore, RetentionPolicy, RetentionStore, Swept};
+use crate::write::{CommitError, LeaderStore, RetentionPolicy, RetentionStore, RollbackStore, Swept};
 
 pub use self::history::*;
 pub use self::leading::*;
@@ -32,9 +32,9 @@ pub use self::removing::*;
 pub use self::writing::*;
 
 /// The writer's side as a whole.
-pub trait WriteStore: LeaderStore + RetentionStore {}
+pub trait WriteStore: LeaderStore + RetentionStore + RollbackStore {}
 
-impl<T: LeaderStore + RetentionStore> WriteStore for T {}
+impl<T: LeaderStore + RetentionStore + RollbackStore> WriteStore for T {}
 
 /// A store under test.
 pub struct Stores {
@@ -136,6 +136,9 @@ macro_rules! conformance_tests {
             a_deposed_writer_sweeps_nothing
             commits_are_counted_one_by_one
             a_commit_is_all_or_nothing
+            a_rollback_is_remembered_until_it_is_accepted
+            a_generation_is_raised_above_every_other
+            a_worker_is_forgotten_once
             tasks_follow_the_rule_of_writing
             elements_follow_the_rule_of_writing
             attempts_follow_the_rule_of_writing

@@ -3,6 +3,7 @@
 //! * [`LeaderStore`]: the one writer's side. Leadership, take-over, commit.
 //! * [`ReadStore`]: everything that reads. Pages by index, never holds back the writer, never sees
 //!   what is not durable.
+//! * [`RollbackStore`]: a store that was put back to an earlier state says so, until that is accepted.
 //! * [`RetentionStore`]: removes what has been kept long enough, in small batches.
 //!
 //! **Invariant:** no rule of the model lives in a store. A commit is all or nothing, and a write
@@ -19,7 +20,9 @@ pub use memory::MemoryStore;
 pub use read::{
     AttemptFilter, EventPage, HistoryPage, Page, ReadStore, RunDetail, RunFilter, TaskDetail, TaskFilter, TaskSort,
 };
-pub use write::{CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, StoreError, Swept};
+pub use write::{
+    CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, RollbackStore, StoreError, Swept,
+};
 
 #[cfg(test)]
 mod tests {

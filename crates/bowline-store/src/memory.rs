@@ -13,13 +13,15 @@ mod table;
 use std::sync::Arc;
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{CommitNo, Epoch};
+use bowline_core::id::{CommitNo, Epoch, Generation};
 use bowline_core::row::Loaded;
 use bowline_core::time::Timestamp;
 use parking_lot::Mutex;
 
 use self::state::State;
-use crate::write::{CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, StoreError, Swept};
+use crate::write::{
+    CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, RollbackStore, StoreError, Swept,
+};
 
 /// A store in memory. See the module's documentation.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +65,25 @@ impl LeaderStore for MemoryStore {
         state.leadership.commit_no = commit;
         state.leadership.now = now;
         Ok(commit)
+    }
+}
+
+impl RollbackStore for MemoryStore {
+    fn note_rollback(&mut self, epoch: Epoch, seen: (Generation, CommitNo)) -> Result<(), CommitError> {
+        let mut state = self.state.lock();
+        state.fence(epoch)?;
+        state.leadership.rolled_back = state.leadership.rolled_back.max(Some(seen));
+        Ok(())
+    }
+
+    fn accept_rollback(&mut self, above: Option<Generation>) -> Result<Generation, StoreError> {
+        let mut state = self.state.lock();
+        let leadership = &mut state.leadership;
+        let seen = leadership.rolled_back.take().map(|(generation, _)| generation);
+        let generation = seen.max(above).unwrap_or_default().max(leadership.generation).next();
+        leadership.generation = generation;
+        leadership.epoch = leadership.epoch.next();
+        Ok(generation)
     }
 }
 

@@ -60,6 +60,9 @@ pub struct Leadership {
     pub commit_no: CommitNo,
     /// The store's time: no `now` may lie before it.
     pub now: Timestamp,
+    /// The newest position that a worker has seen and that this store does not hold: it was put back to an
+    /// earlier state. Nobody leads until that is accepted.
+    pub rolled_back: Option<(Generation, CommitNo)>,
 }
 
 /// What the leader's one writer does.
@@ -75,6 +78,18 @@ pub trait LeaderStore: Send {
     /// commit's events. Raises the commit number by one, under this epoch, or fails.
     /// `now` becomes the store's time.
     fn commit(&mut self, epoch: Epoch, now: Timestamp, batch: &Batch) -> Result<CommitNo, CommitError>;
+}
+
+/// A store that was put back to an earlier state, by a restore or by a file system.
+pub trait RollbackStore {
+    /// A worker has seen this position, and the store does not hold it: remembered until it is accepted.
+    fn note_rollback(&mut self, epoch: Epoch, seen: (Generation, CommitNo)) -> Result<(), CommitError>;
+
+    /// The earlier state is to stand: the generation becomes greater than the store's own, than any that
+    /// a worker is known to have seen, and than `above`; what was noted is forgotten; whoever leads is
+    /// deposed. Attempts that were claimed before, and their reports, have old fences from then on. Says
+    /// the new generation. A restore does it too, with the generation of the store that it replaces.
+    fn accept_rollback(&mut self, above: Option<Generation>) -> Result<Generation, StoreError>;
 }
 
 /// How long what has ended is kept.

@@ -8,7 +8,7 @@ use bowline_core::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::Writer;
-use crate::command::Command;
+use crate::command::{Command, not_rolled_back};
 use crate::config::BATCH_INPUTS_MAX;
 
 impl Writer<'_> {
@@ -40,8 +40,8 @@ impl Writer<'_> {
                 // The number alone lets nobody in: nothing is said to the session before it may be.
                 if opened.send(session).is_err() {
                     self.desk.forget(session);
-                } else if hello.seen.is_some_and(|seen| seen > self.position()) {
-                    self.turn_away(session, &hello);
+                } else if let Some(seen) = hello.seen.filter(|seen| *seen > self.position()) {
+                    self.turn_away(session, &hello, seen);
                 } else {
                     self.apply(now, Input::Connected { session, hello, key });
                 }
@@ -51,6 +51,7 @@ impl Writer<'_> {
                     self.apply(now, Input::FromWorker { session, message });
                 }
             }
+            Command::AcceptRollback { reply } => drop(reply.send(Err(not_rolled_back()))),
             Command::Disconnect { session } => {
                 if self.desk.forget(session) {
                     self.apply(now, Input::Disconnected { session });
@@ -87,16 +88,16 @@ impl Writer<'_> {
     }
 
     /// The worker has seen what this store does not hold: the store was put back to an earlier state, or
-    /// is another one. What the worker would be told here may contradict what it was told before.
-    fn turn_away(&mut self, session: SessionId, hello: &Hello) {
+    /// is another one. What anybody is told here may contradict what was told before: the leadership ends.
+    fn turn_away(&mut self, session: SessionId, hello: &Hello, seen: (Generation, CommitNo)) {
         let (generation, commit_no) = self.position();
-        let (seen_generation, seen_commit) = hello.seen.unwrap_or_default();
+        let (seen_generation, seen_commit) = seen;
         tracing::error!(
             worker = %hello.name,
             %generation, %commit_no, %seen_generation, %seen_commit,
             "a worker has seen a newer state than the store holds: the store was put back to an earlier state. \
-             The worker is refused; put the newest copy of the store back, or accept the earlier one \
-             (`bowline server accept-rollback`, once there is such a command), or give the worker a new state directory"
+             This server leads no more. Put the newest copy of the store back, or accept the earlier one by \
+             `bowline server accept-rollback`"
         );
         let why = format!(
             "the server's store is at commit {commit_no} of generation {generation}, and this worker has seen commit \
@@ -105,5 +106,6 @@ impl Writer<'_> {
         // Its queue is new; and nobody else waits for this message.
         self.desk.post(session, ToWorker::TryLater { why, left: Vec::new() });
         self.desk.close(session);
+        self.rolled_back = self.rolled_back.max(Some(seen));
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{CommitNo, Epoch};
+use bowline_core::id::{CommitNo, Epoch, Generation};
 use bowline_core::row::Loaded;
 use bowline_core::time::Timestamp;
 use bowline_store::{
-    CommitError, LeaderStore, Leadership, MemoryStore, RetentionPolicy, RetentionStore, StoreError, Swept,
+    CommitError, LeaderStore, Leadership, MemoryStore, RetentionPolicy, RetentionStore, RollbackStore, StoreError,
+    Swept,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -110,6 +111,16 @@ impl LeaderStore for Gated {
                 Ok(committed)
             }
         }
+    }
+}
+
+impl RollbackStore for Gated {
+    fn note_rollback(&mut self, epoch: Epoch, seen: (Generation, CommitNo)) -> Result<(), CommitError> {
+        self.inner.note_rollback(epoch, seen)
+    }
+
+    fn accept_rollback(&mut self, above: Option<Generation>) -> Result<Generation, StoreError> {
+        self.inner.accept_rollback(above)
     }
 }
 

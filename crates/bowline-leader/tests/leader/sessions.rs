@@ -1,10 +1,14 @@
 //! Sessions of workers: welcomed, given work once that is durable, closed when they do not read.
 
+use bowline_core::answer::RefusalCode;
 use bowline_core::id::CommitNo;
+use bowline_core::input::Request;
 use bowline_core::message::{Finished, FromWorker, JobEnd, ToWorker};
 use bowline_core::state::StateKind;
+use bowline_leader::LeaderStatus;
 use bowline_store::ReadStore as _;
 
+use crate::gated::WAIT_MAX as PATIENCE;
 use crate::house::{House, named};
 
 #[tokio::test]
@@ -78,24 +82,31 @@ async fn a_newer_session_of_the_same_process_closes_the_older_one() {
 }
 
 #[tokio::test]
-async fn a_worker_that_has_seen_a_newer_state_than_the_store_has_is_turned_away() {
+async fn a_leader_steps_down_when_a_worker_has_seen_more_and_leads_again_once_that_is_accepted() {
     let house = House::new().await;
     let mut known = house.connect("lab", 64).await;
     assert!(matches!(known.next().await, Some(ToWorker::Welcome { .. })));
-    let bowline_leader::LeaderStatus::Leading { generation, commit_no, .. } = house.leader.status().borrow().clone()
-    else {
+    let LeaderStatus::Leading { generation, commit_no, .. } = house.leader.status().borrow().clone() else {
         panic!("it leads")
     };
     let mut seen = house.meet("lab", Some((generation, commit_no))).await;
     assert!(matches!(seen.next().await, Some(ToWorker::Welcome { .. })), "what is there may have been seen");
-    let ahead = [(generation, CommitNo(commit_no.0 + 1_000)), (generation.next(), CommitNo(0))];
-    for newer in ahead {
-        let mut ahead = house.meet("lab", Some(newer)).await;
-        let Some(ToWorker::TryLater { why }) = ahead.next().await else { panic!("it is turned away") };
-        assert!(why.contains("put back"), "{why}");
-        assert_eq!(ahead.next().await, None);
-    }
-    seen.say(FromWorker::Heartbeat).await;
-    assert!(matches!(seen.next().await, Some(ToWorker::HeartbeatAck)), "the others are served");
+    assert_eq!(house.leader.accept_rollback().await.unwrap_err().code, RefusalCode::Conflict);
+    let newer = (generation, CommitNo(commit_no.0 + 1_000));
+    let mut ahead = house.meet("lab", Some(newer)).await;
+    let Some(ToWorker::TryLater { why, .. }) = ahead.next().await else { panic!("it is turned away") };
+    assert!(why.contains("put back"), "{why}");
+    assert_eq!(ahead.next().await, None);
+    let mut status = house.leader.status();
+    let down = status.wait_for(|status| matches!(status, LeaderStatus::RolledBack { seen, .. } if *seen == newer));
+    drop(tokio::time::timeout(PATIENCE, down).await.expect("it steps down").unwrap());
+    assert_eq!(seen.next().await, None, "nobody is served by it any more");
+    assert_eq!(house.ask(Request::Overview).await.unwrap_err().code, RefusalCode::NotLeading);
+    assert_eq!(house.leader.accept_rollback().await, Ok(generation.next()));
+    let leads =
+        status.wait_for(|status| matches!(status, LeaderStatus::Leading { generation: of, .. } if *of > generation));
+    drop(tokio::time::timeout(PATIENCE, leads).await.expect("it leads again").unwrap());
+    let mut ahead = house.meet("lab", Some(newer)).await;
+    assert!(matches!(ahead.next().await, Some(ToWorker::Welcome { .. })), "an older generation is behind a newer one");
     house.task.shutdown().await;
 }

@@ -9,14 +9,18 @@ use super::WriteError;
 use crate::codec::{Columns, int};
 
 const TAKE: &str = "UPDATE leadership SET epoch = epoch + 1, now = max(now, ?1) WHERE id = 1 \
-     RETURNING epoch, generation, commit_no, now";
+     RETURNING epoch, generation, commit_no, now, seen_generation, seen_commit";
+const NOTE: &str = "UPDATE leadership SET seen_generation = ?1, seen_commit = ?2 WHERE id = 1 \
+     AND (seen_generation IS NULL OR (seen_generation, seen_commit) < (?1, ?2))";
+const ACCEPT: &str = "UPDATE leadership SET epoch = epoch + 1, seen_generation = NULL, seen_commit = NULL, \
+     generation = max(generation, coalesce(seen_generation, 0), ?1) + 1 WHERE id = 1 RETURNING generation";
 const COMMIT: &str = "UPDATE leadership SET commit_no = commit_no + 1, now = max(now, ?2) WHERE id = 1 AND epoch = ?1 \
      RETURNING commit_no, now";
 const HOLD: &str = "UPDATE leadership SET now = max(now, ?2) WHERE id = 1 AND epoch = ?1 RETURNING commit_no, now";
 const COMMIT_NO: &str = "SELECT commit_no FROM leadership WHERE id = 1";
 const SWEPT: &str = "SELECT swept_commit, swept_place FROM leadership WHERE id = 1 AND swept_commit IS NOT NULL";
 const SET_SWEPT: &str = "UPDATE leadership SET swept_commit = ?1, swept_place = ?2 WHERE id = 1";
-const ALL: &str = "SELECT epoch, generation, commit_no, now FROM leadership WHERE id = 1";
+const ALL: &str = "SELECT epoch, generation, commit_no, now, seen_generation, seen_commit FROM leadership WHERE id = 1";
 
 /// Raises the epoch.
 pub(crate) fn take(connection: &Connection, now: Timestamp) -> rusqlite::Result<Leadership> {
@@ -34,7 +38,22 @@ fn leadership(row: &rusqlite::Row<'_>) -> rusqlite::Result<Leadership> {
         generation: Generation(columns.get()?),
         commit_no: CommitNo(columns.u64()?),
         now: columns.time()?,
+        rolled_back: position(columns.get()?, columns.get()?),
     })
+}
+
+fn position(generation: Option<u32>, commit: Option<i64>) -> Option<(Generation, CommitNo)> {
+    Some((Generation(generation?), CommitNo(commit?.cast_unsigned())))
+}
+
+/// A worker has seen what the store does not hold.
+pub(crate) fn note_rollback(connection: &Connection, seen: (Generation, CommitNo)) -> rusqlite::Result<usize> {
+    connection.prepare_cached(NOTE)?.execute(params![seen.0.0, int(seen.1.0)])
+}
+
+/// The earlier state stands, under a new generation.
+pub(crate) fn accept_rollback(connection: &Connection, above: Generation) -> rusqlite::Result<Generation> {
+    connection.prepare_cached(ACCEPT)?.query_row([above.0], |row| Ok(Generation(Columns::of(row).get()?)))
 }
 
 /// The first statement of every commit: its number and its time, or the news that another leads.

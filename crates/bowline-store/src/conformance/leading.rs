@@ -1,7 +1,7 @@
 //! Cases: leadership, epochs, the count of commits, all or nothing.
 
 use bowline_core::effect::Batch;
-use bowline_core::id::CommitNo;
+use bowline_core::id::{CommitNo, Generation};
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
 
@@ -57,6 +57,33 @@ pub fn commits_are_counted_one_by_one(factory: Factory) {
         assert_eq!(made, CommitNo(number));
         assert_eq!(ok(stand.reader().commit_no()), CommitNo(number));
     }
+}
+
+/// What a worker has seen beyond the store is kept, the newest of it, through every take-over.
+pub fn a_rollback_is_remembered_until_it_is_accepted(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let newer = (Generation(0), CommitNo(u64::MAX / 2));
+    ok(stand.stores.writer.note_rollback(stand.epoch, newer));
+    ok(stand.stores.writer.note_rollback(stand.epoch, (Generation(0), CommitNo(7))));
+    let taken = ok(stand.stores.writer.take_leadership(Timestamp(1)));
+    assert_eq!(taken.rolled_back, Some(newer));
+    let refused = stand.stores.writer.note_rollback(stand.epoch, newer);
+    assert!(matches!(refused, Err(CommitError::Deposed { .. })), "{refused:?}");
+    assert_eq!(ok(stand.stores.writer.accept_rollback(None)), Generation(1));
+    let refused = stand.stores.writer.commit(taken.epoch, stand.now, &Batch::default());
+    assert!(matches!(refused, Err(CommitError::Deposed { .. })), "whoever led is deposed: {refused:?}");
+    let taken = ok(stand.stores.writer.take_leadership(Timestamp(1)));
+    assert_eq!((taken.rolled_back, taken.generation), (None, Generation(1)));
+}
+
+/// A new generation is greater than the store's, than what was seen, and than what is named.
+pub fn a_generation_is_raised_above_every_other(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    assert_eq!(ok(stand.stores.writer.accept_rollback(Some(Generation(4)))), Generation(5));
+    assert_eq!(ok(stand.stores.writer.accept_rollback(Some(Generation(2)))), Generation(6));
+    let taken = ok(stand.stores.writer.take_leadership(Timestamp(1)));
+    ok(stand.stores.writer.note_rollback(taken.epoch, (Generation(9), CommitNo(1))));
+    assert_eq!(ok(stand.stores.writer.accept_rollback(None)), Generation(10));
 }
 
 /// A batch whose last row is wrong leaves nothing of its first ones.

@@ -2,9 +2,12 @@
 
 use bowline_core::id::{NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use bowline_core::input::TokenRole;
-use bowline_core::row::{Loaded, PauseRow, Row, TaskRow};
+use bowline_core::message::{DrainMode, Exit};
+use bowline_core::name::{Actor, PoolName};
+use bowline_core::row::{AsideMark, DrainMark, Loaded, PauseRow, Row, TaskRow, WorkerRow};
 use bowline_core::run::{NodeState, RunState};
 use bowline_core::state::{AttemptEnd, StateKind};
+use bowline_core::time::Timestamp;
 use bowline_core::worker::Seat;
 
 use super::rows::{
@@ -106,6 +109,27 @@ pub fn nodes_follow_the_rule_of_writing(factory: Factory) {
     let nodes = ok(stand.reader().run(RunId(4))).expect("the run is there").nodes;
     assert_eq!(nodes.iter().map(|node| node.node).collect::<Vec<_>>(), [NodeIndex(0), NodeIndex(1)]);
     assert_eq!(nodes[1], second);
+}
+
+/// A worker that is forgotten must have been there; its name is free again.
+pub fn a_worker_is_forgotten_once(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let drain = DrainMark {
+        by: Actor::new("ada"),
+        since: Timestamp(4),
+        mode: DrainMode::Finish,
+        release_at: Some(Timestamp(9)),
+        exit: Exit::Yes,
+    };
+    let aside = AsideMark { since: Timestamp(5), try_at: Timestamp(8), reason: "five tasks failed".to_owned() };
+    let pool = PoolName::new("lab").ok();
+    let first = WorkerRow { pool, drain: Some(drain), aside: Some(aside), ..worker(2, "lab-2") };
+    stand.commit(vec![Row::Worker(Box::new(first.clone()))]);
+    assert_eq!(ok(stand.reader().workers()), vec![first]);
+    stand.commit(vec![Row::WorkerGone(WorkerId(2))]);
+    stand.refuse(&[Row::WorkerGone(WorkerId(2))]);
+    assert!(ok(stand.reader().workers()).is_empty());
+    stand.commit(vec![Row::Worker(Box::new(worker(3, "lab-2")))]);
 }
 
 /// The same for workers, whose names are unique.
