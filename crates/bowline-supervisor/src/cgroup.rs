@@ -5,8 +5,10 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use crate::clone;
 use crate::procs::{Process, process};
 
 /// Where cgroup v2 is mounted: alone, or beside v1.
@@ -16,7 +18,19 @@ const DEPTH_MAX: usize = 16;
 
 /// The folder of all jobs' cgroups.
 #[derive(Debug)]
-pub(crate) struct Home(PathBuf);
+pub(crate) struct Home {
+    path: PathBuf,
+    entry: Entry,
+}
+
+/// How a process gets into a cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It is born there (`clone3`).
+    Born,
+    /// It writes itself there, before it becomes the program.
+    Joins,
+}
 
 impl Home {
     /// Finds and makes it. The error says what is missing: then jobs run without.
@@ -26,21 +40,32 @@ impl Home {
         let probe = home.join("probe");
         make_folder(&probe)?;
         let can_kill = fs::OpenOptions::new().write(true).open(probe.join("cgroup.kill"));
+        let folder = fs::File::open(&probe);
+        let born = folder.and_then(|folder| clone::try_once(clone::Place::Cgroup(folder.as_fd())));
         fs::remove_dir(&probe)?;
-        can_kill.map(|_| Self(home))
+        let entry = if born.is_ok() { Entry::Born } else { Entry::Joins };
+        can_kill.map(|_| Self { path: home, entry })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn entry(&self) -> Entry {
+        self.entry
     }
 
     /// Makes the cgroup of a job.
     pub(crate) fn job(&self, key: &str) -> io::Result<PathBuf> {
         // The prefix keeps a job's name from that of one of the kernel's own files.
-        let path = self.0.join(format!("job-{key}"));
+        let path = self.path.join(format!("job-{key}"));
         fs::create_dir(&path)?;
         Ok(path)
     }
 
     /// Removes the folder. It stays where a job is left in it.
     pub(crate) fn remove(&self) {
-        remove_folder(&self.0);
+        remove_folder(&self.path);
     }
 }
 

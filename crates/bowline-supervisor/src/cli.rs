@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::spawn::SUPERVISOR_COMMAND;
+use crate::ways::Way;
 use crate::{inherited, paths, server, stage};
 
 /// Without a job and without a worker for so long, a supervisor leaves.
@@ -22,17 +23,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Without a job and without a worker for so long, it leaves.
     pub idle_bound: Duration,
-    /// Whether jobs get cgroups.
-    pub cgroups: Cgroups,
-}
-
-/// Whether jobs get cgroups of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cgroups {
-    /// Where the machine lets us make some.
-    WherePossible,
-    /// Never: as on a machine without.
-    Never,
+    /// Nothing stronger is used to hold jobs together, even where the machine offers it.
+    pub strongest: Way,
 }
 
 /// How a supervisor's life ended.
@@ -51,7 +43,7 @@ impl Options {
             socket: paths::socket_path(&state_dir),
             state_dir,
             idle_bound: IDLE_BOUND_DEFAULT,
-            cgroups: Cgroups::WherePossible,
+            strongest: Way::Cgroup,
         }
     }
 }
@@ -91,14 +83,14 @@ enum Detach {
 
 fn parse(args: &[OsString]) -> Option<(Options, Detach)> {
     let (mut state_dir, mut socket, mut idle, mut detach) = (None, None, IDLE_BOUND_DEFAULT, Detach::No);
-    let mut cgroups = Cgroups::WherePossible;
+    let mut strongest = Way::Cgroup;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.to_str()? {
             "--state" => state_dir = Some(PathBuf::from(args.next()?)),
             "--socket" => socket = Some(PathBuf::from(args.next()?)),
             "--idle-ms" => idle = Duration::from_millis(args.next()?.to_str()?.parse().ok()?),
-            "--without-cgroups" => cgroups = Cgroups::Never,
+            "--no-stronger-than" => strongest = Way::from_name(args.next()?.to_str()?)?,
             "--detach" => detach = Detach::Yes,
             _ => return None,
         }
@@ -108,7 +100,7 @@ fn parse(args: &[OsString]) -> Option<(Options, Detach)> {
         Some(socket) => std::path::absolute(socket).ok()?,
         None => paths::socket_path(&state_dir),
     };
-    Some((Options { state_dir, socket, idle_bound: idle, cgroups }, detach))
+    Some((Options { state_dir, socket, idle_bound: idle, strongest }, detach))
 }
 
 /// Starts the supervisor as a child that nobody waits for, in a session of its own.
@@ -124,7 +116,8 @@ fn start_anew(options: &Options) -> io::Result<()> {
         .arg(&options.socket)
         .arg("--idle-ms")
         .arg(options.idle_bound.as_millis().to_string())
-        .args((options.cgroups == Cgroups::Never).then_some("--without-cgroups"))
+        .arg("--no-stronger-than")
+        .arg(options.strongest.name())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -93,6 +93,18 @@ pub(crate) fn own_children() -> io::Result<Vec<u32>> {
     }
 }
 
+/// The numbers of a process's children, zombies too, in the order of their births; orphans that it got
+/// since come last.
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
+    match fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
+        Ok(text) => text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+        Err(_) => {
+            let all = all().unwrap_or_default();
+            all.iter().filter(|process| process.parent == parent).map(|process| process.pid).collect()
+        }
+    }
+}
+
 /// The mark that a process carries, where it has one and may be looked at.
 pub(crate) fn mark_of(pid: u32) -> Option<String> {
     let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;

@@ -9,6 +9,7 @@ mod job;
 mod launch;
 mod members;
 mod requests;
+mod spawn;
 mod start;
 mod stop;
 
@@ -45,6 +46,10 @@ const CONNECTION_BIT: u64 = 1 << 63;
 
 fn report_token(number: u64) -> EventData {
     EventData::new_u64(number << 2 | 2)
+}
+
+fn end_token(number: u64) -> EventData {
+    EventData::new_u64(number << 2 | 1)
 }
 
 fn exit_token(number: u64) -> EventData {
@@ -145,7 +150,11 @@ impl Server {
             token if token & CONNECTION_BIT != 0 => self.on_connection(token, flags, now),
             token => {
                 let Some(key) = self.by_number.get(&(token >> 2)).cloned() else { return };
-                if token & 3 == 3 { self.on_exit(&key, now) } else { self.on_report(&key, now) }
+                match token & 3 {
+                    1 => self.on_end(&key, now),
+                    2 => self.on_report(&key, now),
+                    _ => self.on_exit(&key, now),
+                }
             }
         }
     }
@@ -302,9 +311,7 @@ impl Server {
             connection.flush_for_good();
         }
         std::fs::remove_file(&options.socket).ok();
-        if let Some(home) = &self.launcher.home {
-            home.remove();
-        }
+        self.launcher.ways.close();
         self.log.say("supervisor leaves");
     }
 }

@@ -21,6 +21,7 @@ const SIGNALS_MAX: i32 = 64;
 
 /// A `sigset_t`: 1024 bits in glibc and in musl.
 #[repr(C)]
+#[derive(Debug)]
 struct SignalSet([u64; 16]);
 
 #[expect(unsafe_code, reason = "neither std nor rustix can set a signal's disposition or the mask")]
@@ -90,6 +91,23 @@ pub(crate) fn set_defaults() {
     clear_mask();
 }
 
+/// Holds back all signals of this thread until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(SignalSet);
+
+/// See [`Held`].
+pub(crate) fn hold() -> Held {
+    let mut old = SignalSet([0; 16]);
+    set_mask(&SignalSet([u64::MAX; 16]), &raw mut old);
+    Held(old)
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        set_mask(&self.0, std::ptr::null_mut());
+    }
+}
+
 fn set(number: i32, handler: usize) -> usize {
     #[expect(unsafe_code, reason = "see the module's doc")]
     // SAFETY: `handler` is a default, or `on_signal`, which does only what a handler may do.
@@ -99,10 +117,14 @@ fn set(number: i32, handler: usize) -> usize {
 }
 
 fn clear_mask() {
-    let none = SignalSet([0; 16]);
+    set_mask(&SignalSet([0; 16]), std::ptr::null_mut());
+}
+
+fn set_mask(mask: &SignalSet, old: *mut SignalSet) {
     #[expect(unsafe_code, reason = "see the module's doc")]
-    // SAFETY: `none` is a valid set that lives through the call; no old set is asked for.
+    // SAFETY: `mask` is a valid set that lives through the call; `old` is null, or the caller's own
+    // set, which it has borrowed for this call.
     unsafe {
-        sigprocmask(SET_MASK, &raw const none, std::ptr::null_mut());
+        sigprocmask(SET_MASK, &raw const *mask, old);
     }
 }

@@ -1,8 +1,9 @@
 //! What a job's process does between its birth and the job's program: the stage.
 //!
-//! The supervisor starts its own program again as `supervisor-stage SPEC STATUS`, with two descriptors: a
-//! memory file with the description, and a pipe for the report. The stage dies with its
-//! supervisor, leads a session of its own, joins the job's cgroup, and becomes the program.
+//! The supervisor starts its own program again as `supervisor-stage SPEC STATUS PARENT`, with two
+//! descriptors: a memory file with the description, and a pipe for the report. The stage dies with its
+//! parent (the supervisor, or the job's keeper), leads a session of its own, joins the job's cgroup where
+//! it was not born in it, and becomes the program.
 //!
 //! ```text
 //! report := READY            (then the pipe closes: the exec succeeded)
@@ -37,10 +38,10 @@ const FAILED: u8 = 2;
 /// What the stage is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Spec {
-    pub(crate) supervisor: u32,
     pub(crate) argv: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: PathBuf,
+    /// The cgroup that it is to join.
     pub(crate) cgroup: Option<PathBuf>,
     pub(crate) umask: u32,
     /// Soft limit of open files.
@@ -50,7 +51,6 @@ pub(crate) struct Spec {
 impl Spec {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.u32(self.supervisor);
         out.list(&self.argv, |out, arg| out.os(arg));
         out.list(&self.env, |out, (name, value)| {
             out.os(name);
@@ -66,7 +66,6 @@ impl Spec {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(bytes);
         let spec = Self {
-            supervisor: from.u32()?,
             argv: from.list(Reader::os)?,
             env: from.list(|from| Ok((from.os()?, from.os()?)))?,
             cwd: from.path()?,
@@ -106,22 +105,27 @@ impl Report {
 
 /// Runs the stage. Returns only where the program could not be started.
 pub(crate) fn run(args: &[OsString]) -> u8 {
-    let [spec, status] = args else { return EXIT_STATUS };
+    let [spec, status, parent] = args else { return EXIT_STATUS };
     let (Some(mut spec), Some(status)) = (take_fd(spec).map(File::from), take_fd(status)) else { return EXIT_STATUS };
     let mut bytes = Vec::new();
     let read = spec.rewind().and_then(|()| spec.read_to_end(&mut bytes));
     drop(spec);
     let (step, errno) = match (read, Spec::decode(&bytes)) {
-        (Ok(_), Ok(spec)) => become_program(spec, &status),
+        (Ok(_), Ok(spec)) => become_program(spec, parent, &status),
         _ => (Step::Setup, 0),
     };
+    // Where the supervisor is gone nobody wants to know.
+    rustix::io::write(&status, &failure(step, errno)).ok();
+    EXIT_STATUS
+}
+
+/// The report of a failure.
+pub(crate) fn failure(step: Step, errno: i32) -> Vec<u8> {
     let mut report = Writer::default();
     report.u8(FAILED);
     report.u8(step.number());
     report.i32(errno);
-    // Where the supervisor is gone nobody wants to know.
-    rustix::io::write(&status, &report.0).ok();
-    EXIT_STATUS
+    report.0
 }
 
 fn take_fd(number: &OsStr) -> Option<OwnedFd> {
@@ -129,8 +133,8 @@ fn take_fd(number: &OsStr) -> Option<OwnedFd> {
 }
 
 /// Sets up the process and becomes the program. What comes back is why it did not work.
-fn become_program(spec: Spec, status: &impl AsFd) -> (Step, i32) {
-    if let Err(error) = set_up(&spec) {
+fn become_program(spec: Spec, parent: &OsStr, status: &impl AsFd) -> (Step, i32) {
+    if let Err(error) = set_up(&spec, parent) {
         return (Step::Setup, error.raw_os_error().unwrap_or(0));
     }
     if let Err(error) = chdir(&spec.cwd) {
@@ -150,10 +154,10 @@ fn become_program(spec: Spec, status: &impl AsFd) -> (Step, i32) {
     (Step::Exec, error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()))
 }
 
-fn set_up(spec: &Spec) -> io::Result<()> {
+fn set_up(spec: &Spec, parent: &OsStr) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have died before that took hold.
-    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != spec.supervisor) {
+    if getppid().is_none_or(|own| parent != own.as_raw_nonzero().to_string().as_str()) {
         return Err(Errno::SRCH.into());
     }
     setsid()?;
@@ -187,7 +191,6 @@ mod tests {
     #[test]
     fn the_description_survives_its_way() {
         let spec = Spec {
-            supervisor: 7,
             argv: vec!["a b".into(), "".into()],
             env: vec![("K".into(), "v\n".into())],
             cwd: "/".into(),

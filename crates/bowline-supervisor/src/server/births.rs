@@ -7,11 +7,12 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::job::{Job, Live, MainEnd, Phase, exit_of};
-use super::{Server, exit_token, members, report_token};
+use super::job::{Job, Live, MainEnd, Phase, Reaped, exit_of};
+use super::{Server, end_token, exit_token, members, report_token};
 use crate::records::Entry;
 use crate::stage::Report;
 use crate::wire::{Ended, Event, Exit, Exited, StartFailed, Step};
+use crate::{keeper, procs};
 
 /// A longer report is none.
 const REPORT_BYTES_MAX: usize = 64;
@@ -22,6 +23,9 @@ impl Server {
         let number = live.number;
         let added = live.main.report.as_ref().map_or(Ok(()), |report| {
             epoll::add(&self.epoll, &report.pipe, report_token(number), epoll::EventFlags::IN)
+        });
+        let added = live.main.kept.as_ref().map_or(added, |kept| {
+            added.and_then(|()| epoll::add(&self.epoll, &kept.end, end_token(number), epoll::EventFlags::IN))
         });
         let added =
             added.and_then(|()| epoll::add(&self.epoll, &live.main.pidfd, exit_token(number), epoll::EventFlags::IN));
@@ -46,41 +50,75 @@ impl Server {
         live.main.report = None;
         if report == Report::Started {
             live.started_at = Some(now);
+            if let Some(kept) = &mut live.main.kept {
+                let first = procs::children_of(live.main.process.pid).first().copied();
+                kept.first = first.and_then(procs::process);
+            }
+            let pid = live.first().pid;
             if live.phase == Phase::Starting {
                 live.phase = Phase::Running;
                 live.wake_at = live.next_limit();
+            } else {
+                // It was born while TERM went round.
+                self.term(key);
             }
-            let pid = live.main.process.pid;
             self.emit(&Event::Started { key: key.to_owned(), pid, started_at: now });
         }
     }
 
-    /// A first process has ended: its end is written down, then it is reaped.
-    pub(super) fn on_exit(&mut self, key: &str, now: Duration) {
+    /// A keeper tells the end of the first process.
+    pub(super) fn on_end(&mut self, key: &str, now: Duration) {
         self.on_report(key, now);
         let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
-        if !live.is_main_alive() {
+        let Some(kept) = live.main.kept.as_mut() else { return };
+        let mut bytes = [0; keeper::END_BYTES];
+        // So few bytes come whole or not at all.
+        let told = kept.end.read_exact(&mut bytes).is_ok();
+        epoll::delete(&self.epoll, &kept.end).ok();
+        if told && live.is_main_alive() {
+            self.main_ended(key, keeper::decode(bytes), now);
+            self.settle(key, now);
+        }
+    }
+
+    /// A first process, or a keeper, has ended: the job's end is written down, then it is reaped.
+    pub(super) fn on_exit(&mut self, key: &str, now: Duration) {
+        // What a keeper told comes before its own end.
+        self.on_end(key, now);
+        self.on_report(key, now);
+        let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
+        if live.main.reaped == Reaped::Yes {
             return;
         }
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let Ok(Some(status)) = waitid(WaitId::PidFd(live.main.pidfd.as_fd()), look) else { return };
-        let mut ended = ended(live, exit_of(&status), now);
+        if live.is_main_alive() {
+            self.main_ended(key, exit_of(&status), now);
+        }
+        let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
+        epoll::delete(&self.epoll, &live.main.pidfd).ok();
+        waitid(WaitId::PidFd(live.main.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok();
+        live.main.reaped = Reaped::Yes;
+        self.settle(key, now);
+    }
+
+    /// Writes down how the first process ended.
+    fn main_ended(&mut self, key: &str, exit: Exit, now: Duration) {
+        let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
+        let mut ended = ended(live, exit, now);
         if let Err(error) = live.record.add(&Entry::Ended(ended.clone())) {
             self.log.say(format_args!("{key}: its end could not be written down: {error}"));
             if let Ended::Exited(exited) = &mut ended {
                 exited.recorded = false;
             }
         }
-        epoll::delete(&self.epoll, &live.main.pidfd).ok();
-        waitid(WaitId::PidFd(live.main.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok();
         live.end = Some(MainEnd { ended });
-        self.settle(key, now);
     }
 
     /// Reaps what jobs left behind and what has ended since.
     pub(super) fn reap_orphans(&mut self) {
         for pid in members::foreign_children(&self.jobs).unwrap_or_default() {
-            if let Some(pid) = crate::procs::to_pid(pid) {
+            if let Some(pid) = procs::to_pid(pid) {
                 waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok();
             }
         }

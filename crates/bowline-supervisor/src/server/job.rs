@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::keeper;
 use crate::procs::Process;
 use crate::records::Record;
 use crate::stage::Report;
@@ -63,14 +64,34 @@ pub(super) struct Live {
     pub(super) look_every: Duration,
 }
 
-/// The first process.
+/// The supervisor's own child: the job's first process, or its keeper.
 #[derive(Debug)]
 pub(super) struct Main {
     pub(super) process: Process,
     /// Readable when it has ended.
     pub(super) pidfd: OwnedFd,
+    pub(super) reaped: Reaped,
     /// The stage's report.
     pub(super) report: Option<ReportPipe>,
+    /// Where the child is a keeper.
+    pub(super) kept: Option<Kept>,
+}
+
+/// Whether a child has ended and is reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaped {
+    Yes,
+    No,
+}
+
+/// What is known of a first process that has a keeper.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) home: keeper::Home,
+    /// The first process's end comes here.
+    pub(super) end: File,
+    /// Known when the program runs.
+    pub(super) first: Option<Process>,
 }
 
 /// A report that is not complete.
@@ -126,13 +147,24 @@ impl Job {
             Self::Lost(why) => Event::Lost { key: key.to_owned(), why: *why },
             Self::Live(live) => match live.started_at {
                 None => Event::Starting { key: key.to_owned() },
-                Some(started_at) => Event::Started { key: key.to_owned(), pid: live.main.process.pid, started_at },
+                Some(started_at) => Event::Started { key: key.to_owned(), pid: live.first().pid, started_at },
             },
         }
     }
 }
 
 impl Live {
+    /// The job's first process, as far as it is known.
+    pub(super) fn first(&self) -> &Process {
+        self.main.kept.as_ref().and_then(|kept| kept.first.as_ref()).unwrap_or(&self.main.process)
+    }
+
+    /// The job's keeper, while it lives.
+    pub(super) fn keeper(&self) -> Option<(&Process, keeper::Home)> {
+        let kept = self.main.kept.as_ref().filter(|_| self.main.reaped == Reaped::No)?;
+        Some((&self.main.process, kept.home))
+    }
+
     /// Whether its first process has not ended, as far as is known.
     pub(super) fn is_main_alive(&self) -> bool {
         self.end.is_none()

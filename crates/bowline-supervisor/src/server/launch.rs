@@ -1,30 +1,26 @@
 //! Giving birth to a job: its files, its record, its cgroup, its first process.
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, fstat, memfd_create, open};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use rustix::process::{PidfdFlags, Resource, Signal, getrlimit, pidfd_open, pidfd_send_signal};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
-use super::job::{Live, Main, Phase, ReportPipe};
-use crate::cgroup::Home;
-use crate::procs::{self, MARK_VARIABLE, Process};
+use super::job::{Live, Main, Phase};
+use super::spawn::{Birth, abandon};
+use crate::procs::MARK_VARIABLE;
 use crate::records::{Begun, Entry, Record, Spawned};
-use crate::stage::{STAGE_COMMAND, Spec};
+use crate::stage::Spec;
+use crate::ways::Ways;
 use crate::wire::{Start, StartFailed, Step, is_valid_key};
 use crate::{cgroup, records};
 
-/// The report of a stage fits many times.
-const REPORT_PIPE_BYTES: usize = 4096;
-
-/// Descriptors that a job takes here: its record, its process, the stage's report.
-const FILES_PER_JOB: u64 = 3;
+/// Descriptors that a job takes here: its record, its process, the stage's and the keeper's report.
+const FILES_PER_JOB: u64 = 4;
 /// Descriptors for everything else.
 const FILES_RESERVED: u64 = 64;
 
@@ -35,7 +31,7 @@ pub(super) struct Launcher {
     /// Tells this state folder's jobs from all others on the machine.
     pub(super) id: String,
     pub(super) boot_id: String,
-    pub(super) home: Option<Home>,
+    pub(super) ways: Ways,
     /// Goes into the marks: no two jobs have the same, whatever their keys.
     pub(super) births: u64,
     /// The jobs' soft limit of open files; the supervisor has raised its own.
@@ -43,10 +39,11 @@ pub(super) struct Launcher {
 }
 
 /// The files of a job, open.
-struct Files {
-    stdin: Stdio,
-    stdout: File,
-    stderr: File,
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) stdin: Stdio,
+    pub(super) stdout: File,
+    pub(super) stderr: File,
 }
 
 type Failure = (Step, i32);
@@ -86,7 +83,9 @@ impl Launcher {
         };
         let undo_cgroup = |_: &Failure| cgroup.iter().for_each(|path| cgroup::remove(path));
         let mut record = Record::create(&self.state_dir, &begun).map_err(at(Step::Record)).inspect_err(undo_cgroup)?;
-        let main = spawn(&self.spec(&start, &mark, cgroup.clone()), files, &mark)
+        let birth = Birth { ways: &self.ways, cgroup: cgroup.as_deref(), mark: &mark };
+        let main = birth
+            .spawn(self.spec(&start, &mark), files)
             .map_err(at(Step::Spawn))
             .and_then(|main| write_birth(&mut record, main).map_err(at(Step::Record)))
             .inspect_err(undo_cgroup)
@@ -117,7 +116,7 @@ impl Launcher {
 
     /// A cgroup of the job's own, where one can be had: a job that can't have one runs without.
     fn make_cgroup(&self, key: &str) -> Option<PathBuf> {
-        self.home.as_ref()?.job(key).ok()
+        self.ways.cgroup.as_ref()?.job(key).ok()
     }
 
     fn undo_record(&self, key: &str) {
@@ -125,16 +124,15 @@ impl Launcher {
         records::remove(&self.state_dir, key).ok();
     }
 
-    fn spec(&self, start: &Start, mark: &str, cgroup: Option<PathBuf>) -> Spec {
+    fn spec(&self, start: &Start, mark: &str) -> Spec {
         let mut env = start.env.clone();
         env.retain(|(name, _)| name != MARK_VARIABLE);
         env.push((MARK_VARIABLE.into(), mark.into()));
         Spec {
-            supervisor: std::process::id(),
             argv: start.argv.clone(),
             env,
             cwd: start.cwd.clone(),
-            cgroup,
+            cgroup: None,
             umask: start.umask,
             nofile: self.nofile,
         }
@@ -178,47 +176,4 @@ fn open_file(path: &Path, flags: OFlags) -> io::Result<File> {
     }
     rustix::fs::fcntl_setfl(&fd, flags & OFlags::APPEND)?;
     Ok(File::from(fd))
-}
-
-/// Starts the stage. `posix_spawn` does it, because nothing is asked that would need a fork.
-fn spawn(spec: &Spec, files: Files, mark: &str) -> io::Result<Main> {
-    let mut description = File::from(memfd_create("bowline-job", MemfdFlags::CLOEXEC)?);
-    description.write_all(&spec.encode())?;
-    let (report, report_in) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    // Saves memory where there are many jobs; the default size does as well.
-    fcntl_setpipe_size(&report, REPORT_PIPE_BYTES).ok();
-    #[expect(clippy::disallowed_methods, reason = "this is where a job's first process starts")]
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg(STAGE_COMMAND)
-        .arg(description.as_raw_fd().to_string())
-        .arg(report_in.as_raw_fd().to_string())
-        .env_clear()
-        .env(MARK_VARIABLE, mark)
-        .stdin(files.stdin)
-        .stdout(files.stdout)
-        .stderr(files.stderr);
-    // One thread only: no other process can be born while these two are inheritable.
-    fcntl_setfd(&description, FdFlags::empty())?;
-    fcntl_setfd(&report_in, FdFlags::empty())?;
-    let child = command.spawn()?;
-    let pid = child.id();
-    let pidfd = pidfd_open(procs::to_pid(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-    // A child that has ended already is a zombie: its start is of no use then, and it can't be
-    // mistaken, because its number is not given away before it is reaped.
-    let process = procs::process(pid).unwrap_or(Process {
-        pid,
-        parent: std::process::id(),
-        group: pid,
-        session: pid,
-        start_ticks: 0,
-    });
-    Ok(Main { process, pidfd, report: Some(ReportPipe { pipe: File::from(report), bytes: Vec::new() }) })
-}
-
-/// Ends a first process that nobody will know of.
-fn abandon(main: &Main) {
-    pidfd_send_signal(&main.pidfd, Signal::KILL).ok();
-    rustix::process::waitid(rustix::process::WaitId::PidFd(main.pidfd.as_fd()), rustix::process::WaitIdOptions::EXITED)
-        .ok();
 }

@@ -15,12 +15,12 @@ use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, 
 use super::job::Job;
 use super::launch::Launcher;
 use super::members::Jobs;
-use crate::cgroup::Home;
 use crate::clock::boottime;
 use crate::log::Log;
 use crate::records::{self, Records};
+use crate::ways::Ways;
 use crate::wire::LostWhy;
-use crate::{Cgroups, Options, boot, paths, socket, spawn, sweep};
+use crate::{Options, boot, paths, socket, spawn, sweep};
 
 /// Somebody who only looks for leftovers holds the lock for no longer.
 const LOCK_BOUND: Duration = Duration::from_millis(500);
@@ -58,26 +58,15 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
         log.say(format_args!("killed what was left of {key}: {pids:?}"));
     }
     let id = folder_id(&options.state_dir)?;
-    let home = home(options, &id, &mut log);
+    let ways = Ways::find(options.strongest, &id, |text| log.say(text));
     let stuck = swept.stuck.into_iter().map(|(key, pids)| (key, pids.into_iter().collect())).collect();
     let listener = socket::bind(&options.socket)?;
     fs::set_permissions(&options.socket, Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     let nofile = raise_file_limit();
-    let launcher = Launcher { state_dir: options.state_dir.clone(), id, boot_id, home, births: 0, nofile };
+    let launcher = Launcher { state_dir: options.state_dir.clone(), id, boot_id, ways, births: 0, nofile };
     let jobs = jobs_of(&records, &launcher.boot_id);
     Ok(Some(Start { listener, launcher, jobs, damaged: records.damaged, stuck, log, lock }))
-}
-
-fn home(options: &Options, id: &str, log: &mut Log) -> Option<Home> {
-    let made = match options.cgroups {
-        Cgroups::WherePossible => Home::make(id),
-        Cgroups::Never => Err(io::Error::new(io::ErrorKind::Unsupported, "told to make none")),
-    };
-    made.inspect_err(|error| {
-        log.say(format_args!("no cgroups for jobs: {error}; they are found by session, mark and descent"));
-    })
-    .ok()
 }
 
 fn make_private_folder(path: &Path) -> io::Result<()> {

@@ -7,14 +7,17 @@ use rustix::process::{Signal, kill_process_group};
 use super::Server;
 use super::job::{Job, Live, Phase, Told};
 use super::members::{self, Jobs};
-use crate::cgroup;
+use crate::log::Log;
 use crate::procs::{self, Process, to_pid};
 use crate::wire::{Ended, Event, StopReason};
+use crate::{cgroup, keeper};
 
 /// What a job's first process leaves behind has so long to end by itself.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(200);
 /// A job of which something is left after so much killing is told to be stuck.
 const KILL_BOUND: Duration = Duration::from_secs(10);
+/// A job that makes processes faster than they can be stopped is killed one by one, again and again.
+const HOLD_ROUNDS_MAX: usize = 32;
 /// Between two looks at what is left: at first, while it has its grace, and at most.
 const LOOK_FIRST: Duration = Duration::from_millis(2);
 const LOOK_LATER: Duration = Duration::from_millis(100);
@@ -101,7 +104,7 @@ impl Server {
         }
     }
 
-    fn term(&mut self, key: &str) {
+    pub(super) fn term(&mut self, key: &str) {
         let Some(Job::Live(live)) = self.jobs.get(key) else { return };
         let termed = term(&self.jobs, live);
         if let Some(Job::Live(live)) = self.jobs.get_mut(key) {
@@ -112,15 +115,7 @@ impl Server {
     /// Kills all of a job that can be found, once. Whether that was all, the next look says.
     fn kill(&mut self, key: &str, now: Duration) {
         let Some(Job::Live(live)) = self.jobs.get(key) else { return };
-        let found = members::of(&self.jobs, live);
-        if let Some(path) = live.cgroup.as_deref()
-            && let Err(error) = cgroup::kill(path)
-        {
-            self.log.say(format_args!("{key}: its cgroup refused the kill: {error}; one by one instead"));
-        }
-        for process in &found {
-            procs::signal(process, Signal::KILL);
-        }
+        let found = kill_all(&self.jobs, live, &mut self.log);
         let pids: Vec<u32> = found.iter().map(|process| process.pid).collect();
         let Some(Job::Live(live)) = self.jobs.get_mut(key) else { return };
         if !live.is_main_alive() {
@@ -155,6 +150,45 @@ impl Server {
     }
 }
 
+/// Kills all of a job that can be found, in the strongest way that it has, and then one by one what that
+/// may have missed. Tells whom it found.
+fn kill_all(jobs: &Jobs, live: &Live, log: &mut Log) -> Vec<Process> {
+    let mut found = members::of(jobs, live);
+    match (&live.cgroup, live.keeper()) {
+        (Some(path), _) => {
+            if let Err(error) = cgroup::kill(path) {
+                log.say(format_args!("{}: its cgroup refused the kill: {error}; one by one instead", live.key));
+            }
+        }
+        // All others in the namespace go with its first.
+        (None, Some((keeper, keeper::Home::Namespace))) => procs::signal(keeper, Signal::KILL),
+        (None, _) => found = hold_still(jobs, live, found),
+    }
+    for process in &found {
+        procs::signal(process, Signal::KILL);
+    }
+    found
+}
+
+/// Stops all of a job, those too that are born meanwhile: what stands still makes no more.
+fn hold_still(jobs: &Jobs, live: &Live, mut found: Vec<Process>) -> Vec<Process> {
+    let mut stopped = 0;
+    for _ in 0..HOLD_ROUNDS_MAX {
+        for process in &found[stopped..] {
+            procs::signal(process, Signal::STOP);
+        }
+        stopped = found.len();
+        let born = members::of(jobs, live);
+        found.extend(
+            born.into_iter().filter(|process| !found.iter().any(|known| known.is_same(process))).collect::<Vec<_>>(),
+        );
+        if found.len() == stopped {
+            break;
+        }
+    }
+    found
+}
+
 /// Writes how many had to be killed, where any had, and that nothing is left.
 fn write_end(live: &mut Live, ended: Ended) -> Ended {
     use crate::records::Entry;
@@ -170,8 +204,11 @@ fn term(jobs: &Jobs, live: &Live) -> Vec<Process> {
     let mut found = members::of(jobs, live);
     found.retain(|process| !live.termed.iter().any(|termed| termed.is_same(process)));
     let first = live.main.process.pid;
-    // While its first process is not reaped, its number is nobody else's group.
-    let is_leader = live.is_main_alive() && found.iter().any(|process| process.pid == first && process.group == first);
+    // While its first process is not reaped, its number is nobody else's group. A keeper's child is
+    // reaped by the keeper, and may be gone.
+    let is_leader = live.main.kept.is_none()
+        && live.is_main_alive()
+        && found.iter().any(|process| process.pid == first && process.group == first);
     for signal in [Signal::TERM, Signal::CONT] {
         if is_leader && let Some(group) = to_pid(first) {
             kill_process_group(group, signal).ok();

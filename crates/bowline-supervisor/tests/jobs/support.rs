@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bowline_supervisor::client::{Error, Supervisor};
 use bowline_supervisor::wire::{Event, Exit, Exited, Request, ShutdownMode, Start, StartFailed};
-use bowline_supervisor::{Cgroups, boottime};
+use bowline_supervisor::{Way, boottime};
 
 /// A test and its name.
 pub(crate) type Test = (&'static str, fn());
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 thread_local! {
     /// What this thread's supervisors may use.
-    pub(crate) static CGROUPS: Cell<Cgroups> = const { Cell::new(Cgroups::WherePossible) };
+    pub(crate) static STRONGEST: Cell<Way> = const { Cell::new(Way::Cgroup) };
 }
 
 /// Names the tests of a module.
@@ -157,6 +157,11 @@ impl House {
         self.exited(key)
     }
 
+    /// The living processes of this house's jobs.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        processes_in(self.dir.path())
+    }
+
     /// KILL for the supervisor itself; returns when it is gone.
     pub(crate) fn kill_supervisor(&self) {
         let pid = self.client.pid();
@@ -179,13 +184,13 @@ impl Drop for House {
 }
 
 fn connect(state: &Path) -> Supervisor {
-    if CGROUPS.get() == Cgroups::Never {
+    if STRONGEST.get() != Way::Cgroup {
         // A second one would wait for the first one's end, and outlive the test.
         if let Ok(supervisor) = Supervisor::connect(&bowline_supervisor::socket_path(state), BOUND) {
             return supervisor;
         }
         let mut command = std::process::Command::new("/proc/self/exe");
-        command.args(["supervisor", "--detach", "--without-cgroups", "--state"]).arg(state);
+        command.args(["supervisor", "--detach", "--no-stronger-than", STRONGEST.get().name(), "--state"]).arg(state);
         assert!(command.status().unwrap().success());
         // It may take a moment; nothing else may be started meanwhile.
         let mut connected = None;
@@ -227,8 +232,41 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until a job has written a number there.
+/// Waits until a job has written a process's number there. Tells the number that the process has here, where the
+/// job is in a PID namespace; one that nobody has, where it is gone.
 pub(crate) fn pid_in(path: &Path) -> u32 {
+    let inner = number_in(path);
+    if STRONGEST.get() != Way::Namespace {
+        return inner;
+    }
+    let here = processes_in(path.parent().unwrap()).into_iter();
+    here.filter(|pid| inner_pid(*pid) == Some(inner)).next().unwrap_or(u32::MAX >> 1)
+}
+
+/// Whether this test's jobs are held together in this way: the strongest one that the machine offers and
+/// the test allows.
+pub(crate) fn is_used(way: Way) -> bool {
+    let offers = bowline_supervisor::offers().into_iter();
+    let used = offers.filter(|offer| offer.way <= STRONGEST.get() && offer.found.is_ok()).map(|offer| offer.way).next();
+    used == Some(way)
+}
+
+/// The number that a process has in the innermost namespace that it is in.
+fn inner_pid(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().next_back()?.parse().ok()
+}
+
+/// The living processes whose working folder is there: every one that a test's job has started, as long
+/// as it stays.
+pub(crate) fn processes_in(folder: &Path) -> Vec<u32> {
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    all.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder) && is_alive(*pid))
+        .collect()
+}
+
+fn number_in(path: &Path) -> u32 {
     let mut found = None;
     wait_until(&format!("a number in {}", path.display()), || {
         found =

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bowline_supervisor::Way;
 use rustix::fs::statvfs;
 use serde::Serialize;
 
@@ -39,7 +40,7 @@ struct Shown {
     about: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Check {
     what: &'static str,
     how: How,
@@ -69,7 +70,7 @@ pub(crate) async fn run(on: &Setting, _: Args) -> anyhow::Result<Exit> {
     let report = Report {
         settings: settings(on),
         files: on.config.files().iter().map(|path| path.display().to_string()).collect(),
-        checks: vec![cgroup(), kill(), data(on), disk(on), server(on).await],
+        checks: [vec![cgroup()], kill(), vec![data(on), disk(on), server(on).await]].concat(),
     };
     let exit = if report.checks.iter().any(|check| check.how == How::Missing) { Exit::FAILED } else { Exit::GOOD };
     if on.out.is_json() {
@@ -116,30 +117,29 @@ fn cgroup() -> Check {
             let has = if controllers.is_empty() { "no controllers" } else { controllers };
             (How::Ok, format!("version 2 at {root} ({has}), this process in {own}"))
         }
-        _ => (How::Note, "no cgroup version 2: jobs are found by process group, descent and their mark".to_owned()),
+        _ => (How::Note, "no cgroup version 2 is mounted".to_owned()),
     };
     Check { what: "cgroup", how, finding }
 }
 
-fn kill() -> Check {
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned();
-    let parent = Path::new(&own).parent().unwrap_or(Path::new("/")).to_owned();
-    let beside = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .into_iter()
-        .map(|root| Path::new(root).join(parent.strip_prefix("/").unwrap_or(&parent)))
-        .find(|path| path.join("cgroup.procs").exists());
-    let writable = beside.as_ref().is_some_and(|path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok());
-    let (how, finding) = match beside {
-        Some(path) if writable => {
-            (How::Ok, format!("whole jobs can be killed at once: {} may be written", path.display()))
-        }
-        _ => (
-            How::Note,
-            "cgroups may not be made here: jobs are killed by process group, descent and their mark".to_owned(),
-        ),
+/// Every way to kill a whole job, strongest first, and which of them jobs here get.
+fn kill() -> Vec<Check> {
+    let offers = bowline_supervisor::offers();
+    let used = offers.iter().find(|offer| offer.found.is_ok()).map(|offer| offer.way);
+    let check = |offer: bowline_supervisor::Offer| {
+        let what = match offer.way {
+            Way::Cgroup => "kill by cgroup",
+            Way::Namespace => "kill by PID namespace",
+            Way::Descent => "kill by group, descent and mark",
+        };
+        let (how, finding) = match offer.found {
+            Ok(found) if used == Some(offer.way) => (How::Ok, format!("used for jobs: {found}")),
+            Ok(found) => (How::Ok, format!("in reserve: {found}")),
+            Err(why) => (How::Note, format!("not offered here: {why}")),
+        };
+        Check { what, how, finding }
     };
-    Check { what: "kill", how, finding }
+    offers.into_iter().map(check).collect()
 }
 
 fn data(on: &Setting) -> Check {
