@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Each crate, the crates of ours that it may use, and whether others are limited too.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("bowline-core", &[]),
     ("bowline-workflow", &["bowline-core"]),
     ("bowline-store", &["bowline-core"]),
@@ -50,6 +50,18 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         ],
     ),
     ("bowline-bench", &["bowline-api", "bowline-client", "bowline-core", "bowline-store", "bowline-store-sqlite"]),
+    (
+        "bowline-sim",
+        &[
+            "bowline-core",
+            "bowline-leader",
+            "bowline-protocol",
+            "bowline-store",
+            "bowline-supervisor",
+            "bowline-worker",
+            "bowline-workflow",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
