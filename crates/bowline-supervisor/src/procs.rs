@@ -96,13 +96,11 @@ pub(crate) fn own_children() -> io::Result<Vec<u32>> {
 /// The numbers of a process's children, zombies too, in the order of their births; orphans that it got
 /// since come last.
 pub(crate) fn children_of(parent: u32) -> Vec<u32> {
-    match fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
-        Ok(text) => text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
-        Err(_) => {
-            let all = all().unwrap_or_default();
-            all.iter().filter(|process| process.parent == parent).map(|process| process.pid).collect()
-        }
+    if let Ok(text) = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
+        return text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect();
     }
+    let all = all().unwrap_or_default();
+    all.iter().filter(|process| process.parent == parent).map(|process| process.pid).collect()
 }
 
 /// The mark that a process carries, where it has one and may be looked at.

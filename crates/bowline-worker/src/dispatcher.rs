@@ -52,7 +52,7 @@ const LINK_EVENTS_MAX: usize = 64;
 /// What the pool, or something async, has done.
 #[derive(Debug)]
 enum Done {
-    Prepared(AttemptRef, Result<Option<Start>, PrepareError>),
+    Prepared(AttemptRef, Result<Option<Box<Start>>, PrepareError>),
     Collected(AttemptRef, Box<Collected>),
     Answered(AttemptRef, Box<Collected>),
     Looked(Vec<Seen>),

@@ -26,7 +26,7 @@ impl Server {
             Request::List => self.list(),
             Request::Forget { key } => self.forget(key),
             Request::Shutdown(mode) => self.leave(mode, now),
-            Request::Renew { lease, sent_at } => self.renew(lease, sent_at.min(now)),
+            Request::Renew { lease, sent_at } => self.renew(&lease, sent_at.min(now)),
         }
     }
 
@@ -58,12 +58,12 @@ impl Server {
     }
 
     /// A heartbeat was answered: the group's jobs may run on from when it was sent.
-    fn renew(&mut self, lease: String, sent_at: Duration) {
-        if self.leases.len() >= LEASES_MAX && !self.leases.contains_key(&lease) {
+    fn renew(&mut self, lease: &str, sent_at: Duration) {
+        if self.leases.len() >= LEASES_MAX && !self.leases.contains_key(lease) {
             self.log.say("too many lease groups; a renewal is passed over");
             return;
         }
-        let newest = self.leases.entry(lease.clone()).or_insert(sent_at);
+        let newest = self.leases.entry(lease.to_owned()).or_insert(sent_at);
         *newest = sent_at.max(*newest);
         let newest = *newest;
         for job in self.jobs.values_mut() {

@@ -91,7 +91,7 @@ impl Birth<'_> {
             }
         }
         command.arg(std::process::id().to_string());
-        command.spawn().and_then(pidfd_of).map(|(pid, pidfd)| main(pid, pidfd, report, None))
+        command.spawn().and_then(|child| pidfd_of(&child)).map(|(pid, pidfd)| main(pid, pidfd, report, None))
     }
 
     /// The stage as a command, but for its parent's number.
@@ -145,10 +145,10 @@ fn born_in(place: Place<'_>, command: &mut Command) -> io::Result<(u32, OwnedFd)
 /// `posix_spawn` does it, because nothing is asked that would need a fork.
 fn spawned(command: &mut Command) -> io::Result<(u32, OwnedFd)> {
     command.arg(std::process::id().to_string());
-    command.spawn().and_then(pidfd_of)
+    command.spawn().and_then(|child| pidfd_of(&child))
 }
 
-fn pidfd_of(child: std::process::Child) -> io::Result<(u32, OwnedFd)> {
+fn pidfd_of(child: &std::process::Child) -> io::Result<(u32, OwnedFd)> {
     let pid = child.id();
     Ok((pid, pidfd_open(procs::to_pid(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())?))
 }

@@ -239,8 +239,8 @@ pub(crate) fn pid_in(path: &Path) -> u32 {
     if STRONGEST.get() != Way::Namespace {
         return inner;
     }
-    let here = processes_in(path.parent().unwrap()).into_iter();
-    here.filter(|pid| inner_pid(*pid) == Some(inner)).next().unwrap_or(u32::MAX >> 1)
+    let mut here = processes_in(path.parent().unwrap()).into_iter();
+    here.find(|pid| inner_pid(*pid) == Some(inner)).unwrap_or(u32::MAX >> 1)
 }
 
 /// Whether this test's jobs are held together in this way: the strongest one that the machine offers and

@@ -126,6 +126,8 @@ pub enum End {
     SetupTimeout,
     /// Stopped as asked.
     Stopped,
+    /// Nobody knows how its job ended: it is lost.
+    Lost,
     /// Nothing is said.
     Nothing,
 }
@@ -234,7 +236,7 @@ fn starting(event: Event) -> Next {
         Event::StartFailed => ended(End::Failed),
         // Its start was missed: the connection to the supervisor broke meanwhile.
         Event::JobOver(over) => job_over(over, vec![Step::Announce]),
-        Event::JobLost => ended(End::ReleasedStarted),
+        Event::JobLost => ended(End::Lost),
         Event::Stop(then) => Some((State::Stopping { then, under: Under::Job }, vec![Step::Kill])),
         Event::Begin | Event::Prepared | Event::PrepareFailed | Event::Collected => None,
     }
@@ -243,7 +245,7 @@ fn starting(event: Event) -> Next {
 fn running(event: Event) -> Next {
     match event {
         Event::JobOver(over) => job_over(over, vec![]),
-        Event::JobLost => ended(End::ReleasedStarted),
+        Event::JobLost => ended(End::Lost),
         Event::Stop(then) => Some((State::Stopping { then, under: Under::Job }, vec![Step::Kill])),
         Event::Begin
         | Event::Prepared
@@ -276,6 +278,8 @@ fn stopping(then: Then, under: Under, event: Event) -> Next {
         (Event::JobOver(Over::ByItself | Over::RunLimit), Under::Job) if then == Then::GiveBack => {
             Some((State::Collecting, vec![Step::Collect]))
         }
+        // What is given back was stopped in order, which nobody can say of this one.
+        (Event::JobLost, Under::Job) if then == Then::GiveBack => ended(End::Lost),
         (Event::JobOver(_) | Event::JobLost, Under::Job) => ended(then.end(under)),
         (Event::Stop(other), _) => Some((State::Stopping { then: then.max(other), under }, vec![])),
         (Event::Prepared | Event::PrepareFailed, Under::Job)

@@ -85,7 +85,9 @@ impl Dispatcher {
     fn prepare(&mut self, attempt: AttemptRef) {
         let Some(plan) = self.plan(attempt) else { return };
         match &plan.work.action {
-            Action::Command(_) => self.pool.submit(move || Done::Prepared(attempt, plan.prepare())),
+            Action::Command(_) => {
+                self.pool.submit(move || Done::Prepared(attempt, plan.prepare().map(|start| start.map(Box::new))))
+            }
             // They have nothing to prepare.
             Action::Noop | Action::Http(_) => self.happen(attempt, Event::Prepared),
             Action::Wait | Action::Sleep(_) => {
@@ -102,11 +104,11 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn prepared(&mut self, attempt: AttemptRef, outcome: Result<Option<Start>, PrepareError>) {
+    pub(super) fn prepared(&mut self, attempt: AttemptRef, outcome: Result<Option<Box<Start>>, PrepareError>) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         match outcome {
             Ok(start) => {
-                known.start = start.map(Box::new);
+                known.start = start;
                 self.happen(attempt, Event::Prepared);
             }
             Err(error) => {
@@ -209,6 +211,7 @@ impl Dispatcher {
             }
             End::SetupTimeout => self.finish(attempt, Collected::bare(JobEnd::Timeout(TimeoutKind::Setup))),
             End::Stopped => self.finish(attempt, Collected::bare(JobEnd::Stopped)),
+            End::Lost => self.lost(attempt, why),
             End::ReleasedUnstarted => self.release(attempt, false, why),
             End::ReleasedStarted => self.release(attempt, true, why),
             End::Nothing => {
@@ -234,6 +237,12 @@ impl Dispatcher {
         let why = if why.is_empty() { "its job is gone, and nobody knows how it ended" } else { why };
         let released = FromWorker::Released { attempt, started, why: why.to_owned() };
         self.say(attempt, WorkerMessage::Engine(released));
+    }
+
+    /// Nobody knows how its job ended, and none of its processes is left.
+    fn lost(&mut self, attempt: AttemptRef, why: &str) {
+        let why = if why.is_empty() { "its job is gone, and nobody knows how it ended" } else { why };
+        self.say(attempt, WorkerMessage::Engine(FromWorker::Gone { attempt, why: why.to_owned() }));
     }
 
     fn say_nothing(&mut self, attempt: AttemptRef) {

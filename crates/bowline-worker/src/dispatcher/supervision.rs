@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
-use bowline_supervisor::wire::{Event as Said, Exited, Refusal, Request, StartFailed, StopReason};
+use bowline_supervisor::wire::{Event as Said, Exited, LostWhy, Refusal, Request, StartFailed, StopReason};
 
 use super::{Dispatcher, Timer, Trouble};
 use crate::attempt::machine::{Event, Over, State, Under};
@@ -13,6 +13,9 @@ use crate::attempt::{Announced, Origin, key_of, of_key};
 use crate::collect::{self, Collected};
 use crate::jobs::FromSupervisor;
 use bowline_core::message::JobEnd;
+
+/// Why an attempt is lost that its supervisor stopped because its server was away.
+const STOPPED_AFTER: &str = "stopped by its supervisor (stop_after): no heartbeat was answered for too long";
 
 /// What is known of the supervisor.
 #[derive(Debug, Default)]
@@ -70,7 +73,13 @@ impl Dispatcher {
             Said::Lost { key, why } => {
                 if let Some(attempt) = self.known_end(&key) {
                     tracing::warn!(%attempt, ?why, "a job is gone, and nobody knows how it ended");
-                    self.happen(attempt, Event::JobLost);
+                    self.lost_because(
+                        attempt,
+                        match why {
+                            LostWhy::SupervisorDied => "the supervisor died, and its jobs with it",
+                            LostWhy::Rebooted => "the machine was started anew",
+                        },
+                    );
                 }
             }
             Said::Listed { live, ended, damaged } => {
@@ -147,11 +156,7 @@ impl Dispatcher {
             Some(StopReason::Shutdown | StopReason::Other) => Over::SupervisorLeft,
             Some(StopReason::LeaseExpired) => {
                 tracing::warn!(%attempt, "its server was away for longer than its stop_after: the supervisor stopped it");
-                if let Some(known) = self.attempts.get_mut(&attempt) {
-                    known.why =
-                        "stopped by its supervisor: the newest answered heartbeat was sent longer ago than stop_after";
-                }
-                return self.happen(attempt, Event::JobLost);
+                return self.lost_because(attempt, STOPPED_AFTER);
             }
         };
         if let Some(known) = self.attempts.get_mut(&attempt) {
@@ -161,6 +166,13 @@ impl Dispatcher {
             }
         }
         self.happen(attempt, Event::JobOver(over));
+    }
+
+    fn lost_because(&mut self, attempt: AttemptRef, why: &'static str) {
+        if let Some(known) = self.attempts.get_mut(&attempt) {
+            known.why = why;
+        }
+        self.happen(attempt, Event::JobLost);
     }
 
     fn start_failed(&mut self, failed: &StartFailed) {
