@@ -13,6 +13,11 @@ use crate::connect;
 
 /// Between two checkpoints.
 const EVERY: Duration = Duration::from_millis(100);
+/// How long starting the log anew waits for readers: it holds up the writer meanwhile. One that reads
+/// for long (a backup) is not waited for; the log grows until it is done.
+const BUSY_MAX: Duration = Duration::from_millis(20);
+/// Where a reader was in the way, it is tried again after so many rounds.
+const ROUNDS_AFTER_BUSY: u32 = 50;
 /// A log of more pages than this is started anew: that holds the writer up for the few pages
 /// written since the last checkpoint. 64 MiB at 4 KiB a page.
 const LOG_PAGES_MAX: i64 = 16 << 10;
@@ -35,6 +40,7 @@ impl Checkpoints {
     pub(crate) fn start(path: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let connection = connect::writer(path)?;
         connect::make_durable(&connection)?;
+        connection.busy_timeout(BUSY_MAX)?;
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
         let thread =
@@ -57,6 +63,7 @@ impl Drop for Checkpoints {
 
 fn run(connection: &Connection, shared: &Shared) {
     let mut failing = false;
+    let mut rest = 0;
     loop {
         let mut stopped = shared.stopped.lock();
         if !*stopped {
@@ -66,7 +73,7 @@ fn run(connection: &Connection, shared: &Shared) {
             return;
         }
         drop(stopped);
-        match checkpoint(connection) {
+        match checkpoint(connection, &mut rest) {
             Ok(()) => failing = false,
             Err(error) if failing => tracing::debug!(%error, "store checkpoint failed again"),
             Err(error) => {
@@ -77,11 +84,18 @@ fn run(connection: &Connection, shared: &Shared) {
     }
 }
 
-fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    let pages = |mode: &str| connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1));
-    let log: i64 = pages("PASSIVE")?;
-    if log > LOG_PAGES_MAX {
-        let _: i64 = pages("RESTART")?;
+/// `rest`: rounds until the log may be started anew.
+fn checkpoint(connection: &Connection, rest: &mut u32) -> rusqlite::Result<()> {
+    let pages = |mode: &str| {
+        connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok((row.get(0)?, row.get(1)?)))
+    };
+    let (_, log): (i64, i64) = pages("PASSIVE")?;
+    *rest = rest.saturating_sub(1);
+    if log > LOG_PAGES_MAX && *rest == 0 {
+        let (busy, _): (i64, i64) = pages("RESTART")?;
+        if busy != 0 {
+            *rest = ROUNDS_AFTER_BUSY;
+        }
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ const ACCEPT: &str = "UPDATE leadership SET epoch = epoch + 1, seen_generation =
 const COMMIT: &str = "UPDATE leadership SET commit_no = commit_no + 1, now = max(now, ?2) WHERE id = 1 AND epoch = ?1 \
      RETURNING commit_no, now";
 const HOLD: &str = "UPDATE leadership SET now = max(now, ?2) WHERE id = 1 AND epoch = ?1 RETURNING commit_no, now";
+const RAISE: &str = "UPDATE leadership SET generation = max(generation, ?1) + 1 WHERE id = 1 \
+     RETURNING epoch, generation, commit_no, now";
 const COMMIT_NO: &str = "SELECT commit_no FROM leadership WHERE id = 1";
 const SWEPT: &str = "SELECT swept_commit, swept_place FROM leadership WHERE id = 1 AND swept_commit IS NOT NULL";
 const SET_SWEPT: &str = "UPDATE leadership SET swept_commit = ?1, swept_place = ?2 WHERE id = 1";
@@ -25,6 +27,11 @@ const ALL: &str = "SELECT epoch, generation, commit_no, now, seen_generation, se
 /// Raises the epoch.
 pub(crate) fn take(connection: &Connection, now: Timestamp) -> rusqlite::Result<Leadership> {
     connection.prepare_cached(TAKE)?.query_row([int(now.0)], leadership)
+}
+
+/// Begins a later generation: above its own and above this one.
+pub(crate) fn raise_generation(connection: &Connection, above: Generation) -> rusqlite::Result<Leadership> {
+    connection.prepare_cached(RAISE)?.query_row([above.0], leadership)
 }
 
 pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Leadership> {

@@ -1,0 +1,165 @@
+//! Putting a backup back, into the data folder of a server that is stopped.
+//!
+//! ```text
+//! own the folder ► unpack and check beside ► raise the generation ► mark ► put aside, move in ► unmark
+//! ```
+//!
+//! Up to the mark nothing of the folder has changed; from there to its removal no server starts on it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use bowline_core::id::Generation;
+use bowline_store_sqlite::{Ownership, leadership_of, raise_generation};
+
+use super::error::failed;
+use super::read::{Unpack, unpack};
+use super::{BackupError, FOLDERS, Manifest, STORE_FILE, STORE_LOGS};
+use crate::start::{SECRET_FILE, TOKEN_FILE};
+
+/// There while files are moved into place.
+const MARK_FILE: &str = "restore-under-way";
+/// Where the backup is unpacked.
+const FRESH_FOLDER: &str = ".restore";
+/// What a folder may hold and still be called empty: an owner's lock.
+const NOTHING: [&str; 2] = ["bowline.db.lock", FRESH_FOLDER];
+
+/// Whether a folder with something in it may be restored into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Only an empty one.
+    No,
+    /// Any: what is replaced is put aside.
+    Yes,
+}
+
+/// What was put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What the backup says of itself.
+    pub manifest: Manifest,
+    /// The generation that begins with the next start.
+    pub generation: u32,
+    /// Where what was replaced is now. `None`: there was nothing.
+    pub aside: Option<PathBuf>,
+}
+
+/// Puts a backup into a data folder, which is made where it is not there. `at` names the folder for
+/// what is put aside. Logs and artifacts that are there stay; those of the backup come to them. Blocks.
+pub fn restore(file: &Path, data: &Path, force: Force, at: jiff::Timestamp) -> Result<Restored, BackupError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed("make", data))?;
+    let store = data.join(STORE_FILE);
+    let _owned = Ownership::take(&store)?;
+    if let (Force::No, Some(found)) = (force, first_thing(data)?) {
+        return Err(BackupError::NotEmpty { path: data.to_owned(), found });
+    }
+    let fresh = data.join(FRESH_FOLDER);
+    remove_folder(&fresh)?;
+    fs::DirBuilder::new().mode(0o700).create(&fresh).map_err(failed("make", &fresh))?;
+    let manifest = unpack(file, &fresh, Unpack::All).inspect_err(|_| drop(fs::remove_dir_all(&fresh)))?;
+    // One that cannot be read any more says nothing: then the workers will.
+    let was = leadership_of(&store).ok().map(|leadership| leadership.generation).filter(|_| store.exists());
+    let raised = raise(&fresh.join(STORE_FILE), was)?;
+    let mark = data.join(MARK_FILE);
+    File::create(&mark).and_then(|mark| mark.sync_all()).map_err(failed("write", &mark))?;
+    sync(data)?;
+    let aside = put_aside(data, at)?;
+    move_in(&fresh, data)?;
+    fs::remove_file(&mark).map_err(failed("remove", &mark))?;
+    remove_folder(&fresh)?;
+    sync(data)?;
+    Ok(Restored { manifest, generation: raised.0, aside })
+}
+
+/// A server does not start on a folder where a restore broke off.
+pub(crate) fn refuse_half_restored(data: &Path) -> Result<(), BackupError> {
+    match data.join(MARK_FILE).exists() {
+        true => Err(BackupError::HalfRestored { path: data.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+fn first_thing(data: &Path) -> Result<Option<String>, BackupError> {
+    let entries = fs::read_dir(data).map_err(failed("read", data))?;
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    Ok(names.filter(|name| !NOTHING.contains(&name.as_str())).min())
+}
+
+fn raise(store: &Path, was: Option<Generation>) -> Result<Generation, BackupError> {
+    let raised = raise_generation(store, was)?;
+    File::open(store).and_then(|file| file.sync_all()).map_err(failed("sync", store))?;
+    Ok(raised.generation)
+}
+
+/// Moves what will be replaced into a folder of its own. The store's log goes with its store.
+fn put_aside(data: &Path, at: jiff::Timestamp) -> Result<Option<PathBuf>, BackupError> {
+    let replaced = [STORE_FILE, TOKEN_FILE, SECRET_FILE].into_iter().chain(STORE_LOGS);
+    let there: Vec<&str> = replaced.filter(|name| data.join(name).exists()).collect();
+    if there.is_empty() {
+        return Ok(None);
+    }
+    let stamp = at.strftime("%Y%m%dT%H%M%SZ");
+    let free = |number: u32| match number {
+        0 => data.join(format!("replaced-{stamp}")),
+        more => data.join(format!("replaced-{stamp}-{more}")),
+    };
+    let folder = (0..).map(free).find(|folder| !folder.exists()).unwrap_or_else(|| free(0));
+    fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed("make", &folder))?;
+    for name in there {
+        let from = data.join(name);
+        fs::rename(&from, folder.join(name)).map_err(failed("put aside", &from))?;
+    }
+    sync(&folder)?;
+    sync(data)?;
+    Ok(Some(folder))
+}
+
+fn move_in(fresh: &Path, data: &Path) -> Result<(), BackupError> {
+    for folder in FOLDERS {
+        merge(&fresh.join(folder), &data.join(folder))?;
+    }
+    // The store last: without it there is no server.
+    for name in [TOKEN_FILE, SECRET_FILE, STORE_FILE] {
+        let to = data.join(name);
+        fs::rename(fresh.join(name), &to).map_err(failed("write", &to))?;
+    }
+    sync(data)
+}
+
+/// Moves files to where none is. Where one is, it is the same artifact, or the same log and the longer
+/// of the two stays.
+fn merge(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let entries = match fs::read_dir(from) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("read", from)(error)),
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(failed("make", to))?;
+    for entry in entries {
+        let entry = entry.map_err(failed("read", from))?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().map_err(failed("read", &from))?.is_dir() {
+            merge(&from, &to)?;
+            continue;
+        }
+        let length = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
+        if length(&to) < length(&from) {
+            fs::rename(&from, &to).map_err(failed("write", &to))?;
+        }
+    }
+    sync(to)
+}
+
+fn remove_folder(path: &Path) -> Result<(), BackupError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> Result<(), BackupError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))
+}
