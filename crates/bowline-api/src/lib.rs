@@ -13,6 +13,7 @@
 pub mod action;
 pub mod decode;
 pub mod event;
+pub mod fleet;
 pub mod list;
 pub mod new_task;
 pub mod problem;
@@ -26,18 +27,21 @@ pub mod why;
 pub mod worker;
 
 pub use event::{Event, EventId, EventKind};
+pub use fleet::{DrainRequest, WorkerBulk, WorkerBulkAnswer, WorkerBulkItem, WorkerFilter, WorkerVerbName};
 pub use list::List;
 pub use new_task::{After, AfterWhat, Amount, Array, NewElement, NewTask, Retry, Submit, Submitted, Timeouts};
 pub use problem::{Mistake, PROBLEM_TYPE, Problem};
 pub use query::{EventQuery, LogQuery, PageQuery, RunQuery, TaskQuery, WaitQuery, WriteQuery};
 pub use run::{NewRun, Progress, Run, RunArtifact, RunStarted, Step, StepState, Workflow};
-pub use system::{Lane, NewToken, PauseRequest, Queue, Token, TokenIssued, Version};
+pub use system::{Lane, NewGeneration, NewToken, PauseRequest, PausedNamespace, Queue, Token, TokenIssued, Version};
 pub use task::{
     ArrayProgress, Artifact, Attempt, Bulk, BulkAnswer, BulkFilter, BulkItem, Complete, DependsOn, Explanation,
     HistoryEntry, OutcomeDoc, PausedDoc, Reason, Resource, Task, TaskVerbName, Verdict, Why, WorkDoc,
 };
 pub use time::{from_core_time, to_core_time};
-pub use worker::{ConnectionState, Enrol, Enrolled, HeldAttempt, MessageCounts, Worker, WorkerVitals};
+pub use worker::{
+    AsideDoc, ConnectionState, DrainDoc, Enrol, Enrolled, HeldAttempt, HeldTask, MessageCounts, Worker, WorkerVitals,
+};
 
 /// Largest body of a request, in bytes. 8 MiB.
 pub const BODY_BYTES_MAX: usize = 8 << 20;

@@ -6,6 +6,8 @@ use bowline_core::input::TokenRole;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::task::PausedDoc;
+
 /// What answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Version {
@@ -13,7 +15,8 @@ pub struct Version {
     pub version: String,
     /// The API's version: `v1`.
     pub api: String,
-    /// Leading, or loading and why.
+    /// `leading`, `loading: …` and why, or `rolled_back`: the store was put back to an earlier state, and
+    /// `bowline server accept-rollback` is wanted.
     pub status: String,
     /// The leader's epoch. Absent while loading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,9 +47,21 @@ pub struct Queue {
     /// Of these, taken.
     pub slots_used: u64,
     /// Paused namespaces.
-    pub paused: Vec<String>,
-    /// Whether everything is paused.
-    pub all_paused: bool,
+    pub paused: Vec<PausedNamespace>,
+    /// Who paused everything. Absent: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_paused: Option<PausedDoc>,
+}
+
+/// A namespace of which nothing is claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PausedNamespace {
+    /// Which.
+    pub namespace: String,
+    /// By whom.
+    pub by: String,
+    /// Since when.
+    pub since: jiff::Timestamp,
 }
 
 /// Ready tasks that ask for the same.
@@ -71,6 +86,13 @@ pub struct PauseRequest {
     /// This namespace. Absent: everything, on all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+}
+
+/// A generation that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewGeneration {
+    /// Its number. Whatever was claimed in an earlier one is older than whatever is claimed from now on.
+    pub generation: u32,
 }
 
 /// A token to make.

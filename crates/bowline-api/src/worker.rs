@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bowline_core::message::DrainMode;
+use bowline_core::state::StateKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,6 +41,21 @@ pub struct Worker {
     /// Why it takes no work though it is connected. Absent: fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
+    /// To let go of everything, or done with that. Absent: not drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainDoc>,
+    /// Given nothing, because too many different tasks failed too quickly there. Absent: not put aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<AsideDoc>,
+    /// The pool to which the identity belongs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Since when its session is open. Absent: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_since: Option<jiff::Timestamp>,
+    /// It has been silent since then: suspect, or away. Absent: it is heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<jiff::Timestamp>,
     /// When it was heard last. Absent: not since this server leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_at: Option<jiff::Timestamp>,
@@ -47,6 +64,36 @@ pub struct Worker {
     /// How it is, in numbers; only where one worker is asked for, and only while it is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vitals: Option<WorkerVitals>,
+}
+
+/// A worker that lets go of everything, and is given nothing until it is undrained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DrainDoc {
+    /// By whom.
+    pub by: String,
+    /// Since when.
+    pub since: jiff::Timestamp,
+    /// `finish`, `release` or `handoff`.
+    #[schema(value_type = String)]
+    pub mode: DrainMode,
+    /// `finish`: from here on as `release`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_at: Option<jiff::Timestamp>,
+    /// Whether its process ends with it.
+    pub exit: bool,
+    /// Whether it holds nothing any more.
+    pub done: bool,
+}
+
+/// A worker that is given nothing, but for one task at a time to try it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AsideDoc {
+    /// Since when.
+    pub since: jiff::Timestamp,
+    /// It is tried with one task from here on.
+    pub try_at: jiff::Timestamp,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// What a worker tells of itself with each heartbeat. Counters are since its process began.
@@ -118,6 +165,36 @@ pub struct HeldAttempt {
     pub task: String,
     /// The attempt's number.
     pub attempt: u32,
+    /// Its worker is silent, and nobody knows how it is.
+    #[serde(default)]
+    pub doubtful: bool,
+    /// It is lost then, where its worker stays silent. Absent: only by proof, or its worker is heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<jiff::Timestamp>,
+    /// What it is an attempt of; only where one worker is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<HeldTask>,
+}
+
+/// What somebody who waits for an attempt wants to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeldTask {
+    /// The task's namespace.
+    pub namespace: String,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its action.
+    pub action: String,
+    /// Its state.
+    #[schema(value_type = String)]
+    pub state: StateKind,
+    /// When the attempt started. Absent: it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<jiff::Timestamp>,
+    /// It is stopped then, because its run timeout is over. Absent: it has none, or has not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<jiff::Timestamp>,
 }
 
 /// A worker that wants an identity.

@@ -4,7 +4,7 @@ use crate::explain::{Explanation, WaitReason};
 use crate::id::{Incarnation, RunId, TaskId, TaskRef, WorkerId};
 use crate::message::Paused;
 use crate::name::{Namespace, PoolName, WorkerName};
-use crate::row::{AsideMark, DrainMark};
+use crate::row::{AsideMark, DrainMark, PauseMark};
 use crate::state::StateKind;
 use crate::worker::{Health, Offer, Room};
 
@@ -118,10 +118,10 @@ pub struct Overview {
     pub workers: Vec<WorkerView>,
     /// Runs that have not ended.
     pub runs: u64,
-    /// Paused namespaces.
-    pub paused: Vec<Namespace>,
-    /// Whether everything is paused.
-    pub all_paused: Paused,
+    /// Paused namespaces, each with who paused it.
+    pub paused: Vec<(Namespace, PauseMark)>,
+    /// Who paused everything. `None`: nobody.
+    pub all_paused: Option<PauseMark>,
 }
 
 /// A lane at one moment.

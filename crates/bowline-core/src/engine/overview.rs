@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::answer::{Answer, Connection, LaneView, Overview, WorkerView};
-use crate::message::Paused;
 use crate::state::StateKind;
 use crate::worker::Health;
 
@@ -21,8 +20,8 @@ impl Engine {
             lanes: self.lanes.occupied().filter_map(|id| Some(self.lane_view(self.lanes.get(id)?))).collect(),
             workers,
             runs: self.runs.values().filter(|run| !run.row.state.is_ended()).count() as u64,
-            paused: self.pauses.namespaces().cloned().collect(),
-            all_paused: if self.pauses.all().is_some() { Paused::Yes } else { Paused::No },
+            paused: self.pauses.namespaces().map(|(name, mark)| (name.clone(), mark.clone())).collect(),
+            all_paused: self.pauses.all().cloned(),
         };
         Answer::Overview(Box::new(overview))
     }

@@ -29,9 +29,9 @@ impl Pauses {
         if self.marks.is_empty() { None } else { self.marks.get(&Some(namespace.clone())) }
     }
 
-    /// Paused namespaces.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
-        self.marks.keys().flatten()
+    /// Paused namespaces, each with who paused it.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = (&Namespace, &PauseMark)> {
+        self.marks.iter().filter_map(|(namespace, mark)| Some((namespace.as_ref()?, mark)))
     }
 
     /// As a row says.

@@ -6,13 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use bowline_api::{
-    Lane, List, NewToken, PageQuery, PauseRequest, Problem, Queue, Token, TokenIssued, Version, WriteQuery,
+    Lane, List, NewToken, PageQuery, PauseRequest, PausedNamespace, Problem, Queue, Token, TokenIssued, Version, WriteQuery,
     from_core_time,
 };
 use bowline_core::answer::{Answer, Connection, Overview};
 use bowline_core::input::{Request, Token as CoreToken};
 use bowline_core::message::Paused;
 use bowline_core::name::Namespace;
+use bowline_core::row::PauseMark;
 use bowline_leader::LeaderStatus;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,6 +21,7 @@ use utoipa_axum::routes;
 use super::extract::{Doc, MaybeDoc, Params, sentence};
 use super::fault::Fault;
 use super::shell::{Shell, unexpected};
+use super::show;
 use crate::auth::{self, Caller, secret_hash};
 use crate::clock;
 use crate::config::Exposure;
@@ -67,8 +69,16 @@ fn queue_document(overview: &Overview) -> Queue {
         workers: overview.workers.len() as u64,
         slots: connected().filter_map(|worker| worker.offer.as_ref()).map(|offer| u64::from(offer.room.slots)).sum(),
         slots_used: connected().map(|worker| u64::from(worker.used.slots)).sum(),
-        paused: overview.paused.iter().map(ToString::to_string).collect(),
-        all_paused: overview.all_paused == Paused::Yes,
+        paused: overview.paused.iter().map(paused_namespace).collect(),
+        all_paused: show::paused(overview.all_paused.as_ref()),
+    }
+}
+
+fn paused_namespace((namespace, mark): &(Namespace, PauseMark)) -> PausedNamespace {
+    PausedNamespace {
+        namespace: namespace.to_string(),
+        by: mark.by.0.to_string(),
+        since: from_core_time(mark.since),
     }
 }
 

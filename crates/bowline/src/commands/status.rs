@@ -67,10 +67,8 @@ fn show(on: &Setting, status: &Status) -> anyhow::Result<()> {
         "workers  {} of {} connected, {} of {} slots taken",
         queue.workers_connected, queue.workers, queue.slots_used, queue.slots
     ))?;
-    if queue.all_paused {
-        on.out.line("paused   everything")?;
-    } else if !queue.paused.is_empty() {
-        on.out.line(format!("paused   {}", queue.paused.join(", ")))?;
+    for line in super::namespace::paused(queue) {
+        on.out.line(format!("paused   {line}"))?;
     }
     if !status.workers.is_empty() {
         on.out.line("")?;
