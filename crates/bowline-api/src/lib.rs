@@ -31,7 +31,7 @@ pub use fleet::{DrainRequest, WorkerBulk, WorkerBulkAnswer, WorkerBulkItem, Work
 pub use list::List;
 pub use new_task::{After, AfterWhat, Amount, Array, NewElement, NewTask, Retry, Submit, Submitted, Timeouts};
 pub use problem::{Mistake, PROBLEM_TYPE, Problem};
-pub use query::{EventQuery, LogQuery, PageQuery, RunQuery, TaskQuery, WaitQuery, WriteQuery};
+pub use query::{ElementQuery, EventQuery, LogQuery, PageQuery, RunQuery, TaskQuery, WaitQuery, WriteQuery};
 pub use run::{NewRun, Progress, Run, RunArtifact, RunStarted, Step, StepState, Workflow};
 pub use system::{Lane, NewGeneration, NewToken, PauseRequest, PausedNamespace, Queue, Token, TokenIssued, Version};
 pub use task::{

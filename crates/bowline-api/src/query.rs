@@ -87,6 +87,25 @@ pub struct PageQuery {
     pub cursor: Option<String>,
 }
 
+/// Which elements of an array, and which page of them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct ElementQuery {
+    /// In this namespace. `default` where not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// In one of these states, with commas between. `unfinished` and `ended` stand for all of that kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// At most so many, 1 to 1,000. 100 where not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
 /// One thing, and how long to wait for its end.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]

@@ -2,6 +2,7 @@
 //! finds every mistake at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_core::input::NewTask as CoreTask;
 use bowline_core::spec::{
@@ -16,7 +17,11 @@ use crate::time::to_core_time;
 
 /// Most mistakes that are told at once.
 pub const MISTAKES_MAX: usize = 100;
-/// Longest name of a task, and longest key or value of a label, in bytes.
+/// Longest name of a task, in bytes: the engine's own bound.
+const TASK_NAME_BYTES_MAX: usize = 2 * bowline_core::name::NAME_BYTES_MAX;
+/// Longest duration that is taken: ten years.
+const DURATION_MAX: Duration = Duration::from_hours(24 * 3_650);
+/// Longest key or value of a label, in bytes.
 const TEXT_BYTES_MAX: usize = 1_024;
 /// Most variables in a task's environment.
 const ENV_MAX: usize = 1_024;
@@ -111,6 +116,7 @@ fn all_with(tasks: &[NewTask], prefix: impl Fn(usize) -> String) -> Result<Vec<C
 fn resolve(task: &NewTask, place: usize, found: &mut Found<'_>) -> Option<CoreTask> {
     check_texts(task, found);
     check_counts(task, found);
+    check_durations(task, found);
     let array = array(task, found);
     let elements = elements(task, found);
     let work = match elements.first() {
@@ -293,9 +299,9 @@ fn retry(task: &NewTask, found: &mut Found<'_>) -> RetryPolicy {
 
 fn check_texts(task: &NewTask, found: &mut Found<'_>) {
     if let Some(name) = &task.name
-        && (name.is_empty() || name.len() > TEXT_BYTES_MAX || name.chars().any(char::is_control))
+        && (name.is_empty() || name.len() > TASK_NAME_BYTES_MAX || name.chars().any(char::is_control))
     {
-        found.field("name", format!("`name` must have 1 to {TEXT_BYTES_MAX} bytes and no control characters."));
+        found.field("name", format!("`name` must have 1 to {TASK_NAME_BYTES_MAX} bytes and no control characters."));
     }
     for (key, value) in &task.labels {
         let fits = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
@@ -357,6 +363,29 @@ fn check_counts(task: &NewTask, found: &mut Found<'_>) {
     }
     if task.slots.is_some_and(|slots| slots == 0 || slots > SLOTS_MAX) {
         found.field("slots", format!("`slots` must be 1 to {SLOTS_MAX}."));
+    }
+}
+
+/// A length of time that nobody can mean is a mistake, mostly of the unit.
+fn check_durations(task: &NewTask, found: &mut Found<'_>) {
+    let (timeouts, retry) = (task.timeouts.unwrap_or_default(), task.retry.unwrap_or_default());
+    let lengths = [
+        ("delay", task.delay),
+        ("timeout", task.timeout),
+        ("timeouts.queue", timeouts.queue),
+        ("timeouts.setup", timeouts.setup),
+        ("timeouts.run", timeouts.run),
+        ("timeouts.total", timeouts.total),
+        ("retry.backoff", retry.backoff),
+        ("retry.backoff_max", retry.backoff_max),
+        ("lost_after", task.lost_after),
+        ("stop_after", task.stop_after),
+        ("grace", task.grace),
+    ];
+    for (name, length) in lengths {
+        if length.is_some_and(|length| length.0 > DURATION_MAX) {
+            found.field(name, format!("`{name}` is longer than ten years (3650d), the most that is taken."));
+        }
     }
 }
 

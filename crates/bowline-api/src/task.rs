@@ -460,7 +460,7 @@ pub struct Verdict {
     pub state: StateKind,
 }
 
-/// How a `wait` ends. Without a failure: well.
+/// How a `wait`, or a task in doubt, ends. Without a failure: well.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Complete {

@@ -25,4 +25,5 @@ pub use error::{ApiError, ClientError};
 pub use events::{EventItem, EventStream};
 pub use http::Client;
 pub use logs::{LogRequest, LogStart, LogStream};
+pub use system::BackupContents;
 pub use tasks::{ByteStream, Write};

@@ -1,6 +1,6 @@
 //! Runs and workflows.
 
-use bowline_api::{List, NewRun, PageQuery, Run, RunArtifact, RunQuery, RunStarted, Task, TaskQuery, Workflow};
+use bowline_api::{HistoryEntry, List, NewRun, PageQuery, Run, RunArtifact, RunQuery, RunStarted, Task, TaskQuery, Workflow};
 use bowline_core::id::RunId;
 use bowline_core::input::RunVerb;
 use reqwest::Method;
@@ -36,6 +36,11 @@ impl Client {
     /// One page of its tasks. `run` in the query is set by this.
     pub async fn run_tasks(&self, run: RunId, query: &TaskQuery) -> Result<List<Task>, ClientError> {
         self.call(Method::GET, &["runs", &id_text(run), "tasks"]).query(query)?.read().await
+    }
+
+    /// One page of its history, oldest first.
+    pub async fn run_history(&self, run: RunId, page: &PageQuery) -> Result<List<HistoryEntry>, ClientError> {
+        self.call(Method::GET, &["runs", &id_text(run), "history"]).query(page)?.read().await
     }
 
     /// Files that its tasks left.

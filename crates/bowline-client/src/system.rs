@@ -1,11 +1,24 @@
 //! Workers, tokens, pauses, and the server itself.
 
-use bowline_api::{Enrol, Enrolled, List, NewToken, PauseRequest, Queue, Token, TokenIssued, Version, Worker};
+use bowline_api::{
+    Enrol, Enrolled, List, NewGeneration, NewToken, PauseRequest, Queue, Token, TokenIssued, Version, Worker, WorkerBulk,
+    WorkerBulkAnswer,
+};
 use bowline_core::message::Paused;
 use reqwest::Method;
 
 use crate::error::ClientError;
 use crate::http::Client;
+use crate::tasks::ByteStream;
+
+/// What is to be in a backup beside the store and the secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupContents {
+    /// Nothing.
+    Store,
+    /// Logs and artifacts.
+    All,
+}
 
 fn verb(paused: Paused) -> &'static str {
     match paused {
@@ -28,6 +41,26 @@ impl Client {
     /// Pauses a worker, or lets it go on.
     pub async fn pause_worker(&self, name: &str, paused: Paused) -> Result<(), ClientError> {
         self.call(Method::POST, &["workers", name, verb(paused)]).done().await
+    }
+
+    /// One verb on many workers. With `dry_run` it says which it would touch, and touches none.
+    pub async fn workers_verb(&self, bulk: &WorkerBulk) -> Result<WorkerBulkAnswer, ClientError> {
+        self.call(Method::POST, &["workers", "bulk"]).json(bulk)?.read().await
+    }
+
+    /// A backup as it is made: a tar file, and about how many bytes of it are the store's (0 where the
+    /// server did not say). The first bytes come when the store has been copied.
+    pub async fn backup(&self, contents: BackupContents) -> Result<(ByteStream, u64), ClientError> {
+        let with_blobs = contents == BackupContents::All;
+        let call = self.call(Method::GET, &["backup"]).pair("with_blobs", &with_blobs.to_string());
+        let response = call.endless().send().await?;
+        let size = response.headers().get("bowline-backup-bytes").and_then(|size| size.to_str().ok()?.parse().ok());
+        Ok((ByteStream::new(self.clone(), response), size.unwrap_or(0)))
+    }
+
+    /// The store was put back to an earlier state, and that is to stand.
+    pub async fn accept_rollback(&self) -> Result<NewGeneration, ClientError> {
+        self.call(Method::POST, &["accept-rollback"]).read().await
     }
 
     /// Makes an identity with a key of its own. The same name and key again is fine.

@@ -1,7 +1,7 @@
 //! Tasks.
 
 use bowline_api::{
-    Artifact, Attempt, Bulk, BulkAnswer, Complete, Explanation, HistoryEntry, List, NewTask, PageQuery, Submit,
+    Artifact, Attempt, Bulk, BulkAnswer, Complete, ElementQuery, Explanation, HistoryEntry, List, NewTask, PageQuery, Submit,
     Submitted, Task, TaskQuery, TaskVerbName, Verdict,
 };
 use bowline_core::id::TaskRef;
@@ -114,6 +114,16 @@ impl Client {
         self.call(Method::POST, &["tasks", &task.to_string(), "complete"]).json(how)?.read().await
     }
 
+    /// Says how a task in doubt really ended.
+    pub async fn resolve(&self, task: TaskRef, how: &Complete) -> Result<Verdict, ClientError> {
+        self.call(Method::POST, &["tasks", &task.to_string(), "resolve"]).json(how)?.read().await
+    }
+
+    /// One page of an array's elements that have begun or ended, by index.
+    pub async fn elements(&self, task: TaskRef, query: &ElementQuery) -> Result<List<Task>, ClientError> {
+        self.call(Method::GET, &["tasks", &task.to_string(), "elements"]).query(query)?.read().await
+    }
+
     /// One verb on many tasks. With `dry_run` it says how many it would touch, and touches none.
     pub async fn bulk(&self, bulk: &Bulk) -> Result<BulkAnswer, ClientError> {
         self.call(Method::POST, &["tasks", "bulk"]).json(bulk)?.read().await
@@ -128,6 +138,10 @@ pub struct ByteStream {
 }
 
 impl ByteStream {
+    pub(crate) fn new(client: Client, response: Response) -> Self {
+        Self { client, response }
+    }
+
     /// How many there are in all, where the server said.
     pub fn len(&self) -> Option<u64> {
         self.response.content_length()

@@ -5,6 +5,7 @@
 //! of `Host` and `Origin`; and below `/api/v1` the check of its token ([`crate::auth`]).
 
 mod artifacts;
+mod backups;
 mod changes;
 mod events;
 mod extract;
@@ -82,6 +83,7 @@ fn closed() -> OpenApiRouter<Shell> {
         .merge(workflows::routes())
         .merge(workers::routes())
         .merge(system::routes())
+        .merge(backups::routes())
         .merge(events::routes())
 }
 

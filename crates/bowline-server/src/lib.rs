@@ -4,6 +4,7 @@
 
 pub mod api;
 mod auth;
+pub mod backup;
 pub mod clock;
 mod config;
 mod listen;

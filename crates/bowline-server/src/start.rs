@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::backup::{self, BackupError};
 use crate::config::ServerConfig;
 use crate::listen;
 use crate::logs::LogKeeper;
@@ -30,9 +31,7 @@ pub const TOKEN_FILE: &str = "token";
 /// In the data folder: where the live server listens, as JSON: `address`, `pid`, `version`.
 pub const ADDRESS_FILE: &str = "server.json";
 /// In the data folder: the key of attempts' tokens, mode 0600.
-const SECRET_FILE: &str = "secret";
-/// In the data folder: the store.
-const STORE_FILE: &str = "bowline.db";
+pub(crate) const SECRET_FILE: &str = "secret";
 /// How long a first load may take.
 const LOAD_WAIT_MAX: Duration = Duration::from_mins(10);
 
@@ -83,6 +82,9 @@ pub enum ServerError {
     /// The blobs can't be opened.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// A restore broke off.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The leader can't be started.
     #[error(transparent)]
     Leader(#[from] bowline_leader::StartError),
@@ -154,6 +156,7 @@ impl Server {
 pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
     prepare::check_exposure(&config)?;
     prepare::data_folder(&config.data)?;
+    backup::refuse_half_restored(&config.data)?;
     let secrets = Secrets::open(&config.data.join(TOKEN_FILE), &config.data.join(SECRET_FILE))?;
     let listener = prepare::bind(config.listen).await?;
     let local_addr = prepare::local_addr(&listener, config.listen)?;
@@ -180,7 +183,9 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
 }
 
 fn lead(config: &ServerConfig, purge: mpsc::UnboundedSender<Vec<TaskId>>) -> Result<(Leader, LeaderTask), ServerError> {
-    let opened = bowline_store_sqlite::open(&config.data.join(STORE_FILE))?;
+    let opened = bowline_store_sqlite::open(&config.data.join(backup::STORE_FILE))?;
+    // Only now is the folder known to be this server's own.
+    backup::remove_leftovers(&config.data);
     // Where the receiver is gone the server is stopping, and what is left is found no more than
     // before: by its task's number.
     let swept = Arc::new(move |tasks: &[TaskId]| drop(purge.send(tasks.to_vec())));

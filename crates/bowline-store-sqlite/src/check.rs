@@ -36,7 +36,7 @@ pub struct CheckReport {
     pub problems: Vec<String>,
     /// Rows by table.
     pub counts: Vec<(String, u64)>,
-    /// Where the leadership stands. `None`: the file is empty.
+    /// Where the leadership stands. `None`: the file is empty, or of an older version.
     pub leadership: Option<Leadership>,
 }
 
@@ -51,7 +51,8 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
     let found = known_version(path, &connection)?;
     let problems = problems(&connection).map_err(failed)?;
     let counts = if found.version == 0 { Vec::new() } else { counts(&connection).map_err(failed)? };
-    let leadership = (found.version > 0).then(|| leadership::read(&connection)).transpose().map_err(failed)?;
+    // An older form says less of it.
+    let leadership = (found.version == CURRENT).then(|| leadership::read(&connection)).transpose().map_err(failed)?;
     Ok(CheckReport {
         path: path.to_owned(),
         bytes,

@@ -27,5 +27,5 @@ mod tests;
 pub use check::{CheckReport, check};
 pub use open::{OpenError, Opened, open};
 pub use reader::SqliteReader;
-pub use snapshot::{Ownership, leadership_of, raise_generation, snapshot};
+pub use snapshot::{Ownership, snapshot, state_of};
 pub use store::SqliteStore;

@@ -88,6 +88,11 @@ impl Fault {
         )
     }
 
+    /// What it says.
+    pub(crate) fn detail(&self) -> &str {
+        &self.problem.detail
+    }
+
     /// Which status it has.
     #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {

@@ -6,7 +6,7 @@ mod start;
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, State};
-use bowline_api::{List, Problem, Run, RunArtifact, RunQuery, Task, TaskQuery, WaitQuery, WriteQuery};
+use bowline_api::{HistoryEntry, List, PageQuery, Problem, Run, RunArtifact, RunQuery, Task, TaskQuery, WaitQuery, WriteQuery};
 use bowline_core::answer::Answer;
 use bowline_core::input::{Request, RunVerb};
 use bowline_core::row::Subject;
@@ -27,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Shell> {
         .routes(routes!(start::start, list))
         .routes(routes!(get_one))
         .routes(routes!(tasks))
+        .routes(routes!(history))
         .routes(routes!(artifacts))
         .routes(routes!(cancel))
         .routes(routes!(retry))
@@ -118,6 +119,27 @@ async fn tasks(
     shell.read(move |store| find::run(store, run, namespace.as_ref()).map(drop)).await?;
     query.run = Some(id);
     super::tasks::page(&shell, &caller, &query).await.map(Json)
+}
+
+/// One page of its history, oldest first.
+#[utoipa::path(get, path = "/runs/{id}/history", tag = "runs", params(("id" = String, Path), PageQuery),
+    responses((status = 200, body = List<HistoryEntry>), (status = "default", body = Problem)))]
+async fn history(
+    State(shell): State<Shell>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<List<HistoryEntry>>, Fault> {
+    let namespace = caller.read_some(query.namespace.as_deref())?;
+    let run = run_id(&id)?;
+    let limit = page_limit(query.limit)?;
+    let read = shell.read(move |store| {
+        find::run(store, run, namespace.as_ref())?;
+        let page = store.history(&Subject::Run(run), query.cursor.as_deref(), limit)?;
+        let items = page.items.iter().map(|(number, row)| super::show::history(*number, row)).collect();
+        Ok(List { items, next_cursor: page.next })
+    });
+    read.await.map(Json)
 }
 
 /// Files that its tasks left, and which of them are its result.

@@ -12,7 +12,7 @@ use bowline_core::name::Actor;
 use bowline_store::{ReadStore, StoreError};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::fault::Fault;
 use crate::metrics::HttpMetrics;
@@ -31,6 +31,7 @@ pub(crate) struct Shell {
     workers: Arc<Mutex<HashMap<WorkerId, Arc<str>>>>,
     runs: Arc<Cache<TaskId, Option<RunId>>>,
     tokens: Arc<Mutex<Tokens>>,
+    backup: Arc<Semaphore>,
     pub(crate) http: Arc<HttpMetrics>,
 }
 
@@ -56,6 +57,7 @@ impl Shell {
             workers: Arc::default(),
             runs: Arc::new(Cache::new(RUNS_REMEMBERED)),
             tokens: Arc::default(),
+            backup: Arc::new(Semaphore::new(1)),
             http,
         }
     }
@@ -73,6 +75,11 @@ impl Shell {
             result
         });
         joined.await.map_err(|error| Fault::internal(operation, &error))?
+    }
+
+    /// The one place for a backup under way. `None`: it is taken.
+    pub(crate) fn backup_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.backup).try_acquire_owned().ok()
     }
 
     /// Reads the store.

@@ -1,6 +1,7 @@
 //! Tasks: submitting, listing, and everything that can be read of one.
 
 mod bulk;
+mod elements;
 mod filter;
 mod submit;
 mod verbs;
@@ -41,6 +42,8 @@ pub(super) fn routes() -> OpenApiRouter<Shell> {
         .routes(routes!(verbs::pause))
         .routes(routes!(verbs::resume))
         .routes(routes!(verbs::complete))
+        .routes(routes!(verbs::resolve))
+        .routes(routes!(elements::elements))
 }
 
 /// One page of tasks. Those that wait say why.

@@ -1,5 +1,6 @@
 //! What a backup says of itself.
 
+use bowline_core::id::{CommitNo, Generation};
 use serde::{Deserialize, Serialize};
 
 /// The format's name, in every manifest.
@@ -49,15 +50,15 @@ pub struct FileEntry {
 }
 
 impl Manifest {
-    pub(super) fn new(made_at: jiff::Timestamp, contents: Contents, leadership: bowline_store::Leadership) -> Self {
+    pub(super) fn new(made_at: jiff::Timestamp, contents: Contents, at: (Generation, CommitNo)) -> Self {
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
             release: env!("CARGO_PKG_VERSION").to_owned(),
             made_at,
             contents,
-            generation: leadership.generation.0,
-            commit_no: leadership.commit_no.0,
+            generation: at.0.0,
+            commit_no: at.1.0,
             files: Vec::new(),
         }
     }

@@ -12,7 +12,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use bowline_core::id::Generation;
-use bowline_store_sqlite::{Ownership, leadership_of, raise_generation};
+use bowline_store::RollbackStore as _;
+use bowline_store_sqlite::{OpenError, Ownership, state_of};
 
 use super::error::failed;
 use super::read::{Unpack, unpack};
@@ -60,7 +61,7 @@ pub fn restore(file: &Path, data: &Path, force: Force, at: jiff::Timestamp) -> R
     fs::DirBuilder::new().mode(0o700).create(&fresh).map_err(failed("make", &fresh))?;
     let manifest = unpack(file, &fresh, Unpack::All).inspect_err(|_| drop(fs::remove_dir_all(&fresh)))?;
     // One that cannot be read any more says nothing: then the workers will.
-    let was = leadership_of(&store).ok().map(|leadership| leadership.generation).filter(|_| store.exists());
+    let was = state_of(&store).ok().map(|(generation, _)| generation);
     let raised = raise(&fresh.join(STORE_FILE), was)?;
     let mark = data.join(MARK_FILE);
     File::create(&mark).and_then(|mark| mark.sync_all()).map_err(failed("write", &mark))?;
@@ -88,9 +89,12 @@ fn first_thing(data: &Path) -> Result<Option<String>, BackupError> {
 }
 
 fn raise(store: &Path, was: Option<Generation>) -> Result<Generation, BackupError> {
-    let raised = raise_generation(store, was)?;
+    let mut opened = bowline_store_sqlite::open(store)?;
+    let raised = opened.store.accept_rollback(was).map_err(OpenError::from)?;
+    // Closing it moves its log into it.
+    drop(opened);
     File::open(store).and_then(|file| file.sync_all()).map_err(failed("sync", store))?;
-    Ok(raised.generation)
+    Ok(raised)
 }
 
 /// Moves what will be replaced into a folder of its own. The store's log goes with its store.

@@ -26,10 +26,10 @@ pub fn write(
     let scratch = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir_in(data);
     let scratch = scratch.map_err(failed("make a folder in", data))?;
     let copy = scratch.path().join(STORE_FILE);
-    let leadership = bowline_store_sqlite::snapshot(&data.join(STORE_FILE), &copy)?;
+    let at = bowline_store_sqlite::snapshot(&data.join(STORE_FILE), &copy)?;
     let mut pack = Pack {
         tar: tar::Builder::new(out),
-        manifest: Manifest::new(made_at, contents, leadership),
+        manifest: Manifest::new(made_at, contents, at),
         modified: u64::try_from(made_at.as_second()).unwrap_or(0),
     };
     pack.file(STORE_FILE, &copy)?;
@@ -101,7 +101,7 @@ impl<W: Write> Pack<W> {
             Err(error) => return Err(failed("read", &path)(error)),
         };
         let mut names: Vec<_> = entries
-            .map(|entry| Ok((entry.as_ref().map(fs::DirEntry::file_name)?, entry?.file_type()?)))
+            .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))))
             .collect::<io::Result<_>>()
             .map_err(failed("read", &path))?;
         names.sort_by(|one, other| one.0.cmp(&other.0));

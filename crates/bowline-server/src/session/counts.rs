@@ -1,11 +1,15 @@
 //! Messages of all sessions, counted by kind; and what workers tell of themselves.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bowline_core::id::{SessionId, WorkerId};
+use bowline_core::time::Timestamp;
 use bowline_protocol::{Direction, Kind, Vitals};
+use parking_lot::Mutex;
 
 use super::reports::{Fleet, Report, Reports};
+use crate::clock;
 
 /// Messages of all sessions since the server started, counted by kind.
 #[derive(Debug, Default)]
@@ -13,6 +17,7 @@ pub struct SessionCounts {
     kinds: [Counters; Kind::ALL.len()],
     open: AtomicU64,
     reports: Reports,
+    opened: Mutex<HashMap<WorkerId, (SessionId, Timestamp)>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +59,15 @@ impl SessionCounts {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Since when this worker's session is open. `None`: none is.
+    pub(crate) fn session_since(&self, worker: WorkerId) -> Option<Timestamp> {
+        self.opened.lock().get(&worker).map(|(_, since)| *since)
+    }
+
+    pub(super) fn session_opened(&self, worker: WorkerId, session: SessionId) {
+        self.opened.lock().insert(worker, (session, clock::wall()));
+    }
+
     /// What this worker told of itself last. `None`: it is not connected, or has told nothing yet.
     pub(crate) fn report(&self, worker: WorkerId) -> Option<Report> {
         self.reports.of(worker)
@@ -70,6 +84,10 @@ impl SessionCounts {
 
     pub(super) fn forget_report(&self, worker: WorkerId, session: SessionId) {
         self.reports.close(worker, session);
+        let mut opened = self.opened.lock();
+        if opened.get(&worker).is_some_and(|(open, _)| *open == session) {
+            opened.remove(&worker);
+        }
     }
 
     pub(super) fn passed(&self, kind: Kind) {

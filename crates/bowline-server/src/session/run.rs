@@ -46,6 +46,7 @@ impl Session {
         let opened = self.shared.state.leader.connect(hello, self.key, outbox).await;
         let session = opened.map_err(|refusal| Status::unavailable(refusal.message))?;
         tracing::info!(worker = %self.name, %session, "session opened");
+        self.shared.state.sessions.session_opened(self.worker, session);
         let over = self.both_ways(session, to_send, (rest, stream)).await;
         self.shared.state.sessions.forget_report(self.worker, session);
         self.shared.state.leader.disconnect(session).await;

@@ -17,8 +17,7 @@ const ACCEPT: &str = "UPDATE leadership SET epoch = epoch + 1, seen_generation =
 const COMMIT: &str = "UPDATE leadership SET commit_no = commit_no + 1, now = max(now, ?2) WHERE id = 1 AND epoch = ?1 \
      RETURNING commit_no, now";
 const HOLD: &str = "UPDATE leadership SET now = max(now, ?2) WHERE id = 1 AND epoch = ?1 RETURNING commit_no, now";
-const RAISE: &str = "UPDATE leadership SET generation = max(generation, ?1) + 1 WHERE id = 1 \
-     RETURNING epoch, generation, commit_no, now";
+const STATE: &str = "SELECT generation, commit_no FROM leadership WHERE id = 1";
 const COMMIT_NO: &str = "SELECT commit_no FROM leadership WHERE id = 1";
 const SWEPT: &str = "SELECT swept_commit, swept_place FROM leadership WHERE id = 1 AND swept_commit IS NOT NULL";
 const SET_SWEPT: &str = "UPDATE leadership SET swept_commit = ?1, swept_place = ?2 WHERE id = 1";
@@ -29,9 +28,12 @@ pub(crate) fn take(connection: &Connection, now: Timestamp) -> rusqlite::Result<
     connection.prepare_cached(TAKE)?.query_row([int(now.0)], leadership)
 }
 
-/// Begins a later generation: above its own and above this one.
-pub(crate) fn raise_generation(connection: &Connection, above: Generation) -> rusqlite::Result<Leadership> {
-    connection.prepare_cached(RAISE)?.query_row([above.0], leadership)
+/// Where the store stands; in every version of its form.
+pub(crate) fn state(connection: &Connection) -> rusqlite::Result<(Generation, CommitNo)> {
+    connection.prepare_cached(STATE)?.query_row([], |row| {
+        let mut columns = Columns::of(row);
+        Ok((Generation(columns.get()?), CommitNo(columns.u64()?)))
+    })
 }
 
 pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Leadership> {

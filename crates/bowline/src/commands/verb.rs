@@ -187,10 +187,11 @@ async fn by_filter(on: &Setting, client: &Client, args: &Args, verb: TaskVerbNam
     }
 }
 
-fn agreed(on: &Setting) -> anyhow::Result<bool> {
+/// Asks whether to go on. Without a terminal to ask on that is wrong usage.
+pub(crate) fn agreed(on: &Setting) -> anyhow::Result<bool> {
     let input = std::io::stdin();
     if !input.is_terminal() {
-        return Err(Trouble::usage("With --all and without a terminal to ask on, say --yes.").into());
+        return Err(Trouble::usage("There is no terminal to ask on: say --yes.").into());
     }
     on.out.note("Go on? [y/N]");
     let mut line = String::new();

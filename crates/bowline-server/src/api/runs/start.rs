@@ -10,7 +10,7 @@ use bowline_api::{Mistake, NewRun, Problem, RunStarted, WriteQuery};
 use bowline_core::answer::{Answer, Replayed};
 use bowline_core::input::{Request, StartRun};
 use bowline_core::name::Namespace;
-use bowline_workflow::{Diagnostic, Style, check};
+use bowline_workflow::{Diagnostic, Style, WORKFLOW_BYTES_MAX, check};
 
 use crate::api::extract::{Params, Payload, document, idempotency_key, sentence};
 use crate::api::fault::Fault;
@@ -18,8 +18,6 @@ use crate::api::shell::{Shell, unexpected};
 use crate::api::show::run_text;
 use crate::auth::Caller;
 
-/// Longest workflow file, in bytes. 1 MiB.
-const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// Largest inputs of a run, as JSON, in bytes. 1 MiB.
 const INPUTS_BYTES_MAX: usize = 1 << 20;
 
@@ -53,9 +51,9 @@ pub(super) async fn start(
 
 /// Checks the file and its inputs.
 fn prepare(run: NewRun, namespace: Namespace) -> Result<StartRun, Fault> {
-    if run.workflow.len() > SOURCE_BYTES_MAX {
+    if run.workflow.len() > WORKFLOW_BYTES_MAX {
         return Err(Fault::too_large(format!(
-            "The workflow file has {} bytes, and at most {SOURCE_BYTES_MAX} (1 MiB) are taken.",
+            "The workflow file has {} bytes, and at most {WORKFLOW_BYTES_MAX} (1 MiB) are taken.",
             run.workflow.len()
         )));
     }

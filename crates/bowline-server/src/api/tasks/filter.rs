@@ -44,7 +44,8 @@ pub(super) fn worker(name: &str) -> Result<WorkerName, Fault> {
     WorkerName::new(name).map_err(|error| Fault::field("worker", sentence(&error.to_string())))
 }
 
-fn states(text: &str) -> Result<Vec<StateKind>, Fault> {
+/// States, by name or by kind.
+pub(super) fn states(text: &str) -> Result<Vec<StateKind>, Fault> {
     let mut states = Vec::new();
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         match word {

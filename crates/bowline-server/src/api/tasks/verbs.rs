@@ -136,6 +136,20 @@ pub(super) async fn complete(
     act(shell, caller, &id, query, TaskVerb::Complete { how }).await
 }
 
+/// Says how a task in doubt really ended: well, with a result where it has one; or with a failure.
+#[utoipa::path(post, path = "/tasks/{id}/resolve", tag = "tasks", params(("id" = String, Path), VerbQuery),
+    request_body = Complete, responses((status = 200, body = Verdict), (status = "default", body = Problem)))]
+pub(super) async fn resolve(
+    State(shell): State<Shell>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Params(query): Params<VerbQuery>,
+    MaybeDoc(how): MaybeDoc<Complete>,
+) -> Result<Json<Verdict>, Fault> {
+    let how = completion(how)?;
+    act(shell, caller, &id, query, TaskVerb::Resolve { how }).await
+}
+
 fn completion(how: Complete) -> Result<Completion, Fault> {
     match (how.result, how.failure) {
         (Some(_), Some(_)) => Err(Fault::field("failure", "Give only one of `result` and `failure`.")),

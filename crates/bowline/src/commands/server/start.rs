@@ -139,6 +139,7 @@ fn exit_of(error: &ServerError) -> Exit {
         | ServerError::Store(_)
         | ServerError::Logs(_)
         | ServerError::Blobs(_)
+        | ServerError::Backup(_)
         | ServerError::Leader(_)
         | ServerError::NotLeading(_)
         | ServerError::WriterStopped => Exit::FAILED,

@@ -1,0 +1,58 @@
+//! How a worker comes in: an identity with a key of its own.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use bowline_api::{Enrol, Enrolled, PageQuery, Problem};
+use bowline_core::answer::Answer;
+use bowline_core::input::Request;
+use bowline_core::row::WorkerRow;
+
+use super::worker_name;
+use crate::api::extract::{Doc, Params};
+use crate::api::fault::Fault;
+use crate::api::shell::{Shell, unexpected};
+use crate::auth::{self, Role, secret_hash};
+
+/// Makes an identity with a key of its own: with an enrolment token, which is used up by it, or as
+/// an administrator. The same name with the same key again is fine without any token, so that an
+/// answer that got lost can be asked for again. Another key for a name that is taken is refused,
+/// except to an administrator.
+#[utoipa::path(post, path = "/workers/enrol", tag = "workers", params(PageQuery), request_body = Enrol,
+    responses((status = 200, body = Enrolled), (status = "default", body = Problem)))]
+pub(super) async fn enrol(
+    State(shell): State<Shell>,
+    Params(_query): Params<PageQuery>,
+    headers: HeaderMap,
+    Doc(enrol): Doc<Enrol>,
+) -> Result<Json<Enrolled>, Fault> {
+    let worker = worker_name(&enrol.name)?;
+    let key = enrol.key.to_lowercase();
+    if key.len() != 64 || !key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Fault::field("key", "`key` must be 64 hexadecimal digits: 32 random bytes."));
+    }
+    let key = secret_hash(&enrol.key);
+    let name = worker.clone();
+    let known = shell.read(move |store| Ok(store.workers()?.into_iter().find(|row| row.name == name))).await?;
+    let same = |row: &WorkerRow| blake3::Hash::from_bytes(row.key) == blake3::Hash::from_bytes(key);
+    if known.as_ref().is_some_and(same) {
+        return Ok(Json(Enrolled { name: worker.to_string() }));
+    }
+    let caller = auth::caller(&shell, &headers).await?;
+    let token = match &caller.role {
+        Role::Admin => None,
+        Role::Enrol(_) if known.is_some() => {
+            return Err(Fault::forbidden(format!(
+                "The worker name `{worker}` is taken by another key. Take another name by `--identity`, or enrol with the administrator's token."
+            )));
+        }
+        Role::Enrol(hash) => Some(*hash),
+        Role::Attempt(_) => return Err(Fault::forbidden("An attempt's token enrols no worker.")),
+    };
+    let reply = shell.ask(caller.actor, Request::Enrol { token, worker: worker.clone(), key }).await;
+    shell.tokens_changed();
+    match reply? {
+        Answer::Enrolled(_) => Ok(Json(Enrolled { name: worker.to_string() })),
+        other => Err(unexpected("enrol the worker", &other)),
+    }
+}

@@ -1,0 +1,96 @@
+//! `bowline namespace`: pauses a namespace or everything, and says what is paused.
+
+use bowline_api::{PauseRequest, PausedDoc, PausedNamespace, Queue};
+use bowline_core::message::Paused;
+use bowline_core::name::Namespace;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Setting;
+use crate::clock::age;
+use crate::exit::Exit;
+use crate::output::clean;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  bowline namespace list
+  bowline namespace pause nightly
+  bowline namespace pause --all          nothing at all is started, wherever it is
+  bowline namespace resume --all")]
+pub(crate) enum Command {
+    /// List what is paused, by whom and since when
+    #[command(after_help = "Examples:\n  bowline namespace list --json")]
+    List,
+    /// Start nothing of namespaces until they are resumed; what runs, runs on
+    #[command(after_help = "Examples:\n  bowline namespace pause nightly\n  bowline namespace pause --all")]
+    Pause(Which),
+    /// Let namespaces go on
+    #[command(after_help = "Examples:\n  bowline namespace resume nightly\n  bowline namespace resume --all")]
+    Resume(Which),
+}
+
+/// Which namespaces.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Which {
+    /// Their names
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    names: Vec<Namespace>,
+    /// Everything, in every namespace; beside pauses of single ones
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::List => list(on).await,
+        Command::Pause(which) => set(on, which, Paused::Yes).await,
+        Command::Resume(which) => set(on, which, Paused::No).await,
+    }
+}
+
+/// What is paused.
+#[derive(Debug, Serialize)]
+struct Pauses<'a> {
+    everything: Option<&'a PausedDoc>,
+    namespaces: &'a [PausedNamespace],
+}
+
+async fn list(on: &Setting) -> anyhow::Result<Exit> {
+    let queue = on.client()?.queue().await?;
+    if on.out.is_json() {
+        on.out.document(&Pauses { everything: queue.all_paused.as_ref(), namespaces: &queue.paused })?;
+        return Ok(Exit::GOOD);
+    }
+    let lines = paused(&queue);
+    if lines.is_empty() {
+        on.out.line("Nothing is paused.")?;
+    }
+    for line in lines {
+        on.out.line(line)?;
+    }
+    Ok(Exit::GOOD)
+}
+
+/// What is paused, a line each.
+pub(crate) fn paused(queue: &Queue) -> Vec<String> {
+    let line = |what: &str, by: &str, since| format!("{}, by {} for {}", clean(what), clean(by), age(since));
+    let all = queue.all_paused.iter().map(|paused| line("everything", &paused.by, paused.since));
+    let some = queue.paused.iter().map(|paused| line(&paused.namespace, &paused.by, paused.since));
+    all.chain(some).collect()
+}
+
+async fn set(on: &Setting, which: Which, paused: Paused) -> anyhow::Result<Exit> {
+    let client = on.client()?;
+    let named = which.names.iter().map(|name| Some(name.to_string()));
+    let what: Vec<Option<String>> = if which.all { vec![None] } else { named.collect() };
+    for namespace in what {
+        let name = namespace.clone().unwrap_or_else(|| "everything".to_owned());
+        client.pause(&PauseRequest { namespace }, paused).await?;
+        if !on.out.is_json() {
+            on.out.line(format!("{name} {}", if paused == Paused::Yes { "paused" } else { "resumed" }))?;
+        }
+    }
+    if on.out.is_json() { list(on).await } else { Ok(Exit::GOOD) }
+}
