@@ -1,6 +1,8 @@
 //! Runs and workflows.
 
-use bowline_api::{HistoryEntry, List, NewRun, PageQuery, Run, RunArtifact, RunQuery, RunStarted, Task, TaskQuery, Workflow};
+use bowline_api::{
+    HistoryEntry, List, NewRun, PageQuery, Run, RunArtifact, RunQuery, RunStarted, Task, TaskQuery, Workflow,
+};
 use bowline_core::id::RunId;
 use bowline_core::input::RunVerb;
 use reqwest::Method;

@@ -1,8 +1,8 @@
 //! Workers, tokens, pauses, and the server itself.
 
 use bowline_api::{
-    Enrol, Enrolled, List, NewGeneration, NewToken, PauseRequest, Queue, Token, TokenIssued, Version, Worker, WorkerBulk,
-    WorkerBulkAnswer,
+    Enrol, Enrolled, List, NewGeneration, NewToken, PauseRequest, Queue, Token, TokenIssued, Version, Worker,
+    WorkerBulk, WorkerBulkAnswer,
 };
 use bowline_core::message::Paused;
 use reqwest::Method;

@@ -1,8 +1,8 @@
 //! Tasks.
 
 use bowline_api::{
-    Artifact, Attempt, Bulk, BulkAnswer, Complete, ElementQuery, Explanation, HistoryEntry, List, NewTask, PageQuery, Submit,
-    Submitted, Task, TaskQuery, TaskVerbName, Verdict,
+    Artifact, Attempt, Bulk, BulkAnswer, Complete, ElementQuery, Explanation, HistoryEntry, List, NewTask, PageQuery,
+    Submit, Submitted, Task, TaskQuery, TaskVerbName, Verdict,
 };
 use bowline_core::id::TaskRef;
 use bytes::Bytes;

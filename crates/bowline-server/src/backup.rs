@@ -19,10 +19,9 @@ mod write;
 pub use error::BackupError;
 pub use manifest::{Contents, FileEntry, Manifest};
 pub use read::check;
-pub use restore::{Force, Restored, restore};
+pub use restore::{Force, Restored, half_restored, restore};
 pub use write::write;
 
-pub(crate) use restore::refuse_half_restored;
 pub(crate) use write::remove_leftovers;
 
 /// In a data folder: the store.

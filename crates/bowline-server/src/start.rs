@@ -156,7 +156,7 @@ impl Server {
 pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
     prepare::check_exposure(&config)?;
     prepare::data_folder(&config.data)?;
-    backup::refuse_half_restored(&config.data)?;
+    backup::half_restored(&config.data)?;
     let secrets = Secrets::open(&config.data.join(TOKEN_FILE), &config.data.join(SECRET_FILE))?;
     let listener = prepare::bind(config.listen).await?;
     let local_addr = prepare::local_addr(&listener, config.listen)?;

@@ -112,10 +112,13 @@ pub(crate) enum Command {
     /// Start and steer workers
     #[command(subcommand)]
     Worker(commands::worker::Command),
+    /// Pause and resume namespaces, or everything
+    #[command(subcommand)]
+    Namespace(commands::namespace::Command),
     /// Make tokens
     #[command(subcommand)]
     Token(commands::token::Command),
-    /// Start a server, or check its data
+    /// Start a server, back it up, put it back, check its data
     #[command(subcommand)]
     Server(commands::server::Command),
     /// Follow every change as it happens

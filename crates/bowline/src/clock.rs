@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// Now.
+pub(crate) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// How long ago that was, for people: `12s`, `5m`, `3h`, `2d`. Zero for what lies ahead.
 pub(crate) fn age(of: jiff::Timestamp) -> String {
     short(between(of, jiff::Timestamp::now()))

@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod logs;
+pub(crate) mod namespace;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod server;
@@ -60,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Runs(command) => narrow(runs::run(&on, command)),
         Command::Workflow(command) => narrow(workflow::run(&on, command)),
         Command::Worker(command) => wide(worker::run(&on, command)),
+        Command::Namespace(command) => narrow(namespace::run(&on, command)),
         Command::Token(command) => narrow(token::run(&on, command)),
         Command::Server(command) => wide(server::run(&on, command)),
         Command::Events(args) => narrow(events::run(&on, args)),

@@ -43,6 +43,8 @@ pub(crate) async fn until_ended(
     let names: Vec<String> = things.iter().map(ToString::to_string).collect();
     let names = names.join(" ");
     tokio::select! {
+        // An end that is there is told before the limit, and the limit before a signal.
+        biased;
         exit = all(on, client, things, show) => exit,
         () = late => {
             on.out.note(format!("Not ended within the time given; it goes on: `bowline wait {names}`."));

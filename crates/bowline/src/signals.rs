@@ -20,8 +20,9 @@ impl Stop {
     /// Resolves at the next one.
     pub(crate) async fn asked(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            Some(()) = self.interrupt.recv() => {}
+            Some(()) = self.terminate.recv() => {}
+            else => std::future::pending().await,
         }
     }
 }

@@ -58,11 +58,7 @@ async fn make(
     caller.administer()?;
     let contents = if query.with_blobs == Some(true) { Contents::All } else { Contents::Store };
     let place = shell.backup_place().ok_or_else(|| {
-        Fault::new(
-            StatusCode::CONFLICT,
-            "conflict",
-            "Another backup is being made. Try again when it is done.",
-        )
+        Fault::new(StatusCode::CONFLICT, "conflict", "Another backup is being made. Try again when it is done.")
     })?;
     let data = shell.app.config.data.clone();
     let size = backup_size(&data);

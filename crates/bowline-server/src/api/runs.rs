@@ -6,7 +6,9 @@ mod start;
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, State};
-use bowline_api::{HistoryEntry, List, PageQuery, Problem, Run, RunArtifact, RunQuery, Task, TaskQuery, WaitQuery, WriteQuery};
+use bowline_api::{
+    HistoryEntry, List, PageQuery, Problem, Run, RunArtifact, RunQuery, Task, TaskQuery, WaitQuery, WriteQuery,
+};
 use bowline_core::answer::Answer;
 use bowline_core::input::{Request, RunVerb};
 use bowline_core::row::Subject;

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use bowline_api::{
-    Lane, List, NewToken, PageQuery, PauseRequest, PausedNamespace, Problem, Queue, Token, TokenIssued, Version, WriteQuery,
-    from_core_time,
+    Lane, List, NewToken, PageQuery, PauseRequest, PausedNamespace, Problem, Queue, Token, TokenIssued, Version,
+    WriteQuery, from_core_time,
 };
 use bowline_core::answer::{Answer, Connection, Overview};
 use bowline_core::input::{Request, Token as CoreToken};
@@ -75,11 +75,7 @@ fn queue_document(overview: &Overview) -> Queue {
 }
 
 fn paused_namespace((namespace, mark): &(Namespace, PauseMark)) -> PausedNamespace {
-    PausedNamespace {
-        namespace: namespace.to_string(),
-        by: mark.by.0.to_string(),
-        since: from_core_time(mark.since),
-    }
+    PausedNamespace { namespace: namespace.to_string(), by: mark.by.0.to_string(), since: from_core_time(mark.since) }
 }
 
 /// What answers, and how its leadership stands.

@@ -7,9 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::error::failed;
 use super::write::Hashing;
-use super::{
-    BackupError, FOLDERS, FileEntry, MANIFEST_BYTES_MAX, MANIFEST_FILE, Manifest, PIECE_BYTES, STORE_FILE,
-};
+use super::{BackupError, FOLDERS, FileEntry, MANIFEST_BYTES_MAX, MANIFEST_FILE, Manifest, PIECE_BYTES, STORE_FILE};
 use crate::start::{SECRET_FILE, TOKEN_FILE};
 
 /// Which files are written while a backup is read.

@@ -74,8 +74,8 @@ pub fn restore(file: &Path, data: &Path, force: Force, at: jiff::Timestamp) -> R
     Ok(Restored { manifest, generation: raised.0, aside })
 }
 
-/// A server does not start on a folder where a restore broke off.
-pub(crate) fn refuse_half_restored(data: &Path) -> Result<(), BackupError> {
+/// Refuses a folder where a restore broke off: a server does not start on it.
+pub fn half_restored(data: &Path) -> Result<(), BackupError> {
     match data.join(MARK_FILE).exists() {
         true => Err(BackupError::HalfRestored { path: data.to_owned() }),
         false => Ok(()),

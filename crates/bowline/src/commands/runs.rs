@@ -1,6 +1,6 @@
 //! `bowline runs`: everything about runs of workflows.
 
-use bowline_api::{Run, RunQuery, Step, Task, TaskQuery};
+use bowline_api::{PageQuery, Run, RunQuery, Step, Task, TaskQuery};
 use bowline_client::{Client, LogRequest, LogStart};
 use bowline_core::id::RunId;
 use bowline_core::input::RunVerb;
@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Show the logs of a run's failed tasks, or of all where none failed
     #[command(after_help = "Examples:\n  bowline runs logs r12")]
     Logs(One),
+    /// Show what happened to a run, and by whom
+    #[command(after_help = "Examples:\n  bowline runs history r12")]
+    History(One),
     /// Tell why a run's unfinished tasks wait
     #[command(after_help = "Examples:\n  bowline runs explain r12")]
     Explain(One),
@@ -61,7 +64,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::task::list::limit)]
     limit: usize,
 }
 
@@ -86,6 +89,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
         Command::List(args) => list(on, args).await,
         Command::Show(args) => show(on, args.id.run(&on.config)?).await,
         Command::Logs(args) => logs(on, args.id.run(&on.config)?, None).await,
+        Command::History(args) => history(on, args.id.run(&on.config)?).await,
         Command::Explain(args) => explain(on, args.id.run(&on.config)?).await.map(|()| Exit::GOOD),
         Command::Cancel(args) => verb(on, args, RunVerb::Cancel).await,
         Command::Retry(args) => verb(on, args, RunVerb::Retry).await,
@@ -117,7 +121,7 @@ pub(crate) fn table(on: &Setting, runs: &[Run]) -> anyhow::Result<()> {
         .map(|run| {
             let took = run.ended_at.map_or_else(|| age(run.started_at), |end| short(between(run.started_at, end)));
             let note = match (&run.paused, &run.outcome) {
-                (Some(paused), _) => format!("paused by {}", paused.by),
+                (Some(paused), _) => format!("paused by {} for {}", paused.by, age(paused.since)),
                 (None, Some(outcome)) if outcome.kind != "succeeded" => outcome.message.clone(),
                 (None, _) => String::new(),
             };
@@ -139,6 +143,9 @@ async fn show(on: &Setting, id: RunId) -> anyhow::Result<Exit> {
     on.out.line(format!("started   {:.0} by {}", run.started_at, clean(&run.created_by)))?;
     if let Some(ended) = run.ended_at {
         on.out.line(format!("ended     {ended:.0} (took {})", short(between(run.started_at, ended))))?;
+    }
+    if let Some(paused) = &run.paused {
+        on.out.line(format!("paused    by {} since {:.0}", clean(&paused.by), paused.since))?;
     }
     if let Some(outcome) = &run.outcome {
         on.out.line(format!("outcome   {}", clean_lines(&outcome.message)))?;
@@ -243,6 +250,20 @@ pub(crate) async fn explain(on: &Setting, run: RunId) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn history(on: &Setting, run: RunId) -> anyhow::Result<Exit> {
+    let client = on.client()?;
+    let mut page = PageQuery { limit: Some(bowline_api::PAGE_MAX), ..PageQuery::default() };
+    let mut entries = Vec::new();
+    loop {
+        let answer = client.run_history(run, &page).await?;
+        entries.extend(answer.items);
+        page.cursor = answer.next_cursor;
+        if page.cursor.is_none() {
+            return super::task::history(on, entries);
+        }
+    }
 }
 
 async fn verb(on: &Setting, args: Many, verb: RunVerb) -> anyhow::Result<Exit> {

@@ -1,6 +1,9 @@
-//! `bowline server`: starts a server, checks its data.
+//! `bowline server`: starts a server, backs it up, puts it back, checks its data.
 
+mod backup;
 mod check;
+mod restore;
+mod rollback;
 mod start;
 
 use std::ffi::OsString;
@@ -8,23 +11,28 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use bowline_server::backup::BackupError;
 use clap::Subcommand;
 
 use super::Setting;
 use crate::exit::{Exit, Trouble};
 
-/// The store, in the data folder.
-const STORE_FILE: &str = "bowline.db";
-
 /// The verbs.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   bowline server start --data /var/lib/bowline
-  bowline server check --data /var/lib/bowline")]
+  bowline server backup /backups/bowline-monday.tar
+  bowline server check /backups/bowline-monday.tar")]
 pub(crate) enum Command {
     /// Start a server
     Start(start::Args),
-    /// Check a server's data folder, without starting anything
+    /// Back up a server while it goes on
+    Backup(backup::Args),
+    /// Put a backup into the data folder of a server that is stopped
+    Restore(restore::Args),
+    /// Lead again with a store that was put back to an earlier state
+    AcceptRollback(rollback::Args),
+    /// Check a server's data folder or a backup, without starting anything
     Check(check::Args),
 }
 
@@ -32,6 +40,9 @@ pub(crate) enum Command {
 pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Start(args) => start::run(on, args).await,
+        Command::Backup(args) => backup::run(on, args).await,
+        Command::Restore(args) => restore::run(on, &args),
+        Command::AcceptRollback(args) => rollback::run(on, &args).await,
         Command::Check(args) => check::run(on, &args),
     }
 }
@@ -49,6 +60,12 @@ pub(crate) fn listen_address(on: &Setting, flag: Option<String>) -> anyhow::Resu
     };
     let mut found = text.to_socket_addrs().with_context(wrong)?;
     found.next().ok_or_else(|| wrong().into())
+}
+
+/// A backup's trouble, with the status that goes with it.
+fn backup_trouble(error: BackupError, what: String) -> anyhow::Error {
+    let exit = if error.is_refusal() { Exit::REFUSED } else { Exit::FAILED };
+    anyhow::Error::new(error).context(Trouble::new(exit, what))
 }
 
 /// What `up` and `run` hand on to both their children.

@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     from_json: Option<std::path::PathBuf>,
     /// The same key again gives the same tasks, and makes no new ones
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = key)]
     idempotency_key: Option<String>,
     /// Follow it to its end, show its output, and end with its status
     #[arg(long)]
@@ -76,6 +76,12 @@ pub(crate) struct Args {
     /// The program and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// A key that a server takes.
+fn key(text: &str) -> Result<String, String> {
+    let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    if fits { Ok(text.to_owned()) } else { Err("it has 1 to 255 printable ASCII characters without spaces".to_owned()) }
 }
 
 /// Submits.

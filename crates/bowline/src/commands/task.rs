@@ -1,11 +1,14 @@
 //! `bowline task`: everything about tasks.
 
 mod complete;
+mod elements;
 pub(crate) mod list;
 mod show;
 
 use bowline_api::TaskVerbName;
 use clap::Subcommand;
+
+pub(crate) use show::tell_history as history;
 
 use super::{Setting, explain, logs, submit, verb, wait};
 use crate::exit::Exit;
@@ -21,6 +24,8 @@ pub(crate) enum Command {
     Submit(Box<submit::Args>),
     /// List tasks, with why each waits
     List(list::Args),
+    /// List the elements of an array
+    Elements(elements::Args),
     /// Show everything about a task
     Show(show::Args),
     /// Show a task's log
@@ -37,6 +42,8 @@ pub(crate) enum Command {
     Retry(verb::Args),
     /// End a task that waits for somebody
     Complete(complete::Args),
+    /// Say how a task in doubt really ended
+    Resolve(complete::Resolve),
     /// Do not start tasks until they are resumed
     Pause(verb::Args),
     /// Let paused tasks go on
@@ -52,6 +59,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
     match command {
         Command::Submit(args) => submit::run(on, *args).await,
         Command::List(args) => list::run(on, args).await,
+        Command::Elements(args) => elements::run(on, args).await,
         Command::Show(args) => show::run(on, args).await,
         Command::Logs(args) => logs::run(on, args).await,
         Command::Explain(args) => explain::run(on, args).await,
@@ -60,6 +68,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
         Command::Cancel(args) => verb::cancel(on, args).await,
         Command::Retry(args) => verb::retry(on, args).await,
         Command::Complete(args) => complete::run(on, args).await,
+        Command::Resolve(args) => complete::resolve(on, args).await,
         Command::Pause(args) => verb::apply(on, args, TaskVerbName::Pause).await,
         Command::Resume(args) => verb::apply(on, args, TaskVerbName::Resume).await,
         Command::Wait(args) => wait::run(on, args).await,

@@ -78,11 +78,7 @@ fn drain(mark: &DrainMark, view: Option<&WorkerView>) -> DrainDoc {
 }
 
 fn aside(mark: &AsideMark) -> AsideDoc {
-    AsideDoc {
-        since: from_core_time(mark.since),
-        try_at: from_core_time(mark.try_at),
-        reason: mark.reason.clone(),
-    }
+    AsideDoc { since: from_core_time(mark.since), try_at: from_core_time(mark.try_at), reason: mark.reason.clone() }
 }
 
 fn connection(connection: Connection) -> ConnectionState {

@@ -197,7 +197,12 @@ async fn bulk(
 type Refused = (String, String, String);
 
 /// What the leader refuses is told beside the worker; that nobody leads ends the whole.
-async fn ask(shell: &Shell, caller: &Caller, worker: WorkerName, verb: Verb) -> Result<Result<WorkerName, Refused>, Fault> {
+async fn ask(
+    shell: &Shell,
+    caller: &Caller,
+    worker: WorkerName,
+    verb: Verb,
+) -> Result<Result<WorkerName, Refused>, Fault> {
     use bowline_core::answer::RefusalCode::{Busy, NotLeading};
     match shell.app.leader.request(caller.actor.clone(), verb.request(worker.clone())).await {
         Ok(answer) => done(answer).map(|()| Ok(worker)),
@@ -241,7 +246,8 @@ fn matching(filter: &WorkerFilter, rows: &[WorkerRow]) -> Result<Vec<Result<Work
         text.parse::<Requirement>().map_err(|error| Fault::field("filter.capabilities", sentence(&error.to_string())))
     });
     let wanted: Vec<Requirement> = wanted.collect::<Result<_, _>>()?;
-    let has = |row: &WorkerRow, requirement: &Requirement| row.offer.as_ref().is_some_and(|offer| offer.has(requirement));
+    let has =
+        |row: &WorkerRow, requirement: &Requirement| row.offer.as_ref().is_some_and(|offer| offer.has(requirement));
     let fits = |row: &&WorkerRow| {
         let pool = filter.pool.as_ref().is_none_or(|pool| row.pool.as_ref().is_some_and(|own| own.as_str() == pool));
         pool && wanted.iter().all(|requirement| has(row, requirement))

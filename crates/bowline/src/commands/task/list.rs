@@ -1,12 +1,17 @@
 //! `bowline task list`.
 
-use bowline_api::{Task, TaskQuery};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use bowline_api::{EventQuery, Task, TaskQuery};
+use bowline_client::Client;
 use clap::ValueEnum;
 
 use super::Setting;
 use crate::clock::{age, between, short};
 use crate::exit::Exit;
 use crate::ids::Id;
+use crate::signals;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -14,7 +19,8 @@ use crate::ids::Id;
   bowline task list
   bowline task list --state ready,running --label team=lab
   bowline task list --name 'nightly-*' --since 2h
-  bowline task list --run r12 --limit 1000 --json")]
+  bowline task list --run r12 --limit 1000 --json
+  bowline task list --state unfinished --watch")]
 pub(crate) struct Args {
     /// In one of these states; `unfinished` and `ended` stand for all of that kind
     #[arg(long, value_name = "STATE,…")]
@@ -41,9 +47,23 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "newest")]
     sort: Sort,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = limit)]
     limit: usize,
+    /// Show it anew at every change, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
 }
+
+/// How many.
+pub(crate) fn limit(text: &str) -> Result<usize, String> {
+    let limit: usize = text.parse().map_err(|_| "write a number".to_owned())?;
+    if limit == 0 { Err("at least 1, or nothing can be shown".to_owned()) } else { Ok(limit) }
+}
+
+/// Between two looks, where much changes.
+const WATCH_PAUSE: Duration = Duration::from_millis(500);
+/// Ages grow though nothing happens.
+const WATCH_ANEW: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Sort {
@@ -56,7 +76,7 @@ enum Sort {
 /// Lists.
 pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let client = on.client()?;
-    let mut query = TaskQuery {
+    let query = TaskQuery {
         state: args.state,
         name: args.name,
         label: (!args.label.is_empty()).then(|| args.label.join(",")),
@@ -67,9 +87,27 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
         sort: Some(if args.sort == Sort::Newest { "newest" } else { "oldest" }.to_owned()),
         ..TaskQuery::default()
     };
+    if args.watch { watch(on, &client, &query, args.limit).await } else { once(on, &client, query, args.limit).await }
+}
+
+async fn once(on: &Setting, client: &Client, query: TaskQuery, limit: usize) -> anyhow::Result<Exit> {
+    let (tasks, more) = read(client, query, limit).await?;
+    if on.out.is_json() {
+        on.out.document(&tasks)?;
+    } else {
+        table(on, &tasks)?;
+        if more {
+            on.out.note(format!("There are more than {limit} of them; see --limit."));
+        }
+    }
+    Ok(Exit::GOOD)
+}
+
+/// The tasks, and whether there are more.
+async fn read(client: &Client, mut query: TaskQuery, limit: usize) -> anyhow::Result<(Vec<Task>, bool)> {
     let mut tasks: Vec<Task> = Vec::new();
-    while tasks.len() < args.limit {
-        query.limit = Some((args.limit - tasks.len()).min(bowline_api::PAGE_MAX));
+    while tasks.len() < limit {
+        query.limit = Some((limit - tasks.len()).min(bowline_api::PAGE_MAX));
         let page = client.tasks(&query).await?;
         tasks.extend(page.items);
         query.cursor = page.next_cursor;
@@ -77,15 +115,47 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
             break;
         }
     }
-    if on.out.is_json() {
-        on.out.document(&tasks)?;
-    } else {
-        table(on, &tasks)?;
-        if query.cursor.is_some() {
-            on.out.note(format!("There are more than {} of them; see --limit.", args.limit));
+    Ok((tasks, query.cursor.is_some()))
+}
+
+/// Shows it at every change: on a terminal in place, elsewhere one below the other, as JSON a line each.
+async fn watch(on: &Setting, client: &Client, query: &TaskQuery, limit: usize) -> anyhow::Result<Exit> {
+    let mut stop = signals::Stop::new()?;
+    let watched = async {
+        let mut events = client.events(EventQuery::default());
+        let mut shown = None;
+        loop {
+            let (tasks, _) = read(client, query.clone(), limit).await?;
+            if shown.as_ref() != Some(&tasks) || !on.out.is_json() {
+                show(on, &tasks)?;
+                shown = Some(tasks);
+            }
+            // The first item says that all is told from here on: what came before the look is seen by it.
+            let happened = tokio::time::timeout(WATCH_ANEW, events.next()).await;
+            if let Ok(Err(error)) = happened {
+                return Err(error.into());
+            }
+            tokio::time::sleep(WATCH_PAUSE).await;
+            // One look serves all that has happened meanwhile.
+            while let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(1), events.next()).await {}
         }
+    };
+    tokio::select! {
+        ended = watched => ended,
+        () = stop.asked() => Ok(Exit::GOOD),
     }
-    Ok(Exit::GOOD)
+}
+
+fn show(on: &Setting, tasks: &[Task]) -> anyhow::Result<()> {
+    if on.out.is_json() {
+        return Ok(on.out.item(&tasks)?);
+    }
+    if std::io::stdout().is_terminal() {
+        // From the top, and nothing of what was there before.
+        on.out.line("\x1b[H\x1b[2J")?;
+    }
+    table(on, tasks)?;
+    Ok(on.out.line("")?)
 }
 
 /// The table of tasks.
@@ -118,8 +188,8 @@ fn note(task: &Task) -> String {
         let ended = array.succeeded + array.failed + array.cancelled + array.skipped;
         words.push(format!("{ended} of {} ended, {} failed", array.count, array.failed));
     }
-    if task.paused.is_some() {
-        words.push("paused".to_owned());
+    if let Some(paused) = &task.paused {
+        words.push(format!("paused by {} for {}", paused.by, age(paused.since)));
     }
     if let Some(why) = &task.why {
         words.push(why.sentence.clone());

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bowline_api::{Attempt, PageQuery, Task};
+use bowline_api::{Attempt, HistoryEntry, PageQuery, Task};
 use bowline_core::size::format_size;
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
     add("worker", task.worker.clone());
     add("run", task.run.clone());
     add("step", task.step.clone());
-    add("paused", task.paused.as_ref().map(|paused| format!("by {}", paused.by)));
+    add("paused", task.paused.as_ref().map(|paused| format!("by {} since {:.0}", paused.by, paused.since)));
     add("labels", join(task.labels.iter().map(|(key, value)| format!("{key}={value}"))));
     add("requires", join(task.requires.iter().map(ToString::to_string)));
     add("amounts", join(task.amounts.iter().map(|(name, amount)| format!("{name}={amount}"))));
@@ -125,6 +125,11 @@ pub(super) async fn history(on: &Setting, args: Args) -> anyhow::Result<Exit> {
             break;
         }
     }
+    tell_history(on, entries)
+}
+
+/// A history for people or programs.
+pub(crate) fn tell_history(on: &Setting, entries: Vec<HistoryEntry>) -> anyhow::Result<Exit> {
     if on.out.is_json() {
         on.out.document(&entries)?;
         return Ok(Exit::GOOD);
