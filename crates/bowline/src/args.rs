@@ -19,6 +19,7 @@ use crate::output::{Format, Output};
     max_term_width = 100,
     after_help = "Examples:
   bowline run census.yaml --input root=/usr/share   run a workflow file, here and now
+  bowline demo                                      see that nothing is lost
   bowline up                                        a server and a worker on this machine
   bowline submit --wait -- make test                a task; follows it, ends with its status
   bowline status                                    what runs, what waits, and why
@@ -86,6 +87,8 @@ pub(crate) enum Command {
     Up(commands::up::Args),
     /// Run a workflow file to its end
     Run(commands::run::Args),
+    /// See that nothing is lost when everything is killed
+    Demo(commands::demo::Args),
     /// Submit a task
     Submit(Box<commands::submit::Args>),
     /// Show what runs, what waits and why, on one screen

@@ -1,6 +1,7 @@
 //! The commands: one file each.
 
 pub(crate) mod completions;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Up(args) => wide(up::run(&on, args)),
         Command::Run(args) => wide(run::run(&on, args)),
+        Command::Demo(args) => wide(demo::run(&on, args)),
         Command::Submit(args) => narrow(submit::run(&on, *args)),
         Command::Status(args) => narrow(status::run(&on, args)),
         Command::Logs(args) => narrow(logs::run(&on, args)),

@@ -34,6 +34,8 @@ pub(crate) struct Launch {
     pub(crate) name: &'static str,
     /// Arguments to this program.
     pub(crate) args: Vec<OsString>,
+    /// Variables beside those that this process has.
+    pub(crate) env: Vec<(&'static str, OsString)>,
     /// Where its standard error goes.
     pub(crate) log: PathBuf,
 }
@@ -56,6 +58,7 @@ impl Launch {
         let (log, log_start) = self.open_log()?;
         let mut child = std::process::Command::new(std::env::current_exe()?)
             .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(log))

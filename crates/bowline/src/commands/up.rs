@@ -47,6 +47,7 @@ pub(crate) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
         address: Address::At(listen_address(on, args.listen)?.to_string()),
         server_args,
         worker_args,
+        env: Vec::new(),
         identity: args.worker.identity(on)?,
     };
     let mut stop = signals::Stop::new()?;

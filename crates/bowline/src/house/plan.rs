@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) server_args: Vec<OsString>,
     /// More arguments for the worker.
     pub(crate) worker_args: Vec<OsString>,
+    /// Variables for both, beside those that this process has.
+    pub(crate) env: Vec<(&'static str, OsString)>,
     /// The name under which the worker acts.
     pub(crate) identity: WorkerName,
 }
@@ -68,7 +70,8 @@ impl Plan {
         args.push(self.data.clone().into());
         args.extend(self.server_args.iter().cloned());
         args.push(format!("--listen={listen}").into());
-        (Launch { name: "server", args, log: self.logs().join("server.log") }, same_port)
+        let log = self.logs().join("server.log");
+        (Launch { name: "server", args, env: self.env.clone(), log }, same_port)
     }
 
     /// The worker of that server.
@@ -81,7 +84,8 @@ impl Plan {
         args.push("--token-file".into());
         args.push(server.token_file.clone().into());
         args.extend(self.worker_args.iter().cloned());
-        (Launch { name: "worker", args, log: self.logs().join("worker.log") }, |launch, _| launch)
+        let log = self.logs().join("worker.log");
+        (Launch { name: "worker", args, env: self.env.clone(), log }, |launch, _| launch)
     }
 }
 
@@ -112,6 +116,7 @@ mod tests {
             address: Address::Free,
             server_args: vec![],
             worker_args: vec![],
+            env: vec![],
             identity: WorkerName::new("w").unwrap(),
         };
         let (launch, again) = plan.server();

@@ -20,6 +20,7 @@ mod harness;
 mod api;
 mod bad_input;
 mod census;
+mod demo;
 mod doors;
 mod interface;
 mod lifecycle;

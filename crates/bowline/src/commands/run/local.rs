@@ -49,6 +49,7 @@ impl Local {
             address: Address::Free,
             server_args: passed_on(on),
             worker_args,
+            env: Vec::new(),
             identity: args.worker.identity(on)?,
         };
         let house = House::start(&plan).await?;
