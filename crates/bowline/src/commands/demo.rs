@@ -110,7 +110,7 @@ async fn play(on: &Setting, story: &Story, stage: &mut Stage, root: &str) -> any
     let (tell_over, over) = watch::channel(false);
     let kin = stage.kin();
     let torment = Torment { kin: &kin, client: &client, story };
-    let census = Census { client: &client, story, root, tally: &tally };
+    let census = Census::new(&client, story, root, &tally);
     let both = async {
         let blows = async {
             let wounds = torment.run().await;

@@ -52,7 +52,8 @@ fn lines_until(demo: &mut Child, event: &str) -> Vec<Value> {
 
 fn nothing_left(room: &Room) {
     room.wait_empty();
-    let left: Vec<_> = std::fs::read_dir(room.path().join("tmp")).unwrap().flatten().map(|entry| entry.path()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(room.path().join("tmp")).unwrap().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

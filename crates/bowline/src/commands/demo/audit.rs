@@ -41,13 +41,18 @@ pub(super) struct Audit {
 /// Reads everything.
 pub(super) async fn audit(client: &Client, runs: &[RunId], wounds: &Wounds) -> anyhow::Result<Audit> {
     let mut audit = Audit::default();
+    let mut all = Vec::new();
     for run in runs {
-        for task in tasks(client, *run).await? {
-            audit.attempts_of(client, &task, wounds).await?;
-            for one in parts(&task) {
-                let ends = ends(client, one).await?;
-                audit.task(one, ends);
-            }
+        all.extend(tasks(client, *run).await?);
+    }
+    if let Some(made) = wounds.made {
+        all.push(client.task(made).await?);
+    }
+    for task in &all {
+        audit.attempts_of(client, task, wounds).await?;
+        for one in parts(task) {
+            let ends = ends(client, one).await?;
+            audit.task(one, ends);
         }
     }
     Ok(audit)

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use bowline_api::{NewRun, Run};
@@ -15,7 +16,7 @@ use bowline_core::id::RunId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::story::{Story, count as counted, grouped};
+use super::story::{Story, count as counted, grouped, rounded};
 use crate::failures;
 
 /// The workflow, so that the demo works wherever the binary is.
@@ -26,6 +27,12 @@ const REPORT: &str = "census.json";
 const REPORT_BYTES_MAX: usize = 64 << 20;
 /// Times that a report is asked for, while servers die.
 const FETCHES_MAX: usize = 20;
+/// A small folder is counted by several runs side by side, so that about so many tasks are under way.
+const TASKS_WANTED: usize = 48;
+/// Most runs side by side.
+const LANES_MAX: usize = 8;
+/// Runs that end within so many seconds are told together.
+const TOLD_EVERY: f64 = 1.5;
 /// Differences that are told.
 const TOLD_MAX: usize = 3;
 
@@ -145,46 +152,82 @@ fn differences(report: &Report, tally: &Tally) -> Vec<String> {
 /// What became of the runs.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    /// All of them.
+    /// All of them, in the order of their ends.
     pub(super) runs: Vec<RunId>,
     /// What was wrong in their reports.
     pub(super) wrong: Vec<String>,
     /// Whether the folder itself changed meanwhile, so that nothing can be compared.
     pub(super) changing: bool,
+    /// Runs that were told.
+    told: usize,
+    /// When, in the story's seconds.
+    told_at: f64,
 }
 
 /// Runs it.
 #[derive(Debug)]
 pub(super) struct Census<'a> {
-    pub(super) client: &'a Client,
-    pub(super) story: &'a Story,
-    pub(super) root: &'a str,
+    client: &'a Client,
+    story: &'a Story,
+    root: &'a str,
     /// What is right.
-    pub(super) tally: &'a Tally,
+    tally: &'a Tally,
+    reports: Mutex<Reports>,
 }
 
-impl Census<'_> {
-    /// One after another, until it is over; the one that is under way then is the last.
+impl<'a> Census<'a> {
+    /// Of that folder, with that tally.
+    pub(super) fn new(client: &'a Client, story: &'a Story, root: &'a str, tally: &'a Tally) -> Self {
+        Self { client, story, root, tally, reports: Mutex::default() }
+    }
+
+    /// One after another, small ones side by side, until it is over; those that are under way then are
+    /// the last.
     pub(super) async fn again_and_again(&self, over: watch::Receiver<bool>) -> anyhow::Result<Reports> {
-        let mut reports = Reports::default();
-        while reports.runs.is_empty() || !*over.borrow() {
-            let began = self.story.seconds();
+        let lanes = TASKS_WANTED.div_ceil(self.tally.parts.len()).clamp(1, LANES_MAX);
+        futures::future::try_join_all((0..lanes).map(|_| self.lane(&over))).await?;
+        self.tell(true)?;
+        Ok(std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    async fn lane(&self, over: &watch::Receiver<bool>) -> anyhow::Result<()> {
+        let mut is_first = true;
+        while is_first || !*over.borrow() {
+            is_first = false;
             let (id, run) = self.once().await?;
-            reports.runs.push(id);
-            let report = self.report(id).await?;
-            let wrong = differences(&report, self.tally);
-            let number = reports.runs.len();
-            let tasks = run.progress.map_or(0, |progress| progress.total);
-            let seconds = self.story.seconds() - began;
-            let verdict = if wrong.is_empty() { "its report equals that count" } else { "its report is WRONG" };
-            self.story.tell(
-                "census",
-                &format!("census {number} done in {seconds:.1} s: {} tasks; {verdict}", grouped(tasks)),
-                &serde_json::json!({"run": run.id, "tasks": tasks, "right": wrong.is_empty()}),
-            )?;
-            reports.wrong.extend(wrong.into_iter().map(|what| format!("report of {}: {what}", run.id)));
+            let wrong = differences(&self.report(id).await?, self.tally);
+            {
+                let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+                reports.runs.push(id);
+                reports.wrong.extend(wrong.into_iter().map(|what| format!("report of {}: {what}", run.id)));
+            }
+            self.tell(false)?;
         }
-        Ok(reports)
+        Ok(())
+    }
+
+    /// Tells of the runs that ended, some together.
+    fn tell(&self, everything: bool) -> io::Result<()> {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let (told, done, now) = (reports.told, reports.runs.len(), self.story.seconds());
+        let is_soon = now - reports.told_at < TOLD_EVERY && told > 0;
+        if done == told || (is_soon && !everything) {
+            return Ok(());
+        }
+        let which = match done - told {
+            1 => format!("census {done} is done"),
+            _ => format!("censuses {} to {done} are done", told + 1),
+        };
+        let is_right = reports.wrong.is_empty();
+        let verdict = match (is_right, done - told) {
+            (false, _) => "a report is WRONG",
+            (true, 1) => "its report equals the count",
+            (true, _) => "their reports equal the count",
+        };
+        reports.told = done;
+        reports.told_at = now;
+        let more = serde_json::json!({"first": told + 1, "last": done, "right": is_right, "until": rounded(now)});
+        self.story.tell("census", &format!("{which}; {verdict}"), &more)
     }
 
     async fn once(&self) -> anyhow::Result<(RunId, Run)> {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bowline_api::{ConnectionState, TaskQuery};
-use bowline_client::Client;
+use bowline_api::{ConnectionState, NewTask, TaskQuery};
+use bowline_client::{Client, Write};
 use bowline_core::id::TaskRef;
 use tokio::time::Instant;
 
@@ -21,7 +21,11 @@ const ASKED_AFTER: Duration = Duration::from_secs(3);
 /// A job that is so old is worth a blow: it does not end just before.
 const JOB_AGE: Duration = Duration::from_millis(30);
 /// How long a moment is waited for at which a job runs.
-const MOMENT_MAX: Duration = Duration::from_secs(3);
+const MOMENT_MAX: Duration = Duration::from_secs(1);
+/// How long a task that waits is looked for, before one is made.
+const WAITING_MAX: Duration = Duration::from_secs(5);
+/// How long that one waits.
+const DELAY: &str = "2s";
 /// How long anything may take to come back, and any job to be accounted for.
 const BACK_MAX: Duration = Duration::from_mins(1);
 /// One question to a server that may be dying.
@@ -46,6 +50,8 @@ pub(super) struct Wounds {
     pub(super) lived_on: BTreeSet<(TaskRef, u32)>,
     /// Attempts whose job died with the supervisor.
     pub(super) died: BTreeSet<(TaskRef, u32)>,
+    /// A task beside the census's own, where one was made.
+    pub(super) made: Option<TaskRef>,
 }
 
 impl Wounds {
@@ -67,8 +73,8 @@ struct Victims {
 impl Torment<'_> {
     /// All blows, and the one question meanwhile.
     pub(super) async fn run(&self) -> anyhow::Result<Wounds> {
-        let (wounds, ()) = tokio::try_join!(self.blows(), self.ask())?;
-        Ok(wounds)
+        let (wounds, made) = tokio::try_join!(self.blows(), self.ask())?;
+        Ok(Wounds { made, ..wounds })
     }
 
     async fn blows(&self) -> anyhow::Result<Wounds> {
@@ -183,36 +189,53 @@ impl Torment<'_> {
         Ok(())
     }
 
-    /// Asks once why a task waits.
-    async fn ask(&self) -> anyhow::Result<()> {
+    /// Asks once why a task waits. A task that was made to have one that does.
+    async fn ask(&self) -> anyhow::Result<Option<TaskRef>> {
         tokio::time::sleep(ASKED_AFTER).await;
         let began = Instant::now();
-        while began.elapsed() < BACK_MAX {
-            // An element that waits for room says more than a step that waits for all of them.
-            let task = self.waiting(began.elapsed() > MOMENT_MAX).await?;
-            if let Some(task) = task {
-                let explained = self.client.explain(task).await?;
-                if !explained.reasons.is_empty() {
-                    let why: Vec<&str> = explained.reasons.iter().map(|reason| reason.sentence.as_str()).collect();
-                    let sentence = format!("explain {task}: {}", why.join(" "));
-                    self.story.tell("explain", &sentence, &explained)?;
-                    return Ok(());
-                }
+        while began.elapsed() < WAITING_MAX {
+            if let Some(task) = self.waiting().await?
+                && self.explained(task).await?
+            {
+                return Ok(None);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        anyhow::bail!("No task waited for a whole minute, so that `explain` could not be asked.")
+        // So few folders that none of their tasks ever waits.
+        let late = NewTask {
+            name: Some("later".to_owned()),
+            action: Some("noop".to_owned()),
+            delay: Some(DELAY.parse()?),
+            ..NewTask::default()
+        };
+        let made = self.client.submit(&late, &Write::default()).await?.ids.first().copied();
+        if let Some(task) = made {
+            self.explained(task).await?;
+            self.client.wait_task(task, Some(BACK_MAX)).await?;
+        }
+        Ok(made)
     }
 
-    async fn waiting(&self, any: bool) -> anyhow::Result<Option<TaskRef>> {
+    /// Tells why a task waits. `false`: it does not wait any more.
+    async fn explained(&self, task: TaskRef) -> anyhow::Result<bool> {
+        let explained = self.client.explain(task).await?;
+        let why: Vec<&str> = explained.reasons.iter().map(|reason| reason.sentence.as_str()).collect();
+        if why.is_empty() {
+            return Ok(false);
+        }
+        self.story.tell("explain", &format!("explain {task}: {}", why.join(" ")), &explained)?;
+        Ok(true)
+    }
+
+    /// A task that waits: an element of an array, because one that waits for room says more; else any.
+    async fn waiting(&self) -> anyhow::Result<Option<TaskRef>> {
         let query = TaskQuery { state: Some("unfinished".to_owned()), ..TaskQuery::default() };
         let tasks = self.client.tasks(&query).await?.items;
         let element = tasks.iter().find_map(|task| {
             let array = task.array.filter(|array| array.waiting > 0)?;
             Some(TaskRef::element(task.id.task, array.first + (array.count - 1) * array.step))
         });
-        let other = || tasks.iter().find(|task| task.why.is_some()).map(|task| task.id);
-        Ok(element.or_else(|| if any { other() } else { None }))
+        Ok(element.or_else(|| tasks.iter().find(|task| task.why.is_some()).map(|task| task.id)))
     }
 
     /// Waits until something is found, with a bound.
