@@ -8,6 +8,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the binary, read the clock and wait with a bound")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+pub(crate) mod net;
+pub(crate) mod parts;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -24,6 +24,7 @@ mod demo;
 mod doors;
 mod interface;
 mod lifecycle;
+mod network;
 mod offline;
 mod policies;
 mod runs;

@@ -13,6 +13,9 @@ use serde::Serialize;
 
 use crate::runtime::began;
 
+/// Processes that may stand between a supervisor and a job's first process.
+const KEEPERS_MAX: usize = 2;
+
 /// The three that are killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,12 +142,21 @@ impl Kin {
         Some(process)
     }
 
-    /// The jobs that run under that supervisor at this moment.
+    /// The jobs that run under that supervisor at this moment: of each its first process. Between the two
+    /// may stand a process that keeps the job together.
     pub(super) fn jobs(&self, supervisor: Process) -> Vec<Job> {
-        let pid = supervisor.pid;
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let children = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
-        children.filter_map(|pid| self.job(pid)).collect()
+        let mut jobs = Vec::new();
+        let mut parents = vec![(supervisor.pid, 0)];
+        while let Some((parent, depth)) = parents.pop() {
+            for child in children(parent) {
+                match self.job(child) {
+                    Some(job) => jobs.push(job),
+                    None if depth < KEEPERS_MAX => parents.push((child, depth + 1)),
+                    None => {}
+                }
+            }
+        }
+        jobs
     }
 
     fn job(&self, pid: u32) -> Option<Job> {
@@ -208,6 +220,11 @@ impl Seen {
         let text = String::from_utf8_lossy(&text);
         text.lines().any(|line| self.cgroups.iter().any(|cgroup| line.starts_with(cgroup)))
     }
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn pids() -> impl Iterator<Item = u32> {

@@ -1,0 +1,280 @@
+//! Bad networks between a worker and its server: stalled, half-closed, reset in the middle of a frame, very
+//! slow, cut by link and by route for longer than `lost_after`. Both sides go on; what comes late is
+//! judged by its fence; nothing is begun twice, nothing is lost, nothing is left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bowline_api::{NewTask, Task};
+use bowline_client::{Client, Write};
+use bowline_core::id::TaskRef;
+use bowline_core::state::StateKind;
+
+use crate::harness::net::{Networks, Relay, Way, Weather, takes};
+use crate::harness::parts::{Part, ServerPart, client, is_connected, runtime, said, worker};
+use crate::harness::{Room, until};
+
+/// Both ends ping after 10 s and give a connection up 10 s later; the rest is for the new connection.
+const NOTICED_MAX: Duration = Duration::from_secs(30);
+
+/// A job that leaves a mark when it begins and when it ends, and waits in between for a file, where one
+/// is named.
+fn job(room: &Room, name: &str, gate: Option<&Path>) -> NewTask {
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let wait = if gate.is_some() { "until test -e \"$GATE\"; do sleep 0.05; done\n" } else { "" };
+    let mut env = BTreeMap::from([
+        ("NAME".to_owned(), name.to_owned()),
+        ("MARKS".to_owned(), text(&room.work().join("marks"))),
+    ]);
+    env.extend(gate.map(|gate| ("GATE".to_owned(), text(gate))));
+    NewTask {
+        name: Some(name.to_owned()),
+        shell: Some(format!(
+            "echo \"$NAME begun\" >>\"$MARKS\"\necho \"line of $NAME\"\n{wait}\
+             echo \"name=$NAME\" >\"$BOWLINE_OUTPUT\"\necho \"$NAME ended\" >>\"$MARKS\"\n"
+        )),
+        env,
+        ..NewTask::default()
+    }
+}
+
+/// Every one of these began once and ended once, and nobody else did.
+fn done_once(room: &Room, names: impl IntoIterator<Item = String>) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for line in std::fs::read_to_string(room.work().join("marks")).unwrap().lines() {
+        *seen.entry(line.to_owned()).or_default() += 1;
+    }
+    for name in names {
+        for what in ["begun", "ended"] {
+            assert_eq!(seen.remove(&format!("{name} {what}")), Some(1), "`{name}` {what}, and once");
+        }
+    }
+    assert!(seen.is_empty(), "executions that nobody asked for: {seen:?}");
+}
+
+/// A server, a relay to it, and a worker that knows the relay alone.
+struct Line {
+    server: ServerPart,
+    relay: Relay,
+    worker: Part,
+    client: Client,
+}
+
+impl Line {
+    fn new(room: &Room, slots: &str) -> Self {
+        let server = ServerPart::start(room, "127.0.0.1:0", &[]);
+        let relay = Relay::to(server.address());
+        let more = ["--slots", slots, "--on-term", "release"];
+        let worker = worker(room, "w", (&relay.url(), &server.token_file), &[], &more);
+        let client = server.client();
+        until("the worker is connected", || is_connected(&client, "w"));
+        Self { server, relay, worker, client }
+    }
+
+    fn submit(&self, task: &NewTask) -> TaskRef {
+        runtime().block_on(self.client.submit(task, &Write::default())).unwrap().ids[0]
+    }
+
+    fn task(&self, id: TaskRef) -> Task {
+        runtime().block_on(self.client.task(id)).unwrap()
+    }
+
+    fn runs(&self, id: TaskRef) {
+        until("the job runs", || self.task(id).state == StateKind::Running);
+    }
+
+    /// It ended well in its first attempt, with its result and its log.
+    fn ended_well(&self, room: &Room, id: TaskRef, name: &str) {
+        until("the task has ended", || self.task(id).state.is_ended());
+        let task = self.task(id);
+        assert_eq!((task.state, task.attempt), (StateKind::Succeeded, 1), "{task:?}{}", said(room, "w"));
+        assert_eq!(task.result.unwrap()["name"], name);
+    }
+
+    fn over(self) {
+        // A relay that is gone cannot hold up the last messages.
+        self.relay.weather(Weather::default());
+        assert_eq!(self.worker.stop(), Some(0));
+        assert_eq!(self.server.part.stop(), Some(0));
+    }
+}
+
+#[test]
+fn a_stalled_connection_is_given_up_within_the_keepalive_and_the_result_comes_by_another() {
+    let room = Room::new();
+    let line = Line::new(&room, "2");
+    let gate = room.path().join("gate");
+    let id = line.submit(&job(&room, "stalled", Some(&gate)));
+    line.runs(id);
+    let before = line.relay.accepted();
+    line.relay.stall_open();
+    // The job ends while nobody hears of it.
+    std::fs::write(&gate, "").unwrap();
+    let noticed = takes(NOTICED_MAX, "another connection comes", || line.relay.accepted() > before);
+    assert!(noticed > Duration::from_secs(1), "a connection that only stands still is no error at once: {noticed:?}");
+    line.ended_well(&room, id, "stalled");
+    done_once(&room, ["stalled".to_owned()]);
+    line.over();
+}
+
+#[test]
+fn a_half_closed_connection_is_opened_anew_whichever_half_it_is() {
+    let room = Room::new();
+    let line = Line::new(&room, "2");
+    for (way, name) in [(Way::Up, "up"), (Way::Down, "down")] {
+        let gate = room.path().join(name);
+        let id = line.submit(&job(&room, name, Some(&gate)));
+        line.runs(id);
+        let before = line.relay.accepted();
+        line.relay.half_close(way);
+        takes(NOTICED_MAX, "another connection comes", || line.relay.accepted() > before);
+        std::fs::write(&gate, "").unwrap();
+        line.ended_well(&room, id, name);
+    }
+    done_once(&room, ["up".to_owned(), "down".to_owned()]);
+    line.over();
+}
+
+#[test]
+fn connections_reset_in_the_middle_of_frames_lose_nothing_and_do_nothing_twice() {
+    const TASKS: usize = 200;
+    let room = Room::new();
+    let line = Line::new(&room, "4");
+    let name = |number: usize| format!("cut-{number}");
+    let tasks: Vec<NewTask> = (0..TASKS).map(|number| job(&room, &name(number), None)).collect();
+    let ids = runtime().block_on(line.client.submit_many(tasks, &Write::default())).unwrap().ids;
+    // At a frame's first byte, within its head, within what it carries, and after several.
+    for (number, bytes) in [0, 3, 9, 11, 40, 170, 333, 1_000, 1_777, 4_099].into_iter().enumerate() {
+        let way = if number % 2 == 0 { Way::Up } else { Way::Down };
+        let (cuts, before) = (line.relay.cuts(), line.relay.accepted());
+        line.relay.cut_after(way, bytes);
+        until("the connection is cut", || line.relay.cuts() > cuts);
+        until("another connection comes", || line.relay.accepted() > before);
+    }
+    for (number, id) in ids.iter().enumerate() {
+        line.ended_well(&room, *id, &name(number));
+    }
+    done_once(&room, (0..TASKS).map(name));
+    line.over();
+}
+
+#[test]
+fn a_very_slow_line_delays_results_and_loses_none() {
+    const TASKS: usize = 12;
+    let room = Room::new();
+    let line = Line::new(&room, "4");
+    // At most 400 bytes in 40 ms: 10 kB/s each way.
+    line.relay.weather(Weather { delay: Duration::from_millis(40), piece_bytes_max: 400, ..Weather::default() });
+    let before = line.relay.accepted();
+    let name = |number: usize| format!("slow-{number}");
+    let tasks: Vec<NewTask> = (0..TASKS).map(|number| job(&room, &name(number), None)).collect();
+    let ids = runtime().block_on(line.client.submit_many(tasks, &Write::default())).unwrap().ids;
+    for (number, id) in ids.iter().enumerate() {
+        line.ended_well(&room, *id, &name(number));
+    }
+    assert_eq!(line.relay.accepted(), before, "a slow connection is not a dead one");
+    done_once(&room, (0..TASKS).map(name));
+    line.over();
+}
+
+/// How a worker is cut off.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// The cable is pulled.
+    Link,
+    /// The way is gone, silently: the cable stays.
+    Route,
+}
+
+impl Cut {
+    fn set(self, networks: &Networks, room: &Room, is_whole: bool) {
+        match self {
+            Self::Link => networks.link(room, is_whole),
+            Self::Route => networks.route(room, is_whole),
+        }
+    }
+}
+
+/// A task whose worker is lost so soon that a test can wait for it.
+fn soon_lost(task: NewTask) -> NewTask {
+    NewTask { lost_after: Some("7s".parse().unwrap()), ..task }
+}
+
+/// One job ends during the cut, one runs on through it; both are lost meanwhile as far as the server knows.
+fn cut_off_and_back(cut: Cut) {
+    let room = Room::new();
+    let networks = Networks::new(&room);
+    let server = ServerPart::start(&room, &format!("{}:7420", Networks::SERVER), &networks.at_server());
+    let url = server.url.clone();
+    let more = ["--slots", "4", "--on-term", "release"];
+    let worker = worker(&room, "w", (&url, &server.token_file), &networks.at_worker(), &more);
+    let task = |id: TaskRef| {
+        let client = || client(&url, &server.token_file);
+        networks.ask(|runtime| runtime.block_on(client().task(id)).unwrap())
+    };
+    let gate = |name: &str| -> PathBuf { room.path().join(name) };
+    let ids = networks.ask(|runtime| {
+        let tasks = ["ends", "goes-on"].map(|name| soon_lost(job(&room, name, Some(&gate(name)))));
+        let client = client(&url, &server.token_file);
+        runtime.block_on(client.submit_many(tasks.into(), &Write::default())).unwrap().ids
+    });
+    let (ends, goes_on) = (ids[0], ids[1]);
+    until("both jobs run", || ids.iter().all(|id| task(*id).state == StateKind::Running));
+    cut.set(&networks, &room, false);
+    until("both attempts are lost", || ids.iter().all(|id| task(*id).losses == 1));
+    // What is lost goes back to its line; nobody else is there to begin it.
+    assert!(ids.iter().all(|id| task(*id).state == StateKind::Ready && task(*id).attempt == 1));
+    std::fs::write(gate("ends"), "").unwrap();
+    until("one job has ended", || std::fs::read_to_string(room.work().join("marks")).unwrap().contains("ends ended"));
+    cut.set(&networks, &room, true);
+    until("its result has come", || task(ends).state.is_ended());
+    until("the other goes on in its attempt", || task(goes_on).state == StateKind::Running);
+    std::fs::write(gate("goes-on"), "").unwrap();
+    until("the other has ended", || task(goes_on).state.is_ended());
+    for id in [ends, goes_on] {
+        let task = task(id);
+        assert_eq!((task.state, task.attempt), (StateKind::Succeeded, 1), "{task:?}{}", said(&room, "w"));
+    }
+    done_once(&room, ["ends".to_owned(), "goes-on".to_owned()]);
+    assert_eq!(worker.stop(), Some(0));
+    assert_eq!(server.part.stop(), Some(0));
+}
+
+#[test]
+fn cut_by_link_for_longer_than_lost_after_nothing_is_begun_twice_and_nothing_is_lost() {
+    cut_off_and_back(Cut::Link);
+}
+
+#[test]
+fn cut_by_route_for_longer_than_lost_after_nothing_is_begun_twice_and_nothing_is_lost() {
+    cut_off_and_back(Cut::Route);
+}
+
+#[test]
+fn two_hundred_workers_are_all_back_within_30_s_of_a_restart_of_the_server() {
+    const WORKERS: usize = 200;
+    let room = Room::new();
+    let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
+    let (url, token_file) = (server.url.clone(), server.token_file.clone());
+    let address = server.address().to_owned();
+    let more = ["--slots", "1", "--on-term", "release"];
+    let start = |number: usize| worker(&room, &format!("w{number}"), (&url, &token_file), &[], &more);
+    let workers: Vec<Part> = (0..WORKERS).map(start).collect();
+    let connected = || {
+        let workers = runtime().block_on(client(&url, &token_file).workers());
+        let is_there = |worker: &&bowline_api::Worker| worker.connection == bowline_api::ConnectionState::Connected;
+        workers.map_or(0, |workers| workers.items.iter().filter(is_there).count())
+    };
+    until("all are connected", || connected() == WORKERS);
+    server.part.kill();
+    let server = ServerPart::start(&room, &address, &[]);
+    takes(Duration::from_secs(30), "all are back", || connected() == WORKERS);
+    for worker in &workers {
+        worker.signal(rustix::process::Signal::TERM);
+    }
+    for worker in workers {
+        assert_eq!(worker.ended(), Some(0));
+    }
+    assert_eq!(server.part.stop(), Some(0));
+}
