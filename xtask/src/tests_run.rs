@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::{say, tidy};
 
 /// Programs that tests call, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 4] = [("cc", "gcc"), ("find", "findutils"), ("curl", "curl"), ("git", "git")];
+const PROGRAMS: [(&str, &str); 5] =
+    [("cc", "gcc"), ("find", "findutils"), ("curl", "curl"), ("git", "git"), ("ip", "iproute2")];
 
 /// Runs everything.
 pub(crate) fn all(root: &Path) -> Result<()> {

@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 pub(crate) mod net;
+pub(crate) mod netns;
 pub(crate) mod parts;
 
 use std::ffi::{OsStr, OsString};

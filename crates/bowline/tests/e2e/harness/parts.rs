@@ -1,7 +1,6 @@
 //! Server and worker as processes of their own, each to be killed, stopped and started by itself, unlike
 //! those of an `up`.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the binary and wait with a bound")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::ffi::OsStr;
@@ -35,7 +34,8 @@ pub(crate) struct ServerPart {
 impl Part {
     /// Starts a command of a room; its standard error goes to `NAME.stderr` in the room's folder.
     pub(crate) fn start(room: &Room, name: &str, mut command: Command) -> Self {
-        let stderr = std::fs::File::options().create(true).append(true).open(room.path().join(format!("{name}.stderr")));
+        let stderr =
+            std::fs::File::options().create(true).append(true).open(room.path().join(format!("{name}.stderr")));
         Self { process: command.stderr(stderr.unwrap()).spawn().unwrap() }
     }
 
