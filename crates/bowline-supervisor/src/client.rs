@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::boottime;
-use crate::wire::{DecodeError, Event, Hello, Request, VERSION, read_frame, write_frame};
+use crate::wire::{DecodeError, Event, Hello, Request, read_frame, version, write_frame};
 use crate::{boot, paths, socket, spawn};
 
 /// Between two tries to connect to a supervisor that is just being started.
@@ -26,7 +26,7 @@ pub enum Error {
         /// What the last try ended with.
         source: io::Error,
     },
-    /// The supervisor speaks another version. It goes on with the jobs that it has.
+    /// The supervisor speaks a version that is no neighbour of this one's. It goes on with the jobs that it has.
     Version {
         /// Its version.
         theirs: u32,
@@ -46,7 +46,7 @@ impl fmt::Display for Error {
         match self {
             Self::Unreachable { path, .. } => write!(f, "the supervisor can't be reached at {}", path.display()),
             Self::Version { theirs, pid } => {
-                write!(f, "the supervisor (process {pid}) speaks version {theirs}; this program speaks {VERSION}")
+                write!(f, "the supervisor (process {pid}) speaks version {theirs}; this program speaks {}", version())
             }
             Self::Decode(_) => f.write_str("the supervisor sent a message that can't be read"),
             Self::Broken(_) => f.write_str("the connection to the supervisor broke"),
@@ -70,23 +70,38 @@ impl std::error::Error for Error {
 pub struct Supervisor {
     stream: UnixStream,
     pid: u32,
+    version: u32,
 }
 
 impl Supervisor {
     /// Connects to the supervisor at a socket, if one answers within `bound`.
     pub fn connect(socket: &Path, bound: Duration) -> Result<Self, Error> {
+        Self::connect_as(socket, version(), bound)
+    }
+
+    /// Connects to every living supervisor of another version in a state folder. Such a one has the jobs
+    /// that it was given, and is to be given no more: [`Request::Shutdown`] when idle. What a dead one
+    /// left, the supervisor of this version takes over, when it begins and at each `List`.
+    pub fn others(state_dir: &Path, bound: Duration) -> Vec<Result<Self, Error>> {
+        let alive = |folder: &Path| matches!(socket::lock(&paths::lock_path(folder)), Ok(None));
+        let others = paths::others(state_dir).into_iter().filter(|(_, folder)| alive(folder));
+        others.map(|(version, folder)| Self::connect_as(&paths::socket_in(&folder), version, bound)).collect()
+    }
+
+    /// As a worker of that version would.
+    fn connect_as(socket: &Path, version: u32, bound: Duration) -> Result<Self, Error> {
         let unreachable = |source| Error::Unreachable { path: socket.to_owned(), source };
         let mut stream = socket::connect(socket).map_err(unreachable)?;
         stream.set_read_timeout(Some(bound.max(Duration::from_millis(1)))).map_err(unreachable)?;
-        let hello = Hello { version: VERSION, pid: std::process::id(), boot_id: boot::boot_id().map_err(unreachable)? };
+        let hello = Hello { version, pid: std::process::id(), boot_id: boot::boot_id().map_err(unreachable)? };
         write_frame(&mut stream, &hello.encode()).map_err(unreachable)?;
         let body = read_frame(&mut stream).and_then(|body| body.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()));
         let theirs = Hello::decode(&body.map_err(unreachable)?).map_err(Error::Decode)?;
-        if theirs.version != VERSION {
+        if theirs.version != version || theirs.version.abs_diff(crate::wire::version()) > 1 {
             return Err(Error::Version { theirs: theirs.version, pid: theirs.pid });
         }
         stream.set_read_timeout(None).map_err(unreachable)?;
-        Ok(Self { stream, pid: theirs.pid })
+        Ok(Self { stream, pid: theirs.pid, version })
     }
 
     /// Connects to the supervisor of a state folder, and starts one where none answers. `exe` is
@@ -119,6 +134,11 @@ impl Supervisor {
         self.pid
     }
 
+    /// The version that it speaks.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
     /// Sends a request. Its answer comes as an event.
     pub fn send(&self, request: &Request) -> Result<(), Error> {
         write_frame(&mut &self.stream, &request.encode()).map_err(Error::Broken)
@@ -146,7 +166,7 @@ impl Supervisor {
 
     /// A second handle to the same connection, so that one thread sends while another receives.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { stream: self.stream.try_clone()?, pid: self.pid })
+        Ok(Self { stream: self.stream.try_clone()?, pid: self.pid, version: self.version })
     }
 
     /// Closes the connection for all its handles: a thread that receives gets [`Error::Broken`].

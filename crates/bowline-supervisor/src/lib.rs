@@ -38,7 +38,7 @@ pub mod wire;
 pub use boot::boot_id;
 pub use cli::{Options, Outcome, dispatch, run};
 pub use clock::boottime;
-pub use paths::socket_path;
+pub use paths::{own as own_folder, socket_path};
 pub use procs::MARK_VARIABLE;
 pub use records::{SyncError, sync_records};
 pub use spawn::{SUPERVISOR_COMMAND, spawn_detached};

@@ -167,7 +167,10 @@ impl std::error::Error for SyncError {
 /// before it passes on how they ended. Blocks for as long as the disk takes. A record that is
 /// forgotten already is passed over.
 pub fn sync_records<'a>(state_dir: &Path, keys: impl IntoIterator<Item = &'a str>) -> Result<(), SyncError> {
-    let folder = paths::jobs_dir(state_dir);
+    sync_in(&paths::jobs_dir(&paths::own(state_dir)), keys)
+}
+
+fn sync_in<'a>(folder: &Path, keys: impl IntoIterator<Item = &'a str>) -> Result<(), SyncError> {
     for key in keys {
         let path = folder.join(key);
         let synced = if is_valid_key(key) {
@@ -180,7 +183,8 @@ pub fn sync_records<'a>(state_dir: &Path, keys: impl IntoIterator<Item = &'a str
             _ => {}
         }
     }
-    File::open(&folder).and_then(|file| file.sync_all()).map_err(|source| SyncError { path: folder, source })
+    let synced = File::open(folder).and_then(|file| file.sync_all());
+    synced.map_err(|source| SyncError { path: folder.to_owned(), source })
 }
 
 #[cfg(test)]

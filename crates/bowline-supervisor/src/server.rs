@@ -8,6 +8,7 @@ mod connection;
 mod job;
 mod launch;
 mod members;
+mod others;
 mod requests;
 mod spawn;
 mod start;
@@ -26,7 +27,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use crate::clock::{boottime, timespec};
 use crate::log::Log;
 use crate::signals::Caught;
-use crate::wire::{DecodeError, Event, Hello, Refusal, Request, ShutdownMode, VERSION};
+use crate::wire::{DecodeError, Event, Hello, Refusal, Request, ShutdownMode, version};
 use crate::{Options, Outcome};
 use connection::{Connection, Health};
 use launch::Launcher;
@@ -267,9 +268,9 @@ impl Server {
             };
         }
         let Ok(theirs) = Hello::decode(body) else { return false };
-        let own = Hello { version: VERSION, pid: std::process::id(), boot_id: self.launcher.boot_id.clone() };
+        let own = Hello { version: version(), pid: std::process::id(), boot_id: self.launcher.boot_id.clone() };
         let Some(connection) = self.connections.get_mut(&token) else { return false };
-        if connection.queue(&own.encode()) == Health::Closed || theirs.version != VERSION {
+        if connection.queue(&own.encode()) == Health::Closed || theirs.version != version() {
             connection.flush();
             return false;
         }

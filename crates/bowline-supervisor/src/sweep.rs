@@ -62,14 +62,15 @@ impl std::error::Error for SweepError {
 /// Finds by its records what a dead supervisor left running, and kills it. Refused while one is alive.
 /// Takes at most about 10 s. A new supervisor does this by itself before it takes its first job.
 pub fn sweep_leftovers(state_dir: &Path) -> Result<Swept, SweepError> {
-    if !state_dir.exists() {
+    let folder = paths::own(state_dir);
+    if !folder.exists() {
         return Ok(Swept::default());
     }
-    let lock = socket::lock(&paths::lock_path(state_dir)).map_err(SweepError::Io)?;
+    let lock = socket::lock(&paths::lock_path(&folder)).map_err(SweepError::Io)?;
     let Some(_lock) = lock else { return Err(SweepError::Alive) };
-    let records = records::load(state_dir).map_err(SweepError::Io)?;
+    let records = records::load(&folder).map_err(SweepError::Io)?;
     let boot_id = boot::boot_id().map_err(SweepError::Io)?;
-    let mut swept = sweep(state_dir, &records.whole, &boot_id).map_err(SweepError::Io)?;
+    let mut swept = sweep(&folder, &records.whole, &boot_id).map_err(SweepError::Io)?;
     swept.damaged = records.damaged;
     Ok(swept)
 }

@@ -22,8 +22,17 @@ pub(crate) use codec::{Reader, Writer};
 pub use event::{Ended, Event, Exit, Exited, Ids, LostWhy, Refusal, StartFailed, Step, StopReason};
 pub use request::{Request, ShutdownMode, Start, is_valid_key};
 
-/// Of the frames and of the records on disk. Both sides must have the same.
-pub const VERSION: u32 = 1;
+/// In the program's file, so that anybody can tell which version it speaks without running it.
+static MARK: [u8; 25] = *b"bowline-supervisor-wire=2";
+
+/// The version of the frames and of the records on disk, from 1 to 9. Within a version messages only grow, see
+/// above; a side speaks the other one's version where the two are neighbours.
+pub fn version() -> u32 {
+    // Read where it lies, and not known to the compiler.
+    let mark = std::hint::black_box(&MARK);
+    u32::from(mark[mark.len() - 1] - b'0')
+}
+
 /// Largest body of one frame, in bytes: what the kernel takes as arguments and environment fits well.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Longest key, in bytes.
@@ -34,7 +43,7 @@ const MAGIC: u32 = 0x424f_5753;
 /// The first frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The sender's [`VERSION`].
+    /// The version that the sender speaks on this connection.
     pub version: u32,
     /// The sender's process.
     pub pid: u32,

@@ -114,6 +114,6 @@ fn a_file_under_another_name_and_a_link_are_damage() {
 fn records_of_known_keys_are_synced_and_unknown_ones_passed_over() {
     let state = state();
     write(state.path(), "a");
-    sync_records(state.path(), ["a", "gone"]).unwrap();
-    assert!(sync_records(state.path(), ["../a"]).is_err());
+    sync_in(&paths::jobs_dir(state.path()), ["a", "gone"]).unwrap();
+    assert!(sync_in(&paths::jobs_dir(state.path()), ["../a"]).is_err());
 }

@@ -27,6 +27,9 @@ const FILES_RESERVED: u64 = 64;
 /// What all jobs have in common.
 #[derive(Debug)]
 pub(super) struct Launcher {
+    /// The state folder, which supervisors of other versions use too.
+    pub(super) root: PathBuf,
+    /// This supervisor's own folder in it.
     pub(super) state_dir: PathBuf,
     /// Tells this state folder's jobs from all others on the machine.
     pub(super) id: String,

@@ -26,6 +26,7 @@ impl Server {
             Request::List => self.list(),
             Request::Forget { key } => self.forget(key),
             Request::Shutdown(mode) => self.leave(mode, now),
+            Request::Ping => self.emit(&Event::Pong),
             Request::Renew { lease, sent_at } => self.renew(&lease, sent_at.min(now)),
         }
     }
@@ -79,6 +80,7 @@ impl Server {
     }
 
     fn list(&mut self) {
+        self.take_over_others();
         let events: Vec<Event> = self.jobs.iter().map(|(key, job)| job.event(key)).collect();
         for event in &events {
             self.emit(event);

@@ -15,9 +15,10 @@ use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, 
 use super::job::Job;
 use super::launch::Launcher;
 use super::members::Jobs;
+use super::others;
 use crate::clock::boottime;
 use crate::log::Log;
-use crate::records::{self, Records};
+use crate::records::{self, Loaded, Records};
 use crate::ways::Ways;
 use crate::wire::LostWhy;
 use crate::{Options, boot, paths, socket, spawn, sweep};
@@ -45,26 +46,30 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
     if rustix::thread::gettid() != getpid() {
         return Err(io::Error::other("jobs die with the thread that starts them: it must be the main thread"));
     }
+    let folder = paths::own(&options.state_dir);
     make_private_folder(&options.state_dir)?;
-    make_private_folder(&paths::jobs_dir(&options.state_dir))?;
-    let Some(lock) = lock(&paths::lock_path(&options.state_dir))? else { return Ok(None) };
-    let mut log = Log::begin(&paths::log_path(&options.state_dir))?;
+    make_private_folder(&folder)?;
+    make_private_folder(&paths::jobs_dir(&folder))?;
+    let Some(lock) = lock(&paths::lock_path(&folder))? else { return Ok(None) };
+    let mut log = Log::begin(&paths::log_path(&folder))?;
     log.say(format_args!("supervisor begins, process {}", std::process::id()));
     become_parent_of_all(&mut log);
     let boot_id = boot::boot_id()?;
-    let records = records::load(&options.state_dir)?;
-    let swept = sweep::sweep(&options.state_dir, &records.whole, &boot_id)?;
+    others::take_over(&options.state_dir, &boot_id, &mut log);
+    let records = records::load(&folder)?;
+    let swept = sweep::sweep(&folder, &records.whole, &boot_id)?;
     for (key, pids) in &swept.killed {
         log.say(format_args!("killed what was left of {key}: {pids:?}"));
     }
-    let id = folder_id(&options.state_dir)?;
+    let id = folder_id(&folder)?;
     let ways = Ways::find(options.strongest, &id, |text| log.say(text));
     let stuck = swept.stuck.into_iter().map(|(key, pids)| (key, pids.into_iter().collect())).collect();
     let listener = socket::bind(&options.socket)?;
     fs::set_permissions(&options.socket, Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     let nofile = raise_file_limit();
-    let launcher = Launcher { state_dir: options.state_dir.clone(), id, boot_id, ways, births: 0, nofile };
+    let launcher =
+        Launcher { root: options.state_dir.clone(), state_dir: folder, id, boot_id, ways, births: 0, nofile };
     let jobs = jobs_of(&records, &launcher.boot_id);
     Ok(Some(Start { listener, launcher, jobs, damaged: records.damaged, stuck, log, lock }))
 }
@@ -111,14 +116,14 @@ fn folder_id(state_dir: &Path) -> io::Result<String> {
 }
 
 fn jobs_of(records: &Records, boot_id: &str) -> Jobs {
-    let mut jobs = Jobs::new();
-    for record in &records.whole {
-        let job = match &record.ended {
-            Some(ended) => Job::Ended(ended.clone()),
-            None if record.begun.boot_id == boot_id => Job::Lost(LostWhy::SupervisorDied),
-            None => Job::Lost(LostWhy::Rebooted),
-        };
-        jobs.insert(record.begun.key.clone(), job);
+    records.whole.iter().map(|record| (record.begun.key.clone(), job_of(record, boot_id))).collect()
+}
+
+/// What is known of a job whose supervisor is gone.
+pub(super) fn job_of(record: &Loaded, boot_id: &str) -> Job {
+    match &record.ended {
+        Some(ended) => Job::Ended(ended.clone()),
+        None if record.begun.boot_id == boot_id => Job::Lost(LostWhy::SupervisorDied),
+        None => Job::Lost(LostWhy::Rebooted),
     }
-    jobs
 }

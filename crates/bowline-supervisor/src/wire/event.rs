@@ -60,6 +60,8 @@ pub enum Event {
         /// Why.
         why: Refusal,
     },
+    /// The answer to a `Ping`.
+    Pong,
 }
 
 /// A program that could not be started.
@@ -356,6 +358,7 @@ impl Event {
                     Refusal::NotUnderstood => 4,
                 });
             }
+            Self::Pong => out.u8(9),
         }
         out.0
     }
@@ -372,6 +375,7 @@ impl Event {
             6 => Self::Listed { live: from.u32()?, ended: from.u32()?, damaged: from.list(Reader::text)? },
             7 => Self::Stuck { key: from.text()?, pids: from.list(Reader::u32)? },
             8 => Self::Refused { key: from.option(Reader::text)?, why: read_refusal(&mut from)? },
+            9 => Self::Pong,
             kind => return Err(DecodeError::UnknownMessage(kind)),
         })
     }

@@ -42,6 +42,8 @@ pub enum Request {
         /// When it was sent, on `CLOCK_BOOTTIME`.
         sent_at: Duration,
     },
+    /// Whether it is still there. Answered by [`super::Event::Pong`] at once.
+    Ping,
 }
 
 /// How to leave.
@@ -166,6 +168,7 @@ impl Request {
                 out.text(lease);
                 out.duration(*sent_at);
             }
+            Self::Ping => out.u8(8),
         }
         out.0
     }
@@ -181,6 +184,7 @@ impl Request {
             5 => Self::Shutdown(ShutdownMode::WhenIdle),
             6 => Self::Shutdown(ShutdownMode::StopJobs),
             7 => Self::Renew { lease: from.text()?, sent_at: from.duration()? },
+            8 => Self::Ping,
             kind => return Err(DecodeError::UnknownMessage(kind)),
         })
     }

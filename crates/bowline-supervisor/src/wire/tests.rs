@@ -36,11 +36,13 @@ fn requests() -> Vec<Request> {
         Request::Shutdown(ShutdownMode::WhenIdle),
         Request::Shutdown(ShutdownMode::StopJobs),
         Request::Renew { lease: "a".into(), sent_at: Duration::from_micros(5) },
+        Request::Ping,
     ]
 }
 
 fn events() -> Vec<Event> {
     let mut events = vec![
+        Event::Pong,
         Event::Starting { key: "k".into() },
         Event::Started { key: "k".into(), pid: 7, started_at: Duration::from_secs(1) },
         Event::Exited(exited()),
@@ -71,7 +73,7 @@ fn requests_and_events_survive_the_wire() {
     for event in events() {
         assert_eq!(Event::decode(&event.encode()), Ok(event));
     }
-    let hello = Hello { version: VERSION, pid: 1, boot_id: "b".into() };
+    let hello = Hello { version: version(), pid: 1, boot_id: "b".into() };
     assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
 }
 

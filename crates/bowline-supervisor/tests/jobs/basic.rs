@@ -168,7 +168,7 @@ fn runs_two_hundred_at_once() {
         house.client.send(&Request::Forget { key }).unwrap();
     }
     assert!(matches!(house.list().1, Event::Listed { live: 0, ended: 0, .. }));
-    assert_eq!(fs::read_dir(house.state().join("jobs")).unwrap().count(), 0, "forgotten records are gone");
+    assert_eq!(fs::read_dir(house.folder().join("jobs")).unwrap().count(), 0, "forgotten records are gone");
 }
 
 fn refuses_a_key_in_use() {

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bowline_supervisor::client::{Error, Supervisor};
-use bowline_supervisor::wire::{Event, Hello, Refusal, Request, VERSION, read_frame, write_frame};
+use bowline_supervisor::wire::{Event, Hello, Refusal, Request, read_frame, version, write_frame};
 use bowline_supervisor::{socket_path, spawn_detached};
 
 use crate::support::{BOUND, House, code, is_alive, tests, wait_until};
@@ -71,9 +71,9 @@ fn raw(house: &House, version: u32) -> UnixStream {
 
 fn another_version_is_told_so() {
     let mut house = House::new();
-    let mut stream = raw(&house, VERSION + 1);
+    let mut stream = raw(&house, version() + 1);
     let theirs = Hello::decode(&read_frame(&mut stream).unwrap().unwrap()).unwrap();
-    assert_eq!(theirs.version, VERSION);
+    assert_eq!(theirs.version, version());
     assert!(read_frame(&mut stream).unwrap().is_none(), "then it hangs up");
     assert_eq!(house.run_to_end("a", "exit 0").exit, code(0), "the worker's own connection is undisturbed");
 }
@@ -86,7 +86,7 @@ fn garbage_is_cut_off() {
         stream.write_all(bytes).unwrap();
         assert!(!matches!(read_frame(&mut stream), Ok(Some(_))), "{bytes:?}");
     }
-    let mut stream = raw(&house, VERSION);
+    let mut stream = raw(&house, version());
     read_frame(&mut stream).unwrap();
     write_frame(&mut stream, &[4]).unwrap();
     assert!(!matches!(read_frame(&mut stream), Ok(Some(_))), "a request that ends too early");
@@ -96,7 +96,7 @@ fn garbage_is_cut_off() {
 
 fn a_request_of_a_later_version_is_refused_and_harms_nothing() {
     let mut house = House::new();
-    let mut stream = raw(&house, VERSION);
+    let mut stream = raw(&house, version());
     read_frame(&mut stream).unwrap();
     write_frame(&mut stream, &[99, 1, 2, 3]).unwrap();
     let said = Event::decode(&read_frame(&mut stream).unwrap().unwrap()).unwrap();

@@ -111,12 +111,12 @@ fn bad_key() {
 
 fn no_record_no_job() {
     let mut house = House::new();
-    fs::remove_dir(house.state().join("jobs")).unwrap();
+    fs::remove_dir(house.folder().join("jobs")).unwrap();
     house.start(house.script("a", "echo no"));
     let failed = house.start_failed("a");
     assert_eq!((failed.step, failed.errno), (Step::Record, ENOENT));
     assert_eq!(house.output("a"), "");
-    fs::create_dir(house.state().join("jobs")).unwrap();
+    fs::create_dir(house.folder().join("jobs")).unwrap();
     assert_eq!(house.run_to_end("b", "exit 0").exit, code(0));
 }
 

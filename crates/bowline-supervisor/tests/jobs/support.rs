@@ -56,6 +56,11 @@ impl House {
         &self.state
     }
 
+    /// Where its supervisor keeps its own.
+    pub(crate) fn folder(&self) -> PathBuf {
+        bowline_supervisor::own_folder(&self.state)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -203,7 +208,10 @@ fn connect(state: &Path) -> Supervisor {
     match Supervisor::ensure(Path::new("/proc/self/exe"), state, BOUND) {
         Ok(client) => client,
         Err(error @ Error::Unreachable { .. }) => {
-            panic!("{error}: {error:?}; its log: {:?}", fs::read_to_string(state.join("log")))
+            panic!(
+                "{error}: {error:?}; its log: {:?}",
+                fs::read_to_string(bowline_supervisor::own_folder(state).join("log"))
+            )
         }
         Err(error) => panic!("{error}: {error:?}"),
     }

@@ -125,7 +125,7 @@ fn a_torn_record_is_named_and_the_others_are_kept() {
     let ended = house.run_to_end("whole", "exit 0");
     house.run_to_end("torn", "exit 0");
     house.kill_supervisor();
-    let path = house.state().join("jobs/torn");
+    let path = house.folder().join("jobs/torn");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..40]).unwrap();
     house.reconnect();
@@ -143,7 +143,7 @@ fn records_of_another_boot_are_told_apart() {
     let mut house = House::new();
     house.run("a", "exec sleep 60");
     house.kill_supervisor();
-    let path = house.state().join("jobs/a");
+    let path = house.folder().join("jobs/a");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, with_other_boot(&bytes)).unwrap();
     house.reconnect();
@@ -177,5 +177,5 @@ fn leaves_when_nobody_needs_it() {
         .status()
         .unwrap();
     assert!(status.success());
-    assert!(!state.join("socket").exists());
+    assert!(!bowline_supervisor::socket_path(&state).exists());
 }
