@@ -1,7 +1,7 @@
 //! The two hidden subcommands: what a program hands to this crate before it looks at its arguments
 //! itself.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -23,6 +23,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Without a job and without a worker for so long, it leaves.
     pub idle_bound: Duration,
+    /// Where the boot id stands. `None`: the kernel's.
+    pub boot_id_file: Option<PathBuf>,
     /// Nothing stronger is used to hold jobs together, even where the machine offers it.
     pub strongest: Way,
 }
@@ -43,6 +45,7 @@ impl Options {
             socket: paths::socket_path(&state_dir),
             state_dir,
             idle_bound: IDLE_BOUND_DEFAULT,
+            boot_id_file: None,
             strongest: Way::Cgroup,
         }
     }
@@ -83,13 +86,14 @@ enum Detach {
 
 fn parse(args: &[OsString]) -> Option<(Options, Detach)> {
     let (mut state_dir, mut socket, mut idle, mut detach) = (None, None, IDLE_BOUND_DEFAULT, Detach::No);
-    let mut strongest = Way::Cgroup;
+    let (mut strongest, mut boot_id_file) = (Way::Cgroup, None);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.to_str()? {
             "--state" => state_dir = Some(PathBuf::from(args.next()?)),
             "--socket" => socket = Some(PathBuf::from(args.next()?)),
             "--idle-ms" => idle = Duration::from_millis(args.next()?.to_str()?.parse().ok()?),
+            "--boot-id-file" => boot_id_file = Some(std::path::absolute(args.next()?).ok()?),
             "--no-stronger-than" => strongest = Way::from_name(args.next()?.to_str()?)?,
             "--detach" => detach = Detach::Yes,
             _ => return None,
@@ -100,7 +104,7 @@ fn parse(args: &[OsString]) -> Option<(Options, Detach)> {
         Some(socket) => std::path::absolute(socket).ok()?,
         None => paths::socket_path(&state_dir),
     };
-    Some((Options { state_dir, socket, idle_bound: idle, strongest }, detach))
+    Some((Options { state_dir, socket, idle_bound: idle, boot_id_file, strongest }, detach))
 }
 
 /// Starts the supervisor as a child that nobody waits for, in a session of its own.
@@ -118,6 +122,7 @@ fn start_anew(options: &Options) -> io::Result<()> {
         .arg(options.idle_bound.as_millis().to_string())
         .arg("--no-stronger-than")
         .arg(options.strongest.name())
+        .args(options.boot_id_file.iter().flat_map(|file| [OsStr::new("--boot-id-file"), file.as_os_str()]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::boottime;
+use crate::spawn::Program;
 use crate::wire::{DecodeError, Event, Hello, Request, read_frame, version, write_frame};
 use crate::{boot, paths, socket, spawn};
 
 /// Between two tries to connect to a supervisor that is just being started.
 const RETRY_EVERY: Duration = Duration::from_millis(5);
+
+/// A request that is not taken within so long breaks the connection.
+const WRITE_BOUND: Duration = Duration::from_secs(10);
 
 /// Between two tries to start one.
 const RESPAWN_EVERY: Duration = Duration::from_secs(1);
@@ -93,7 +97,7 @@ impl Supervisor {
         let unreachable = |source| Error::Unreachable { path: socket.to_owned(), source };
         let mut stream = socket::connect(socket).map_err(unreachable)?;
         stream.set_read_timeout(Some(bound.max(Duration::from_millis(1)))).map_err(unreachable)?;
-        let hello = Hello { version, pid: std::process::id(), boot_id: boot::boot_id().map_err(unreachable)? };
+        let hello = Hello { version, pid: std::process::id(), boot_id: boot::boot_id(None).map_err(unreachable)? };
         write_frame(&mut stream, &hello.encode()).map_err(unreachable)?;
         let body = read_frame(&mut stream).and_then(|body| body.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()));
         let theirs = Hello::decode(&body.map_err(unreachable)?).map_err(Error::Decode)?;
@@ -101,14 +105,15 @@ impl Supervisor {
             return Err(Error::Version { theirs: theirs.version, pid: theirs.pid });
         }
         stream.set_read_timeout(None).map_err(unreachable)?;
+        // One that does not read is as good as gone.
+        stream.set_write_timeout(Some(WRITE_BOUND)).map_err(unreachable)?;
         Ok(Self { stream, pid: theirs.pid, version })
     }
 
-    /// Connects to the supervisor of a state folder, and starts one where none answers. `exe` is
-    /// this program (`/proc/self/exe` is best: it stays right when the file is replaced).
-    /// Gives up after `bound`.
-    pub fn ensure(exe: &Path, state_dir: &Path, bound: Duration) -> Result<Self, Error> {
-        let socket = paths::socket_path(state_dir);
+    /// Connects to the supervisor of a state folder, and starts one where none answers. Gives up
+    /// after `bound`.
+    pub fn ensure(program: &Program, bound: Duration) -> Result<Self, Error> {
+        let socket = paths::socket_path(&program.state_dir);
         let give_up_at = boottime() + bound;
         let mut spawn_at = Duration::ZERO;
         loop {
@@ -122,7 +127,7 @@ impl Supervisor {
             }
             // One that finds the lock taken leaves at once; then the holder answers, or is just leaving.
             if boottime() >= spawn_at {
-                spawn::spawn_detached(exe, state_dir).map_err(Error::Spawn)?;
+                spawn::spawn_detached(program).map_err(Error::Spawn)?;
                 spawn_at = boottime() + RESPAWN_EVERY;
             }
             spawn::pause(RETRY_EVERY);

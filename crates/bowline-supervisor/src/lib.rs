@@ -35,13 +35,13 @@ mod sweep;
 mod ways;
 pub mod wire;
 
-pub use boot::boot_id;
+pub use boot::{BOOT_ID_FILE, boot_id};
 pub use cli::{Options, Outcome, dispatch, run};
 pub use clock::boottime;
 pub use paths::{own as own_folder, socket_path};
 pub use procs::MARK_VARIABLE;
 pub use records::{SyncError, sync_records};
-pub use spawn::{SUPERVISOR_COMMAND, spawn_detached};
+pub use spawn::{Program, SUPERVISOR_COMMAND, spawn_detached};
 pub use stage::STAGE_COMMAND;
 pub use sweep::{SweepError, Swept, sweep_leftovers};
 pub use ways::{Offer, Way, offers};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,20 +10,41 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::clock::timespec;
 use crate::paths;
+use crate::ways::Way;
 
 /// The hidden subcommand that is the supervisor.
 pub const SUPERVISOR_COMMAND: &str = "supervisor";
 
-/// Starts a supervisor for a state folder, which is made where it is missing. `exe` must hand its
-/// arguments to [`crate::dispatch`]. The supervisor gets a session of its own and belongs to nobody: the
+/// What a supervisor is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// This program, which must hand its arguments to [`crate::dispatch`]. `/proc/self/exe` is best: it
+    /// stays right when the file is replaced.
+    pub exe: PathBuf,
+    /// The state folder.
+    pub state_dir: PathBuf,
+    /// Where the boot id stands. `None`: the kernel's.
+    pub boot_id_file: Option<PathBuf>,
+    /// Nothing stronger is used to hold jobs together, even where the machine offers it.
+    pub strongest: Way,
+}
+
+impl Program {
+    /// With the kernel's boot id and the strongest way that there is.
+    pub fn new(exe: impl Into<PathBuf>, state_dir: impl Into<PathBuf>) -> Self {
+        Self { exe: exe.into(), state_dir: state_dir.into(), boot_id_file: None, strongest: Way::Cgroup }
+    }
+}
+
+/// Starts a supervisor for a state folder, which is made where it is missing. The supervisor gets a session of its own and belongs to nobody: the
 /// process started here starts it and leaves at once, and is waited for.
 ///
 /// Where the state folder has a supervisor already, the new one leaves by itself.
-pub fn spawn_detached(exe: &Path, state_dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(state_dir)?;
-    let state_dir = std::path::absolute(state_dir)?;
+pub fn spawn_detached(program: &Program) -> io::Result<()> {
+    std::fs::create_dir_all(&program.state_dir)?;
+    let state_dir = std::path::absolute(&program.state_dir)?;
     #[expect(clippy::disallowed_methods, reason = "the supervisor's start is here and nowhere else")]
-    let mut command = Command::new(exe);
+    let mut command = Command::new(&program.exe);
     command
         .arg(SUPERVISOR_COMMAND)
         .arg("--detach")
@@ -31,10 +52,12 @@ pub fn spawn_detached(exe: &Path, state_dir: &Path) -> io::Result<()> {
         .arg(&state_dir)
         .arg("--socket")
         .arg(paths::socket_path(&state_dir))
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .arg("--no-stronger-than")
+        .arg(program.strongest.name());
+    if let Some(file) = &program.boot_id_file {
+        command.arg("--boot-id-file").arg(std::path::absolute(file)?);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let status = command.status()?;
     if status.success() {
         Ok(())

@@ -69,7 +69,7 @@ pub fn sweep_leftovers(state_dir: &Path) -> Result<Swept, SweepError> {
     let lock = socket::lock(&paths::lock_path(&folder)).map_err(SweepError::Io)?;
     let Some(_lock) = lock else { return Err(SweepError::Alive) };
     let records = records::load(&folder).map_err(SweepError::Io)?;
-    let boot_id = boot::boot_id().map_err(SweepError::Io)?;
+    let boot_id = boot::boot_id(None).map_err(SweepError::Io)?;
     let mut swept = sweep(&folder, &records.whole, &boot_id).map_err(SweepError::Io)?;
     swept.damaged = records.damaged;
     Ok(swept)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bowline_core::name::WorkerName;
 use bowline_core::worker::{Capabilities, Room};
+use bowline_supervisor::Way;
 
 use crate::stats::Stats;
 
@@ -38,6 +39,11 @@ pub struct WorkerConfig {
     pub enrol_token: Option<String>,
     /// This program: `SUPERVISOR_EXE supervisor …` must run the supervisor. `/proc/self/exe` is best.
     pub supervisor_exe: PathBuf,
+    /// Where the boot id stands, another one for every start of what the jobs run on. `None`: the kernel's. For
+    /// containers, whose own starts the kernel's does not tell.
+    pub boot_id_file: Option<PathBuf>,
+    /// The strongest way in which whole jobs are held together and killed; the machine may offer less.
+    pub kill_by: Way,
     /// What it does when it is told to stop.
     pub on_term: OnTerm,
     /// PATH, HOME, LANG and TZ of its jobs, as far as they are to be set. PATH has a default.
@@ -88,6 +94,8 @@ impl WorkerConfig {
             prefetch: None,
             enrol_token: None,
             supervisor_exe,
+            boot_id_file: None,
+            kill_by: Way::Cgroup,
             on_term: OnTerm::Handoff,
             job_env: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
 use bowline_protocol::WorkerMessage;
 use bowline_protocol::call::Caller;
+use bowline_supervisor::Program;
 use bowline_supervisor::wire::Start;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -152,13 +153,19 @@ impl Dispatcher {
     ) -> Result<(Self, Inboxes), WorkerError> {
         let path = state.journal();
         let (journal, recovered, said) = blocking(move || Journal::open(&path)).await?;
-        let (jobs, supervisor) = Jobs::start(config.supervisor_exe.clone(), state.supervisor())?;
-        let (link_says, link) = mpsc::channel(LINK_EVENTS_MAX);
-        let boot_id = bowline_supervisor::boot_id().map_err(|source| WorkerError::StateDir {
-            what: "reading the kernel's boot id",
-            path: "/proc/sys/kernel/random/boot_id".into(),
-            source,
+        let (jobs, supervisor) = Jobs::start(Program {
+            exe: config.supervisor_exe.clone(),
+            state_dir: state.supervisor(),
+            boot_id_file: config.boot_id_file.clone(),
+            strongest: config.kill_by,
         })?;
+        let (link_says, link) = mpsc::channel(LINK_EVENTS_MAX);
+        let boot_id =
+            bowline_supervisor::boot_id(config.boot_id_file.as_deref()).map_err(|source| WorkerError::StateDir {
+                what: "reading the boot id",
+                path: config.boot_id_file.clone().unwrap_or_else(|| bowline_supervisor::BOOT_ID_FILE.into()),
+                source,
+            })?;
         let mut dispatcher = Self {
             job_env: Arc::new(config.job_env.clone()),
             boot_id,

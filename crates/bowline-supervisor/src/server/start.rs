@@ -54,7 +54,7 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
     let mut log = Log::begin(&paths::log_path(&folder))?;
     log.say(format_args!("supervisor begins, process {}", std::process::id()));
     become_parent_of_all(&mut log);
-    let boot_id = boot::boot_id()?;
+    let boot_id = boot::boot_id(options.boot_id_file.as_deref())?;
     others::take_over(&options.state_dir, &boot_id, &mut log);
     let records = records::load(&folder)?;
     let swept = sweep::sweep(&folder, &records.whole, &boot_id)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline_supervisor::client::{Error, Supervisor};
 use bowline_supervisor::wire::{Event, Hello, Refusal, Request, read_frame, version, write_frame};
-use bowline_supervisor::{socket_path, spawn_detached};
+use bowline_supervisor::{Program, socket_path, spawn_detached};
 
 use crate::support::{BOUND, House, code, is_alive, tests, wait_until};
 
@@ -33,7 +33,7 @@ fn the_newest_connection_wins() {
 fn one_supervisor_a_state_folder() {
     let mut house = House::new();
     let pid = house.client.pid();
-    spawn_detached("/proc/self/exe".as_ref(), house.state()).unwrap();
+    spawn_detached(&Program::new("/proc/self/exe", house.state())).unwrap();
     let second = std::process::Command::new("/proc/self/exe")
         .args(["supervisor", "--state"])
         .arg(house.state())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bowline_supervisor::client::{Error, Supervisor};
 use bowline_supervisor::wire::{Event, Exit, Exited, Request, ShutdownMode, Start, StartFailed};
-use bowline_supervisor::{Way, boottime};
+use bowline_supervisor::{Program, Way, boottime};
 
 /// A test and its name.
 pub(crate) type Test = (&'static str, fn());
@@ -205,7 +205,7 @@ fn connect(state: &Path) -> Supervisor {
         });
         return connected.unwrap();
     }
-    match Supervisor::ensure(Path::new("/proc/self/exe"), state, BOUND) {
+    match Supervisor::ensure(&Program::new("/proc/self/exe", state), BOUND) {
         Ok(client) => client,
         Err(error @ Error::Unreachable { .. }) => {
             panic!(

@@ -86,7 +86,7 @@ impl Dispatcher {
         let Some(plan) = self.plan(attempt) else { return };
         match &plan.work.action {
             Action::Command(_) => {
-                self.pool.submit(move || Done::Prepared(attempt, plan.prepare().map(|start| start.map(Box::new))))
+                self.pool.submit(move || Done::Prepared(attempt, plan.prepare().map(|start| start.map(Box::new))));
             }
             // They have nothing to prepare.
             Action::Noop | Action::Http(_) => self.happen(attempt, Event::Prepared),

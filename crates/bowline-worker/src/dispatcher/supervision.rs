@@ -54,6 +54,19 @@ impl Dispatcher {
                 self.supervision.phase = Phase::Away;
                 self.trouble(Trouble::Supervisor, format!("the supervisor is not there: {why}"));
             }
+            FromSupervisor::Silent { pid, length } => {
+                tracing::error!(pid, ?length, "the supervisor does not answer");
+                let why = format!(
+                    "the supervisor (process {pid}) has not answered for {} s: continue it (kill -CONT {pid}), or kill it and lose its jobs",
+                    length.as_secs()
+                );
+                self.trouble(Trouble::Supervisor, why);
+            }
+            FromSupervisor::Answers => {
+                if self.supervision.phase == Phase::Listed {
+                    self.cleared(Trouble::Supervisor);
+                }
+            }
             FromSupervisor::Event(event) => self.on_job(event),
         }
     }
@@ -93,6 +106,7 @@ impl Dispatcher {
                 tracing::error!(job = key, ?pids, "processes of a job cannot be killed: they keep their slot");
             }
             Said::Refused { key, why } => self.refused(key.as_deref(), why),
+            Said::Pong => {}
         }
     }
 

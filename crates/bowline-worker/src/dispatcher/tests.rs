@@ -96,9 +96,9 @@ impl Session {
 /// A supervisor: commands called `wait` and `talk` run until they are killed, and `talk` says `hello` first;
 /// all others write `hello` and end well.
 fn fake_supervisor(state: &Path) {
-    let folder = state.join("supervisor");
-    std::fs::create_dir_all(&folder).unwrap();
-    let listener = UnixListener::bind(bowline_supervisor::socket_path(&folder)).unwrap();
+    let socket = bowline_supervisor::socket_path(&state.join("supervisor"));
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let hello = jobs_wire::read_frame(&mut stream).unwrap().unwrap();
@@ -134,6 +134,7 @@ fn answers(request: JobRequest) -> Vec<Event> {
         }
         JobRequest::Kill { key, .. } => vec![exited(key, Exit::Signal(15), Some(StopReason::Asked))],
         JobRequest::Forget { .. } | JobRequest::Shutdown(_) | JobRequest::Renew { .. } => vec![],
+        JobRequest::Ping => vec![Event::Pong],
     }
 }
 
