@@ -1,17 +1,21 @@
 //! The engine: one method moves it.
 //!
-//! An input first lets whatever is due by then happen; then it is applied, or parked where it needs
-//! what is not in memory; then lanes are matched with workers. Every part has a file of its own below
+//! An input is applied, or parked where it needs what is not in memory; then lanes are matched with
+//! workers. Time passes by an input of its own. Every part has a file of its own below
 //! this one; only [`unit`] changes a unit's state, and only as [`crate::machine`] says.
 
 mod array;
+mod aside;
 mod check;
 mod claim;
 mod depend;
+mod drain;
 mod element;
 mod explain;
+mod identity;
 mod key;
 mod lane;
+mod late;
 mod load;
 mod out;
 mod overview;
@@ -30,7 +34,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::answer::{Answer, Refusal, RefusalCode, Reply};
+use crate::answer::{Answer, Reply};
 use crate::effect::{Batch, Effect};
 use crate::id::{AttemptRef, Epoch, Generation, ParkId, RunId, SessionId, TaskId, TaskRef, WorkerId};
 use crate::input::{Input, Need, Request, Token};
@@ -39,7 +43,49 @@ use crate::row::{AttemptRow, Counters, KeyRow, Loaded};
 use crate::state::StateKind;
 use crate::time::Timestamp;
 
-/// What can be set about the engine. Bounds and defaults are the model's.
+/// How patient the engine is with workers. Bounds and defaults are the model's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// Workers say that they are there this often. 5 s.
+    pub heartbeat: Duration,
+    /// Without a heartbeat for so long a worker is suspect and given nothing new. 15 s.
+    pub suspect_after: Duration,
+    /// Without a heartbeat for so long an attempt is lost, where its task names nothing else and a second
+    /// one may overlap with it. 60 s.
+    pub lost_after: Duration,
+    /// Nothing is lost for so long after a take-over, except by proof. 30 s.
+    pub take_over_grace: Duration,
+    /// On top of `stop_after` and the job's grace, until an attempt that its supervisor must have killed
+    /// counts as lost. 10 s.
+    pub stop_margin: Duration,
+    /// An assignment not begun this long after it arrived is given back. 30 s.
+    pub start_by: Duration,
+    /// A failure sooner than this after the start speaks against the worker. 10 s.
+    pub quick_within: Duration,
+    /// A worker that was put aside is tried with one task after so long. 5 min.
+    pub aside_for: Duration,
+    /// An identity of a pool whose holder is gone for so long, and that holds nothing, may be given to
+    /// another. 10 min.
+    pub pool_gone_after: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(5),
+            suspect_after: Duration::from_secs(15),
+            lost_after: Duration::from_mins(1),
+            take_over_grace: Duration::from_secs(30),
+            stop_margin: Duration::from_secs(10),
+            start_by: Duration::from_secs(30),
+            quick_within: Duration::from_secs(10),
+            aside_for: Duration::from_mins(5),
+            pool_gone_after: Duration::from_mins(10),
+        }
+    }
+}
+
+/// What can be set about the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
     /// Who leads.
@@ -48,25 +94,14 @@ pub struct EngineConfig {
     pub generation: Generation,
     /// Seeds the jitter of backoffs.
     pub seed: u64,
-    /// Workers say that they are there this often.
-    pub heartbeat: Duration,
-    /// Without a heartbeat for so long a worker is suspect and given nothing new.
-    pub suspect_after: Duration,
-    /// An assignment not begun this long after it arrived is given back.
-    pub start_by: Duration,
+    /// How patient it is.
+    pub timing: Timing,
 }
 
 impl EngineConfig {
-    /// The model's defaults.
+    /// With the model's patience.
     pub fn new(epoch: Epoch, generation: Generation, seed: u64) -> Self {
-        Self {
-            epoch,
-            generation,
-            seed,
-            heartbeat: Duration::from_secs(5),
-            suspect_after: Duration::from_secs(15),
-            start_by: Duration::from_secs(30),
-        }
+        Self { epoch, generation, seed, timing: Timing::default() }
     }
 }
 
@@ -86,6 +121,8 @@ pub struct Engine {
     unfinished_arrays: BTreeSet<TaskId>,
     /// Live attempts.
     attempts: BTreeMap<AttemptRef, AttemptRow>,
+    /// Attempts that were lost, of rounds that have not ended.
+    lost: BTreeMap<AttemptRef, AttemptRow>,
     dependents: BTreeMap<TaskRef, BTreeSet<TaskId>>,
     runs: BTreeMap<RunId, run::Run>,
     workers: BTreeMap<WorkerId, worker::Worker>,
@@ -122,6 +159,7 @@ impl Engine {
             tasks_gone: BTreeMap::new(),
             unfinished_arrays: BTreeSet::new(),
             attempts: BTreeMap::new(),
+            lost: BTreeMap::new(),
             dependents: BTreeMap::new(),
             runs: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -155,12 +193,13 @@ impl Engine {
         self.match_lanes();
     }
 
-    /// Moves the engine. Whatever is due by `now` happens first. A `now` before the last one counts
-    /// as the last one.
+    /// Moves the engine. A `now` before the last one counts as the last one. Whatever is due by `now`
+    /// happens at [`Input::Tick`] alone: who has spoken in time is heard before anything is held against
+    /// him, so whoever drives the engine applies what has come in first, and Tick after it.
     pub fn apply(&mut self, now: Timestamp, input: Input) {
         self.advance_clock(now);
-        self.fire_timers();
         match input {
+            Input::Tick => self.fire_timers(),
             Input::Facts { park, facts } => {
                 if let Some(input) = self.unpark(park, facts) {
                     self.take(input);
@@ -184,7 +223,8 @@ impl Engine {
                 let answer = self.answer(&actor, request);
                 self.out.effects.push(Effect::Reply { to: reply, reply: answer });
             }
-            Input::Connected { session, hello, key: _ } => self.connected(session, *hello),
+            Input::StoodStill { length } => self.stood_still(length),
+            Input::Connected { session, hello, key } => self.connected(session, *hello, key),
             Input::FromWorker { session, message } => self.hear(session, message),
             Input::Disconnected { session } => self.disconnected(session, "the connection is gone"),
             Input::Evaluated { run, what, version, outcome } => self.evaluated(run, what, version, outcome),
@@ -205,12 +245,10 @@ impl Engine {
                 Ok(Answer::Done)
             }
             Request::PauseWorker { worker, paused } => self.pause_worker(actor, &worker, paused),
-            Request::DrainWorker { .. }
-            | Request::UndrainWorker { .. }
-            | Request::ForgetWorker { .. }
-            | Request::EnrolInPool { .. } => {
-                Err(Refusal::new(RefusalCode::Conflict, "This server cannot do that yet."))
-            }
+            Request::DrainWorker { worker, drain } => self.drain_worker(actor, &worker, drain),
+            Request::UndrainWorker { worker } => self.undrain_worker(actor, &worker),
+            Request::ForgetWorker { worker } => self.forget_worker(actor, &worker),
+            Request::EnrolInPool { token, pool, key } => self.enrol_in_pool(actor, token, pool, key),
             Request::PutToken(token) => self.put_token(token),
             Request::Enrol { token, worker, key } => self.enrol(actor, token, &worker, key),
             Request::Explain { namespace, task } => self.explain(&namespace, task),

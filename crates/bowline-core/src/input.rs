@@ -15,6 +15,12 @@ use crate::state::JobError;
 pub enum Input {
     /// Time has passed: whatever is due by it happens.
     Tick,
+    /// Whoever drives the engine stood still for so long (longer than a heartbeat), and heard nobody: every
+    /// lease is longer by that.
+    StoodStill {
+        /// For how long.
+        length: std::time::Duration,
+    },
     /// Somebody asks for something.
     Request {
         /// Where the answer goes.

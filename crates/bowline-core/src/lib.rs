@@ -27,5 +27,5 @@ pub mod time;
 pub mod worker;
 
 pub use effect::Batch;
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, Timing};
 pub use input::Input;

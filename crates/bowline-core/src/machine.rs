@@ -12,8 +12,11 @@
 //!   assigned, running ─Cancelled, Expired► stopping ─Finished, Released, Lost► cancelled    failed
 //!                                                                              failed(timeout)
 //!                                                                              scheduled (run, set-up limit)
+//!   assigned, running ─Drained► stopping ─Released, Stopped► waiting | in_doubt
+//!                                        ─Finished► as from running: a result is not thrown away
 //!   assigned, running ─Lost, must not rerun► in_doubt ─Retried► waiting
-//!                                                     ─late Finished► succeeded | failed
+//!                                                     ─late Finished, Resolved► succeeded | failed
+//!   waiting, ready, in_doubt ─Revived► running: the lost attempt goes on, where no newer one was claimed
 //!   every state that is not ended ─Cancelled, Expired(total, deadline)► ended, through stopping where
 //!                                                                              an attempt lives
 //!   ended ─Retried► begin
@@ -27,8 +30,11 @@ use crate::spec::OnWorkerLoss;
 use crate::state::{AttemptEnd, JobError, Outcome, StateKind, TimeoutKind};
 use crate::time::Timestamp;
 
-/// After so many losses in one round a task is poison.
+/// After losses on so many different workers in one round a task is poison.
 pub const LOSSES_MAX: u32 = 3;
+/// After so many losses in one round a task is poison, whichever workers they were on: one that takes its
+/// only worker down does not run without end.
+pub const LOSSES_ALL_MAX: u32 = 6;
 
 /// Who holds what runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +79,7 @@ pub enum State {
         /// Who has it.
         on: Holder,
         /// What the stop will bring.
-        intent: Box<Outcome>,
+        intent: Intent,
     },
     /// Waits for somebody who knows.
     InDoubt,
@@ -82,6 +88,22 @@ pub enum State {
         /// How.
         outcome: Box<Outcome>,
     },
+}
+
+/// What a stop will bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// The end of the attempt with this outcome, or of the round.
+    End(Box<Outcome>),
+    /// Its worker is drained: it is given back, unless a result comes before that.
+    GiveBack,
+}
+
+impl Intent {
+    /// This outcome.
+    pub fn end(outcome: Outcome) -> Self {
+        Self::End(Box::new(outcome))
+    }
 }
 
 impl State {
@@ -119,6 +141,15 @@ pub enum Blocked {
     Yes,
 }
 
+/// Whether the newest attempt's job has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It has not.
+    No,
+    /// It has.
+    Yes,
+}
+
 /// Whether the newest attempt was lost and no newer one claimed: its late result is still wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
@@ -133,12 +164,16 @@ pub enum Late {
 pub struct Context {
     /// Dependencies.
     pub blocked: Blocked,
-    /// The newest attempt.
+    /// Whether the newest attempt was lost.
     pub late: Late,
     /// Failed attempts may still be followed by so many.
     pub extra_left: u32,
-    /// Lost attempts so far.
+    /// Lost attempts so far in this round.
     pub losses: u32,
+    /// Different workers that lost one in this round, the one that holds the newest attempt included.
+    pub lost_on: u32,
+    /// Whether the newest attempt's job has begun.
+    pub begun: Begun,
     /// What follows a loss.
     pub on_loss: OnWorkerLoss,
     /// When the next attempt may begin, should this one fail.
@@ -168,6 +203,12 @@ pub enum Event {
     Released,
     /// The attempt is lost.
     Lost(String),
+    /// The worker that holds it is drained.
+    Drained,
+    /// The worker of the lost attempt came back, and its job still runs.
+    Revived(WorkerId),
+    /// Somebody who knows says how the doubtful attempt ended.
+    Resolved(Outcome),
     /// Somebody wants it ended.
     Cancelled(String),
     /// A limit ran out.
@@ -202,6 +243,9 @@ pub enum Refused {
     /// This limit does not count here.
     #[error("that limit does not count in this state")]
     NotCounting,
+    /// Nobody doubts how it ended.
+    #[error("it is not in doubt")]
+    NotInDoubt,
     /// It waits for something else.
     #[error("it waits for something else")]
     WaitsForOther,
@@ -244,6 +288,41 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
     use Event as E;
     use State as S;
     match (state, event) {
+        // Whoever knows ends a doubt.
+        (S::InDoubt, E::Resolved(outcome)) => Ok(Step::ended(outcome)),
+        (
+            S::Scheduled { .. }
+            | S::Blocked
+            | S::Waiting
+            | S::Ready
+            | S::Assigned { .. }
+            | S::Running { .. }
+            | S::Stopping { .. }
+            | S::Ended { .. },
+            E::Resolved(_),
+        ) => Err(Refused::NotInDoubt),
+        // A lost attempt goes on.
+        (S::Waiting | S::Ready | S::InDoubt, E::Revived(worker)) => match cx.late {
+            Late::Wanted => Ok(Step::to(S::Running { on: Holder::Worker(worker) })),
+            Late::No => Err(Refused::NoAttempt),
+        },
+        (S::Scheduled { .. } | S::Blocked, E::Revived(_)) => Err(Refused::NoAttempt),
+        (S::Assigned { .. } | S::Running { .. } | S::Stopping { .. }, E::Revived(_)) => Err(Refused::HasAttempt),
+        (S::Ended { .. }, E::Revived(_) | E::Drained) => Err(Refused::Ended),
+        // Its worker is drained.
+        (S::Assigned { worker }, E::Drained) => Ok(give_back(Holder::Worker(*worker))),
+        (S::Running { on: on @ Holder::Worker(_) }, E::Drained) => Ok(give_back(*on)),
+        (S::Running { on: Holder::Elements }, E::Drained) => Err(Refused::ArrayOnly),
+        (S::Stopping { .. }, E::Drained) => Err(Refused::Stopping),
+        (
+            S::Scheduled { .. }
+            | S::Blocked
+            | S::Waiting
+            | S::Ready
+            | S::InDoubt
+            | S::Running { on: Holder::Server { .. } },
+            E::Drained,
+        ) => Err(Refused::NoAttempt),
         // Scheduled => (Blocked, Waiting, Ended)
         (S::Scheduled { .. }, E::Due) => Ok(Step::to(State::begin(None, cx.blocked))),
         (S::Scheduled { .. }, E::Met | E::Granted | E::Claimed(_)) => Err(Refused::WaitsForOther),
@@ -343,16 +422,33 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
             E::Due | E::Met | E::Unmeetable(_) | E::Granted | E::Claimed(_),
         ) => Err(Refused::HasAttempt),
         (S::Assigned { .. } | S::Running { .. } | S::Stopping { .. }, E::Retried) => Err(Refused::NotEnded),
-        // Stopping => (Stopping, Scheduled, Ended)
-        (S::Stopping { on: Holder::Elements, intent }, E::ElementsEnded(_)) => Ok(Step::ended((**intent).clone())),
+        // Stopping => (Stopping, Scheduled, Waiting, InDoubt, Ended)
+        (S::Stopping { on: Holder::Elements, intent: Intent::End(outcome) }, E::ElementsEnded(_)) => {
+            Ok(Step::ended((**outcome).clone()))
+        }
+        (S::Stopping { on: Holder::Elements, intent: Intent::GiveBack }, E::ElementsEnded(outcome)) => {
+            Ok(Step::ended(outcome))
+        }
         (S::Stopping { on: Holder::Elements, .. }, E::Finished(_) | E::Released | E::Lost(_)) => {
             Err(Refused::ArrayOnly)
         }
-        (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent }, E::Finished(_) | E::Released) => {
-            Ok(stopped(intent, cx))
+        (
+            S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent: Intent::GiveBack },
+            E::Finished(JobEnd::Stopped) | E::Released,
+        ) => Ok(given_back(cx)),
+        (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent: Intent::GiveBack }, E::Finished(how)) => {
+            let end = attempt_end(&how);
+            Ok(finish(how, cx, Some(end)))
         }
-        (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent }, E::Lost(why)) => {
-            let mut step = stopped(intent, cx).and_attempt(AttemptEnd::Lost);
+        (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent: Intent::GiveBack }, E::Lost(why)) => {
+            Ok(lose(why, cx))
+        }
+        (
+            S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent: Intent::End(outcome) },
+            E::Finished(_) | E::Released,
+        ) => Ok(stopped(outcome, cx)),
+        (S::Stopping { on: Holder::Worker(_) | Holder::Server { .. }, intent: Intent::End(outcome) }, E::Lost(why)) => {
+            let mut step = stopped(outcome, cx).and_attempt(AttemptEnd::Lost);
             step.lost = Some(why);
             Ok(step)
         }
@@ -360,11 +456,11 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
             Err(Refused::ArrayOnly)
         }
         (S::Stopping { .. }, E::Started) => Err(Refused::Stopping),
-        (S::Stopping { on, intent }, E::Cancelled(message)) if would_retry(intent, cx) => {
+        (S::Stopping { on, intent }, E::Cancelled(message)) if yields(intent, cx) => {
             Ok(stop(*on, Outcome::Cancelled { message }))
         }
         (S::Stopping { on, intent }, E::Expired(which @ (TimeoutKind::Total | TimeoutKind::Deadline)))
-            if would_retry(intent, cx) =>
+            if yields(intent, cx) =>
         {
             Ok(stop(*on, Outcome::Timeout { which }))
         }
@@ -391,8 +487,11 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
 
 /// Whether a stop with this intent is followed by another attempt: then a cancel, or the round's own
 /// limit, may still take its place. Any other intent stands once it is committed.
-fn would_retry(intent: &Outcome, cx: &Context) -> bool {
-    is_attempts_own(intent) && cx.extra_left > 0
+fn yields(intent: &Intent, cx: &Context) -> bool {
+    match intent {
+        Intent::GiveBack => true,
+        Intent::End(outcome) => is_attempts_own(outcome) && cx.extra_left > 0,
+    }
 }
 
 /// Limits of the attempt, not of the round.
@@ -409,7 +508,11 @@ fn is_attempts_own(intent: &Outcome) -> bool {
 }
 
 fn stop(on: Holder, intent: Outcome) -> Step {
-    Step::to(State::Stopping { on, intent: Box::new(intent) })
+    Step::to(State::Stopping { on, intent: Intent::end(intent) })
+}
+
+fn give_back(on: Holder) -> Step {
+    Step::to(State::Stopping { on, intent: Intent::GiveBack })
 }
 
 fn stop_elements(intent: Outcome, cx: &Context) -> Step {
@@ -461,15 +564,20 @@ fn fail(failure: Outcome, cx: &Context) -> Step {
     Step { next, attempt: None, failure: Some(failure), lost: None }
 }
 
+/// Who must not rerun is never poison: whoever knows decides after each loss.
 fn lose(why: String, cx: &Context) -> Step {
-    let next = if cx.losses + 1 >= LOSSES_MAX {
-        let message = format!("lost {LOSSES_MAX} times, the last time because {why}");
-        State::Ended { outcome: Box::new(Outcome::Lost { message }) }
-    } else {
-        match cx.on_loss {
-            OnWorkerLoss::Rerun => State::Waiting,
-            OnWorkerLoss::Fail => State::InDoubt,
+    let losses = cx.losses + 1;
+    let next = match cx.on_loss {
+        OnWorkerLoss::Fail => State::InDoubt,
+        OnWorkerLoss::Rerun if cx.lost_on >= LOSSES_MAX => {
+            let message = format!("lost on {} different workers, the last time because {why}", cx.lost_on);
+            State::Ended { outcome: Box::new(Outcome::Lost { message }) }
         }
+        OnWorkerLoss::Rerun if losses >= LOSSES_ALL_MAX => {
+            let message = format!("lost {losses} times, the last time because {why}");
+            State::Ended { outcome: Box::new(Outcome::Lost { message }) }
+        }
+        OnWorkerLoss::Rerun => State::Waiting,
     };
     Step { next, attempt: Some(AttemptEnd::Lost), failure: None, lost: Some(why) }
 }
@@ -481,6 +589,13 @@ fn release_started(cx: &Context) -> Step {
         OnWorkerLoss::Fail => State::InDoubt,
     };
     Step::to(next).and_attempt(AttemptEnd::Released)
+}
+
+fn given_back(cx: &Context) -> Step {
+    match cx.begun {
+        Begun::Yes => release_started(cx),
+        Begun::No => Step::to(State::Waiting).and_attempt(AttemptEnd::Released),
+    }
 }
 
 #[cfg(test)]

@@ -464,7 +464,7 @@ pub enum Loaded {
     Task(Box<TaskRow>, Arc<TaskSpec>),
     /// An element of one, ended or not.
     Element(Box<ElementRow>),
-    /// A live attempt of one.
+    /// An attempt of one that lives, or that was lost: its worker may come back with it.
     Attempt(Box<AttemptRow>),
     /// An ended task that an unfinished one still depends on: its id, state.
     Ended(TaskRef, StateKind),

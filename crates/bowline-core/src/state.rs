@@ -226,6 +226,14 @@ pub enum AttemptEnd {
 }
 
 impl AttemptEnd {
+    /// Whether its worker may still come back with it, or has when it was too late.
+    pub fn is_loss(self) -> bool {
+        match self {
+            Self::Lost | Self::Superseded => true,
+            Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled | Self::Released => false,
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled, Self::Lost, Self::Released, Self::Superseded];

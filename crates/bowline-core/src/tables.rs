@@ -17,7 +17,7 @@ use crate::row::{
 };
 use crate::run::Graph;
 use crate::spec::{TaskSpec, Work};
-use crate::state::StateKind;
+use crate::state::{AttemptEnd, StateKind};
 
 /// All rows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -151,7 +151,8 @@ impl Tables {
         let is_open = |task: &TaskId| self.tasks.get(task).is_some_and(|task| !task.unit.state.is_ended());
         let elements = self.elements.values().filter(|element| is_open(&element.task));
         rows.extend(elements.map(|row| Loaded::Element(Box::new(row.clone()))));
-        let live = self.attempts.values().filter(|row| row.end.is_none() && is_open(&row.attempt.task.task));
+        let wanted = |row: &&AttemptRow| row.end.is_none_or(AttemptEnd::is_loss) && is_open(&row.attempt.task.task);
+        let live = self.attempts.values().filter(wanted);
         rows.extend(live.map(|row| Loaded::Attempt(Box::new(row.clone()))));
         let targets: BTreeSet<TaskRef> =
             open.iter().flat_map(|row| self.specs[&row.id].0.after.iter().map(|dependency| dependency.task)).collect();

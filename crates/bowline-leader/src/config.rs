@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_core::Timing;
 use bowline_core::id::TaskId;
 use bowline_store::{LeaderStore, RetentionPolicy, RetentionStore, RollbackStore};
 
@@ -58,6 +59,8 @@ pub struct LeaderConfig {
     /// The least time between two commits while batches are filling; a lone input waits for nothing.
     /// 2 ms.
     pub gather: Duration,
+    /// How patient it is with workers.
+    pub timing: Timing,
     /// Seeds the jitter of backoffs. `None`: from the clock.
     pub seed: Option<u64>,
     /// Is told which tasks are gone.
@@ -70,6 +73,7 @@ impl Default for LeaderConfig {
             retention: RetentionPolicy::default(),
             sweep_every: Duration::from_secs(10),
             gather: Duration::from_millis(2),
+            timing: Timing::default(),
             seed: None,
             swept: None,
         }

@@ -225,8 +225,9 @@ impl Office {
         }
         let clock = Clock::starting_at(leadership.now);
         let seed = self.lasting.config.seed.unwrap_or(leadership.now.0);
-        let config = EngineConfig::new(leadership.epoch, leadership.generation, seed);
-        let heartbeat = config.heartbeat;
+        let timing = self.lasting.config.timing.clone();
+        let heartbeat = timing.heartbeat;
+        let config = EngineConfig { timing, ..EngineConfig::new(leadership.epoch, leadership.generation, seed) };
         let mut engine = Engine::new(config);
         let mut rows: u64 = 0;
         let loaded = store.load(&mut |row| {

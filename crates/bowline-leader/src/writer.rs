@@ -97,6 +97,8 @@ pub(crate) struct Writer<'a> {
     leadership: Leadership,
     clock: Clock,
     heartbeat: Duration,
+    /// When this thread looked at the clock last: it does so twice a heartbeat at least.
+    looked_at: Instant,
     engine: Engine,
     desk: Desk,
     aides: Aides,
@@ -119,6 +121,7 @@ impl<'a> Writer<'a> {
         let Taken { leadership, engine, clock, heartbeat } = taken;
         Self {
             heartbeat,
+            looked_at: clock::monotonic(),
             lasting,
             leadership,
             clock,
@@ -160,6 +163,7 @@ impl<'a> Writer<'a> {
     ) -> End {
         let mut commands = Vec::with_capacity(DRAIN_MAX);
         loop {
+            self.look_at_clock();
             if let Err(end) = self.turn() {
                 return end;
             }
@@ -178,12 +182,20 @@ impl<'a> Writer<'a> {
                         // No handle is left.
                         return self.finish(inbox, returns).await;
                     }
-                    let now = self.now_for_inputs();
+                    self.look_at_clock();
+                    let now = self.clock.now();
                     for command in commands.drain(..) {
                         self.apply_command(now, command);
                     }
+                    // An inbox that is never empty must not keep time from passing.
+                    if self.is_due() {
+                        self.tick(inbox);
+                    }
                 }
-                () = tokio::time::sleep_until(wake) => self.tick(inbox),
+                () = tokio::time::sleep_until(wake) => {
+                    self.look_at_clock();
+                    self.tick(inbox);
+                }
             }
         }
     }
@@ -263,7 +275,7 @@ impl<'a> Writer<'a> {
             Flight::None if self.filling > 0 => self.gather_until(),
             Flight::None => Some(self.sweep_at),
         };
-        let latest = clock::monotonic() + WAKE_MAX;
+        let latest = clock::monotonic() + (self.heartbeat / 2).min(WAKE_MAX);
         [deadline, other].into_iter().flatten().fold(latest, Instant::min)
     }
 
@@ -274,7 +286,7 @@ impl<'a> Writer<'a> {
         returns: &mut mpsc::UnboundedReceiver<Return>,
     ) -> End {
         inbox.close();
-        let now = self.now_for_inputs();
+        let now = self.clock.now();
         while let Ok(command) = inbox.try_recv() {
             self.apply_command(now, command);
         }

@@ -139,7 +139,7 @@ impl Engine {
         let assign = Assign {
             attempt,
             session,
-            start_by: self.config.start_by,
+            start_by: self.config.timing.start_by,
             setup_timeout: task.policy.timeouts.setup.map_or(SETUP_TIMEOUT_DEFAULT, |limit| limit.0),
             run_timeout: task.policy.timeouts.run.map(|limit| limit.0),
             stop_after: task.policy.stop_after.map(|after| after.0),

@@ -96,6 +96,9 @@ impl Engine {
             | Event::Lost(_)
             | Event::Expired(_)
             | Event::ElementsEnded(_)
+            | Event::Drained
+            | Event::Revived(_)
+            | Event::Resolved(_)
             | Event::Retried => StateKind::Skipped,
         };
         self.drop_unstarted(id, kind);

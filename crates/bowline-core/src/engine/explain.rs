@@ -1,12 +1,14 @@
 //! Why a task is where it is.
 
+use std::time::Duration;
+
 use crate::answer::{Answer, Reply};
 use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, WaitReason};
 use crate::id::{AttemptRef, TaskRef, WorkerId};
 use crate::machine::{Holder, State};
 use crate::name::{Key, Namespace};
 use crate::row::PauseMark;
-use crate::state::StateKind;
+use crate::state::{Outcome, StateKind};
 
 use super::Engine;
 use super::lane::{LaneKey, Line};
@@ -15,6 +17,8 @@ use super::worker::Worker;
 
 /// Workers, and attempts of one, listed at most in an explanation.
 const LISTED_MAX: usize = 10;
+/// A worker that holds nothing and was not heard for so long is named only where nobody else fits.
+const GONE_AFTER: Duration = Duration::from_mins(10);
 
 impl Engine {
     /// Everything that keeps a task.
@@ -49,13 +53,20 @@ impl Engine {
             None if state == StateKind::Scheduled || state == StateKind::Blocked => {
                 return self.reasons(TaskRef::whole(unit.task));
             }
-            Some(State::Assigned { worker }) => self.held_beforehand(task, unit, *worker, &mut reasons),
+            Some(State::Assigned { worker }) if !self.is_silent(*worker) => {
+                self.held_beforehand(task, unit, *worker, &mut reasons);
+            }
+            Some(
+                State::Assigned { worker }
+                | State::Running { on: Holder::Worker(worker) }
+                | State::Stopping { on: Holder::Worker(worker), .. },
+            ) => self.on_silent(unit, *worker, &mut reasons),
+            Some(State::InDoubt) => self.in_doubt(task, unit, &mut reasons),
             Some(
                 State::Waiting
                 | State::Ready
-                | State::Running { on: Holder::Worker(_) | Holder::Elements }
-                | State::Stopping { .. }
-                | State::InDoubt
+                | State::Running { on: Holder::Elements }
+                | State::Stopping { on: Holder::Elements | Holder::Server { .. }, .. }
                 | State::Ended { .. },
             )
             | None => {}
@@ -71,6 +82,30 @@ impl Engine {
             self.in_line(task, unit, &mut reasons);
         }
         reasons
+    }
+
+    fn is_silent(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.silent_since().is_some())
+    }
+
+    /// Its worker says nothing: nobody knows how it is.
+    fn on_silent(&self, unit: TaskRef, id: WorkerId, reasons: &mut Vec<WaitReason>) {
+        let hot = self.tasks.get(&unit.task).and_then(|task| task.unit(unit));
+        let (Some(worker), Some(hot)) = (self.workers.get(&id), hot) else { return };
+        let Some(since) = worker.silent_since() else { return };
+        let attempt = AttemptRef { task: unit, fence: hot.fence() };
+        let lost_at = self.lost_at(id, attempt);
+        reasons.push(WaitReason::WorkerSilent { worker: worker.row.name.clone(), attempt, since, lost_at });
+    }
+
+    fn in_doubt(&self, task: &Task, unit: TaskRef, reasons: &mut Vec<WaitReason>) {
+        let Some(hot) = task.unit(unit) else { return };
+        let why = match hot.last.as_deref() {
+            Some(Outcome::Lost { message }) => message.clone(),
+            Some(_) | None => "it was given back after it had begun".to_owned(),
+        };
+        let worker = hot.worker.and_then(|id| self.workers.get(&id)).map(|worker| worker.row.name.clone());
+        reasons.push(WaitReason::InDoubt { attempt: AttemptRef { task: unit, fence: hot.fence() }, worker, why });
     }
 
     /// A worker may hold tasks beyond its slots, to begin them at once when there is room.
@@ -163,8 +198,15 @@ impl Engine {
             reasons.push(WaitReason::NoWorkerFits { workers, nearest: self.nearest(key) });
             return;
         }
-        let away: Vec<_> = fitting
-            .iter()
+        // Of those that are long gone nothing is to be hoped for, as long as there are others.
+        let is_gone = |worker: &&&Worker| {
+            worker.session.is_none() && worker.held.len() == 0 && worker.lease_from.plus(GONE_AFTER) <= self.now
+        };
+        let all_gone = fitting.iter().all(|worker| is_gone(&worker));
+        let mut away: Vec<&&Worker> = fitting.iter().filter(|worker| all_gone || !is_gone(worker)).collect();
+        away.sort_by_key(|worker| std::cmp::Reverse(worker.lease_from));
+        let away: Vec<_> = away
+            .into_iter()
             .filter_map(|worker| Some((worker.row.name.clone(), worker.unavailable()?)))
             .take(LISTED_MAX)
             .collect();

@@ -65,6 +65,14 @@ impl Engine {
 
     fn load_attempt(&mut self, row: AttemptRow) {
         let attempt = row.attempt;
+        if row.end.is_some() {
+            let task = self.tasks.get(&attempt.task.task).filter(|task| task.round == row.round);
+            let is_open = task.and_then(|task| task.unit(attempt.task)).is_some_and(|hot| !hot.state.kind().is_ended());
+            if is_open {
+                self.lost.insert(attempt, row);
+            }
+            return;
+        }
         let key = self.tasks.get(&attempt.task.task).map(|task| std::sync::Arc::clone(&task.policy.lane_key));
         if let Some((worker, key)) = row.worker.zip(key)
             && let Some(worker) = self.workers.get_mut(&worker)

@@ -59,6 +59,7 @@ pub(super) struct Out {
     pub runs: BTreeSet<RunId>,
     pub nodes: BTreeSet<(RunId, NodeIndex)>,
     pub workers: BTreeSet<WorkerId>,
+    pub workers_gone: BTreeSet<WorkerId>,
     pub keys: Vec<KeyRow>,
     pub pauses: BTreeMap<Option<Namespace>, PauseRow>,
     pub tokens: Vec<Token>,
@@ -216,6 +217,8 @@ impl Engine {
         rows.extend(out.artifacts.into_values().map(Row::Artifact));
         self.collect_runs(out.new_runs, &out.runs, &mut rows);
         rows.extend(out.nodes.iter().filter_map(|(run, node)| self.node_row(*run, *node)).map(Row::Node));
+        // Before the workers: a name that was forgotten may be taken again.
+        rows.extend(out.workers_gone.into_iter().map(Row::WorkerGone));
         rows.extend(out.workers.iter().filter_map(|id| Some(Row::Worker(Box::new(self.workers.get(id)?.row.clone())))));
         rows.extend(out.keys.into_iter().map(Row::Key));
         rows.extend(out.pauses.into_values().map(Row::Pause));

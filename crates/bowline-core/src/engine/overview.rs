@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer::{Answer, Connection, LaneView, Overview, WorkerView};
+use crate::answer::{Answer, Connection, Doubtful, LaneView, Overview, WorkerView};
+use crate::id::WorkerId;
 use crate::state::StateKind;
 use crate::worker::Health;
 
@@ -13,7 +14,8 @@ use super::worker::{Suspect, Worker};
 impl Engine {
     /// Counts, lanes, workers.
     pub(super) fn overview(&self) -> Answer {
-        let mut workers: Vec<WorkerView> = self.workers.values().map(worker_view).collect();
+        let mut workers: Vec<WorkerView> =
+            self.workers.iter().map(|(id, worker)| self.worker_view(*id, worker)).collect();
         workers.sort_by(|one, other| one.name.cmp(&other.name));
         let overview = Overview {
             states: self.state_counts(),
@@ -55,31 +57,34 @@ impl Engine {
         });
         LaneView { name: lane.key.describe(), ready: lane.len() as u64 + unstarted, oldest_ready_at: oldest }
     }
-}
 
-fn worker_view(worker: &Worker) -> WorkerView {
-    let session = worker.session.as_ref();
-    let connection = match (session, worker.suspect) {
-        (None, Suspect::No | Suspect::Yes) => Connection::Away,
-        (Some(_), Suspect::Yes) => Connection::Suspect,
-        (Some(_), Suspect::No) => Connection::Connected,
-    };
-    WorkerView {
-        id: worker.row.id,
-        name: worker.row.name.clone(),
-        incarnation: worker.row.incarnation,
-        connection,
-        offer: worker.row.offer.clone(),
-        used: worker.held.used().clone(),
-        attempts: worker.held.attempts().collect(),
-        paused: worker.paused(),
-        health: session.map_or(Health::Ok, |session| session.health.clone()),
-        version: session.map(|session| session.version.clone()),
-        heard_at: worker.heard_at,
-        pool: worker.row.pool.clone(),
-        drain: worker.row.drain.clone(),
-        aside: worker.row.aside.clone(),
-        silent_since: None,
-        doubtful: Vec::new(),
+    fn worker_view(&self, id: WorkerId, worker: &Worker) -> WorkerView {
+        let silent_since = worker.silent_since();
+        let held = worker.held.attempts().filter(|_| silent_since.is_some());
+        let doubtful = held.map(|attempt| Doubtful { attempt, lost_at: self.lost_at(id, attempt) }).collect();
+        let session = worker.session.as_ref();
+        let connection = match (session, worker.suspect) {
+            (None, Suspect::No | Suspect::Yes) => Connection::Away,
+            (Some(_), Suspect::Yes) => Connection::Suspect,
+            (Some(_), Suspect::No) => Connection::Connected,
+        };
+        WorkerView {
+            id: worker.row.id,
+            name: worker.row.name.clone(),
+            incarnation: worker.row.incarnation,
+            connection,
+            offer: worker.row.offer.clone(),
+            used: worker.held.used().clone(),
+            attempts: worker.held.attempts().collect(),
+            paused: worker.paused(),
+            health: session.map_or(Health::Ok, |session| session.health.clone()),
+            version: session.map(|session| session.version.clone()),
+            heard_at: worker.heard_at,
+            pool: worker.row.pool.clone(),
+            drain: worker.row.drain.clone(),
+            aside: worker.row.aside.clone(),
+            silent_since,
+            doubtful,
+        }
     }
 }

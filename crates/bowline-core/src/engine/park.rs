@@ -90,6 +90,7 @@ impl Engine {
                 new.spec.after.iter().for_each(|dependency| needs.task(dependency.task.task));
             }
             Input::Tick
+            | Input::StoodStill { .. }
             | Input::Connected { .. }
             | Input::FromWorker { .. }
             | Input::Disconnected { .. }
@@ -130,7 +131,11 @@ impl Engine {
                 self.out.effects.push(Effect::Close { session: *session });
             }
             Input::Evaluated { run, .. } => self.evaluate_due(*run),
-            Input::Tick | Input::Connected { .. } | Input::Disconnected { .. } | Input::Facts { .. } => {}
+            Input::Tick
+            | Input::StoodStill { .. }
+            | Input::Connected { .. }
+            | Input::Disconnected { .. }
+            | Input::Facts { .. } => {}
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer::{Answer, Refusal, RefusalCode, Reply};
 use crate::id::{AttemptNo, RunId, TaskId, TaskRef};
-use crate::message::{Paused, ToWorker};
-use crate::name::{Actor, Namespace, WorkerName};
+use crate::message::Paused;
+use crate::name::{Actor, Namespace};
 use crate::row::{PauseMark, PauseRow, Subject};
 use crate::run::NodeState;
 
@@ -72,24 +71,6 @@ impl Engine {
             let subject = Subject::Namespace(namespace.clone());
             self.tell_of(subject, namespace, AttemptNo(0), word(paused), &Cause::new(actor, ""));
         }
-    }
-
-    pub(super) fn pause_worker(&mut self, actor: &Actor, name: &WorkerName, paused: Paused) -> Reply {
-        let Some(id) = self.worker_names.get(name).copied() else {
-            let message = format!("There is no worker named {name}; `bowline worker list` shows those that are known.");
-            return Err(Refusal::new(RefusalCode::NotFound, message));
-        };
-        let is_marked = self.workers.get(&id).is_some_and(|worker| worker.row.paused.is_some());
-        if let Some(mark) = self.new_mark(is_marked, paused, actor) {
-            if let Some(worker) = self.workers.get_mut(&id) {
-                worker.row.paused = mark;
-            }
-            self.touch_worker(id);
-            self.tell_worker(id, word(paused), &Cause::new(actor, ""));
-            self.send(id, ToWorker::Pause { paused });
-            self.refresh_free(id);
-        }
-        Ok(Answer::Done)
     }
 
     /// The task itself.

@@ -3,17 +3,17 @@
 //! nothing again.
 
 use crate::effect::Effect;
-use crate::id::{AttemptRef, SessionId, WorkerId};
-use crate::machine::{Event, State};
+use crate::id::{AttemptRef, SessionId, TaskRef, WorkerId};
+use crate::machine::Event;
 use crate::message::{Assured, Finished, FromWorker, JobEnd, ToWorker, Verdict};
 use crate::name::Actor;
 use crate::row::{ArtifactRow, ResultRow};
-use crate::state::{Outcome, StateKind};
+use crate::state::StateKind;
 use crate::worker::{Health, Room};
 
 use super::Engine;
 use super::out::Cause;
-use super::worker::Suspect;
+use super::worker::{Leaving, Suspect};
 
 /// Pieces of evidence remembered so that the same one is not recorded twice. The oldest goes first.
 const EVIDENCE_MAX: usize = 10_000;
@@ -56,6 +56,9 @@ impl Engine {
             FromWorker::Health(health) => self.health(id, health),
             FromWorker::Bye { why } => {
                 self.disconnected(session, &why);
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.leaving = Leaving::InOrder;
+                }
                 self.out.effects.push(Effect::Close { session });
             }
         }
@@ -134,6 +137,8 @@ impl Engine {
                 let cause = Cause::new(&self.actor_of(id), "");
                 self.shift(attempt.task, Event::Started, &cause).expect("assigned leads to running");
             }
+            // It began before it heard that it is to stop.
+            Standing::Newest(StateKind::Stopping, Owner::Speaker) => self.began(attempt.task),
             Standing::Newest(_, Owner::Speaker) => {}
             Standing::Newest(_, Owner::Nobody) | Standing::Old => {
                 self.send(id, ToWorker::Verdict { attempt, verdict: Verdict::Superseded });
@@ -141,6 +146,18 @@ impl Engine {
             Standing::Gone => self.gone(id, attempt),
         }
         self.ack(id, attempt, Assured::Started);
+    }
+
+    /// Its job had begun, though its state does not say so.
+    fn began(&mut self, unit: TaskRef) {
+        let now = self.now;
+        if let Some(hot) = self.hot_mut(unit)
+            && hot.started_at.get().is_none()
+        {
+            hot.started_at = now.into();
+            self.touch_unit(unit);
+            self.note_started(unit);
+        }
     }
 
     fn finished(&mut self, id: WorkerId, finished: Finished) {
@@ -162,32 +179,23 @@ impl Engine {
             }
             Standing::Newest(state, Owner::Nobody) if !state.is_ended() => {
                 let cause = Cause::new(&cause.actor, format!("late: {}", cause.reason));
-                if self.is_late_wanted(attempt) {
-                    self.keep_result(attempt, result);
-                    self.shift(attempt.task, Event::Finished(how), &cause).ok();
-                }
+                self.finished_late(Finished { attempt, how, result }, &cause);
             }
             Standing::Newest(state, Owner::Nobody) => {
                 if how == JobEnd::Success && state != StateKind::Succeeded {
                     self.evidence(attempt, result, &cause);
                 }
             }
-            Standing::Old => self.evidence(attempt, result, &cause),
+            Standing::Old => {
+                self.superseded(attempt, &how);
+                self.evidence(attempt, result, &cause);
+            }
             Standing::Gone => self.gone(id, attempt),
         }
         self.ack(id, attempt, Assured::Finished);
     }
 
-    /// Whether the attempt was lost and no newer one claimed.
-    fn is_late_wanted(&self, attempt: AttemptRef) -> bool {
-        let hot = self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task));
-        hot.is_some_and(|hot| {
-            matches!(hot.last.as_deref(), Some(Outcome::Lost { .. }))
-                && matches!(hot.state, State::Waiting | State::Ready | State::InDoubt)
-        })
-    }
-
-    fn keep_result(&mut self, attempt: AttemptRef, result: Option<String>) {
+    pub(super) fn keep_result(&mut self, attempt: AttemptRef, result: Option<String>) {
         if let Some(json) = result {
             self.out.results.entry(attempt).or_insert(ResultRow { attempt, json });
         }
@@ -211,6 +219,8 @@ impl Engine {
             Standing::Newest(state, Owner::Speaker) => {
                 if started && state == StateKind::Assigned {
                     self.shift(attempt.task, Event::Started, &cause).expect("assigned leads to running");
+                } else if started {
+                    self.began(attempt.task);
                 }
                 self.give_back(attempt, &cause);
             }
@@ -225,8 +235,8 @@ impl Engine {
         let cause = Cause::new(&self.actor_of(id), why);
         match self.standing(id, attempt) {
             Standing::Newest(_, Owner::Speaker) => {
-                self.tell(attempt.task, attempt.fence.attempt, "lost", &cause);
-                self.shift(attempt.task, Event::Lost(cause.reason.clone()), &cause).ok();
+                self.lose(attempt, &cause);
+                self.note_gone(id, attempt.task.task);
             }
             Standing::Newest(_, Owner::Nobody) | Standing::Old => {}
             Standing::Gone => self.gone(id, attempt),

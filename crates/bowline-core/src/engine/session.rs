@@ -1,125 +1,25 @@
 //! Sessions: Hello and what it settles, the end of a connection, and the room that follows.
 //!
-//! Only the newest session of the newest incarnation speaks. Taking an identity is a commit.
+//! Only the newest session of the newest incarnation speaks.
 
 use std::collections::BTreeMap;
 
 use crate::effect::Effect;
 use crate::id::{AttemptRef, SessionId, WorkerId};
-use crate::machine::{Event, State};
-use crate::message::{Hello, KnownAs, Paused, ToWorker, Verdict};
+use crate::machine::{Event, Intent, State};
+use crate::message::{Fate, Hello, JobEnd, KnownAs, LEFT_MAX, Left, Paused, ToWorker, Verdict};
+use crate::state::{AttemptEnd, JobError};
 use crate::worker::Health;
 
 use super::Engine;
+use super::identity::Moved;
 use super::out::Cause;
 use super::worker::{Claim, Session, Suspect};
 
-/// What Hello makes of the identity.
-enum Seating {
-    /// Another session of the same process.
-    Same,
-    /// A new process takes the identity.
-    New,
-    /// Not now.
-    Later(&'static str),
-    /// Never.
-    Fenced(&'static str),
-}
-
-/// How the new seat lies to the old one.
-#[derive(Clone, Copy)]
-struct Moved {
-    is_same_boot: bool,
-    is_same_dir: bool,
-}
-
 impl Engine {
-    /// A worker says Hello.
-    pub(super) fn connected(&mut self, session: SessionId, hello: Hello) {
-        let known = self.worker_names.get(&hello.name).copied();
-        let Some(id) = known else {
-            return self.turn_away(
-                session,
-                ToWorker::Fenced {
-                    why: format!(
-                        "no worker named {} is enrolled here: enrol it with `worker start` and a token",
-                        hello.name
-                    ),
-                },
-            );
-        };
-        match self.seating(id, &hello) {
-            Seating::Fenced(why) => self.turn_away(session, ToWorker::Fenced { why: why.to_owned() }),
-            Seating::Later(why) => {
-                self.turn_away(session, ToWorker::TryLater { why: why.to_owned(), left: Vec::new() })
-            }
-            seating @ (Seating::Same | Seating::New) => {
-                let moved = self.take_seat(id, &hello, &seating);
-                self.replace_session(id, &seating);
-                self.open_session(id, session, hello, moved);
-            }
-        }
-    }
-
-    fn turn_away(&mut self, session: SessionId, message: ToWorker) {
-        self.out.effects.push(Effect::Send { session, message });
-        self.out.effects.push(Effect::Close { session });
-    }
-
-    fn seating(&self, id: WorkerId, hello: &Hello) -> Seating {
-        let Some(worker) = self.workers.get(&id) else { return Seating::Fenced("it was forgotten") };
-        let Some(seat) = &worker.row.seat else { return Seating::New };
-        if seat.process == hello.seat.process {
-            return Seating::Same;
-        }
-        if hello.incarnation.0 != 0 {
-            return Seating::Fenced("a newer process acts under this identity");
-        }
-        if seat.state_dir != hello.seat.state_dir && worker.held.len() > 0 {
-            return Seating::Later(
-                "attempts of this identity live on in another state directory: they must end or be lost first",
-            );
-        }
-        Seating::New
-    }
-
-    fn take_seat(&mut self, id: WorkerId, hello: &Hello, seating: &Seating) -> Moved {
-        let Some(worker) = self.workers.get_mut(&id) else { return Moved { is_same_boot: true, is_same_dir: true } };
-        let old = worker.row.seat.as_ref();
-        let moved = Moved {
-            is_same_boot: old.is_none_or(|seat| seat.boot_id == hello.seat.boot_id),
-            is_same_dir: old.is_none_or(|seat| seat.state_dir == hello.seat.state_dir),
-        };
-        let is_new = matches!(seating, Seating::New);
-        let row = &mut worker.row;
-        let changes = is_new || row.seat.as_ref() != Some(&hello.seat) || row.offer.as_ref() != Some(&hello.offer);
-        if is_new {
-            row.incarnation = row.incarnation.next();
-        }
-        row.seat = Some(hello.seat.clone());
-        row.offer = Some(hello.offer.clone());
-        if changes {
-            self.touch_worker(id);
-        }
-        moved
-    }
-
-    /// The session before this one is over.
-    fn replace_session(&mut self, id: WorkerId, seating: &Seating) {
-        let old = self.workers.get_mut(&id).and_then(|worker| worker.session.take());
-        let Some(old) = old else { return };
-        self.sessions.remove(&old.id);
-        if matches!(seating, Seating::New) {
-            let why = "a newer process acts under this identity".to_owned();
-            self.out.effects.push(Effect::Send { session: old.id, message: ToWorker::Fenced { why } });
-        }
-        self.out.effects.push(Effect::Close { session: old.id });
-    }
-
-    fn open_session(&mut self, id: WorkerId, session: SessionId, hello: Hello, moved: Moved) {
+    pub(super) fn open_session(&mut self, id: WorkerId, session: SessionId, hello: Hello, moved: Moved) {
         let now = self.now;
-        let Hello { offer, version, prefetch, attempts, name: hello_name, .. } = hello;
-        drop(offer);
+        let Hello { version, prefetch, attempts, .. } = hello;
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.session = Some(Session {
             id: session,
@@ -134,37 +34,63 @@ impl Engine {
         worker.suspect = Suspect::No;
         let room = worker.room();
         worker.held.move_up(&room);
-        let incarnation = worker.row.incarnation;
+        let (incarnation, name) = (worker.row.incarnation, worker.row.name.clone());
         let paused = worker.paused();
         self.sessions.insert(session, id);
         let cause = Cause::server(format!("session {session}, incarnation {incarnation}"));
         self.tell_worker(id, "connected", &cause);
-        let verdicts = self.reconcile(id, &attempts, moved);
+        let held: Vec<AttemptRef> =
+            self.workers.get(&id).map(|worker| worker.held.attempts().collect()).unwrap_or_default();
+        let verdicts = self.reconcile(id, &held, &attempts, moved);
+        let left = if moved.is_new_process { self.what_was_left(id, &held) } else { Vec::new() };
         let welcome = ToWorker::Welcome {
             epoch: self.config.epoch,
-            name: hello_name,
+            name,
             incarnation,
             generation: self.config.generation,
-            heartbeat: self.config.heartbeat,
+            heartbeat: self.config.timing.heartbeat,
             verdicts,
-            left: Vec::new(),
+            left,
         };
         self.out.effects.push(Effect::Send { session, message: welcome });
         if paused == Paused::Yes {
             self.out.effects.push(Effect::Send { session, message: ToWorker::Pause { paused } });
         }
+        self.carry_out_drain(id);
         self.retime_worker(id);
         self.refresh_free(id);
     }
 
+    /// What became of the attempts that the last process held.
+    fn what_was_left(&self, id: WorkerId, held: &[AttemptRef]) -> Vec<Left> {
+        let fate = |attempt: &AttemptRef| {
+            let pending = self.workers.get(&id).and_then(|worker| worker.session.as_ref());
+            if self.attempts.contains_key(attempt) {
+                let is_pending = pending.is_some_and(|session| session.pending.contains(attempt));
+                return if is_pending { Fate::Ended } else { Fate::Adopted };
+            }
+            match self.out.attempts.get(attempt).and_then(|row| row.end) {
+                Some(AttemptEnd::Released) => Fate::GivenBack,
+                Some(AttemptEnd::Failed | AttemptEnd::TimedOut | AttemptEnd::Cancelled) => Fate::Failed,
+                Some(AttemptEnd::Succeeded) => Fate::Ended,
+                Some(AttemptEnd::Lost | AttemptEnd::Superseded) | None => Fate::Lost,
+            }
+        };
+        held.iter().take(LEFT_MAX).map(|attempt| Left { attempt: *attempt, fate: fate(attempt) }).collect()
+    }
+
     /// Every attempt that either side knows of is settled.
-    fn reconcile(&mut self, id: WorkerId, named: &[(AttemptRef, KnownAs)], moved: Moved) -> Vec<(AttemptRef, Verdict)> {
+    fn reconcile(
+        &mut self,
+        id: WorkerId,
+        held: &[AttemptRef],
+        named: &[(AttemptRef, KnownAs)],
+        moved: Moved,
+    ) -> Vec<(AttemptRef, Verdict)> {
         let by_attempt: BTreeMap<AttemptRef, KnownAs> = named.iter().copied().collect();
-        let held: Vec<AttemptRef> =
-            self.workers.get(&id).map(|worker| worker.held.attempts().collect()).unwrap_or_default();
         for attempt in held {
-            if !by_attempt.contains_key(&attempt) {
-                self.settle_unnamed(attempt, moved);
+            if !by_attempt.contains_key(attempt) {
+                self.settle_unnamed(*attempt, moved);
             }
         }
         named.iter().map(|(attempt, known)| (*attempt, self.settle_named(id, *attempt, *known, moved))).collect()
@@ -183,14 +109,26 @@ impl Engine {
     fn settle_named(&mut self, id: WorkerId, attempt: AttemptRef, known: KnownAs, moved: Moved) -> Verdict {
         let is_held = self.attempts.get(&attempt).is_some_and(|row| row.worker == Some(id));
         if !is_held {
-            return self.verdict_on_stranger(attempt, known);
+            return self.settle_stranger(id, attempt, known, moved);
         }
         let (is_assigned, is_stopping) = self.state_of(attempt).map_or((false, false), |state| {
-            (matches!(state, State::Assigned { .. }), matches!(state, State::Stopping { .. }))
+            let is_stopping = matches!(state, State::Stopping { intent: Intent::End(_), .. });
+            (matches!(state, State::Assigned { .. }), is_stopping)
         });
         match known {
-            KnownAs::Gone | KnownAs::GivenBack | KnownAs::Failed => {
+            KnownAs::Gone => {
                 self.lose_attempt(attempt, "its worker found that its job is gone");
+                self.note_gone(id, attempt.task.task);
+                Verdict::Gone
+            }
+            KnownAs::GivenBack => {
+                self.give_back(attempt, &Cause::server("its worker's next process gave it back"));
+                Verdict::Gone
+            }
+            KnownAs::Failed => {
+                let message = "its worker's next process could not go on with it".to_owned();
+                let how = JobEnd::Error(JobError { exit_status: None, signal: None, message: message.clone() });
+                self.shift(attempt.task, Event::Finished(how), &Cause::server(message)).ok();
                 Verdict::Gone
             }
             KnownAs::Running if !moved.is_same_boot => {
@@ -212,8 +150,8 @@ impl Engine {
         }
     }
 
-    /// What a worker named that is not its own, or lives no more.
-    fn verdict_on_stranger(&self, attempt: AttemptRef, known: KnownAs) -> Verdict {
+    /// What a worker named that is not its own, or lives no more as far as the server knows.
+    fn settle_stranger(&mut self, id: WorkerId, attempt: AttemptRef, known: KnownAs, moved: Moved) -> Verdict {
         if attempt.task.task >= self.counters.task || self.tasks_gone.contains_key(&attempt.task.task) {
             return Verdict::Gone;
         }
@@ -221,7 +159,11 @@ impl Engine {
             self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)).map(super::table::Hot::fence);
         match known {
             KnownAs::Gone | KnownAs::GivenBack | KnownAs::Failed => Verdict::Gone,
-            KnownAs::EndedPending => Verdict::Continue,
+            KnownAs::EndedPending => {
+                self.expect_report(id, attempt);
+                Verdict::Continue
+            }
+            KnownAs::Running if moved.is_same_boot && self.revive(id, attempt) => Verdict::Continue,
             KnownAs::Assigned | KnownAs::Running if newest.is_some_and(|fence| fence > attempt.fence) => {
                 Verdict::Superseded
             }
@@ -247,8 +189,13 @@ impl Engine {
     }
 
     pub(super) fn lose_attempt(&mut self, attempt: AttemptRef, why: &str) {
-        self.tell(attempt.task, attempt.fence.attempt, "lost", &Cause::server(why));
-        self.shift(attempt.task, Event::Lost(why.to_owned()), &Cause::server(why)).ok();
+        self.lose(attempt, &Cause::server(why));
+    }
+
+    /// The attempt is lost, for this reason.
+    pub(super) fn lose(&mut self, attempt: AttemptRef, cause: &Cause) {
+        self.tell(attempt.task, attempt.fence.attempt, "lost", cause);
+        self.shift(attempt.task, Event::Lost(cause.reason.clone()), cause).ok();
     }
 
     /// A connection is gone. The attempts stay: the lease decides.

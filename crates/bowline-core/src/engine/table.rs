@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::id::{AttemptNo, Fence, Generation, NodeIndex, Round, RunId, TaskId, TaskRef, Ticket, WorkerId};
-use crate::machine::{Holder, State};
+use crate::machine::{Holder, Intent, State};
 use crate::name::{Actor, Namespace, StepName};
 use crate::row::{PauseMark, TaskRow, Unit};
 use crate::spec::{Action, Dependency, GRACE_DEFAULT, OnWorkerLoss, Overlap, RetryPolicy, TaskSpec, Timeouts};
@@ -204,8 +204,8 @@ impl Hot {
             State::Assigned { .. } => (Phase::Assigned, None, self.last.clone()),
             State::Running { on: Holder::Server { until } } => (Phase::Running, *until, self.last.clone()),
             State::Running { on: Holder::Worker(_) } => (Phase::Running, None, self.last.clone()),
-            State::Stopping { on: Holder::Elements, intent } => (Phase::Ended, None, Some(intent.clone())),
-            State::Stopping { intent, .. } => (Phase::Stopping, None, Some(intent.clone())),
+            State::Stopping { on: Holder::Elements, intent } => (Phase::Ended, None, outcome_of(intent)),
+            State::Stopping { intent, .. } => (Phase::Stopping, None, outcome_of(intent)),
             State::Ended { outcome } => (Phase::Ended, None, Some(outcome.clone())),
         };
         Unit {
@@ -262,6 +262,14 @@ pub(super) enum IsArray {
     Yes,
 }
 
+/// What is stored of an intent: nothing where it gives back.
+fn outcome_of(intent: &Intent) -> Option<Box<Outcome>> {
+    match intent {
+        Intent::End(outcome) => Some(outcome.clone()),
+        Intent::GiveBack => None,
+    }
+}
+
 fn state_from(row: &Unit, on: Holder, last: &mut Option<Box<Outcome>>) -> State {
     use crate::state::StateKind as K;
     match row.state {
@@ -271,10 +279,7 @@ fn state_from(row: &Unit, on: Holder, last: &mut Option<Box<Outcome>>) -> State 
         K::Ready => State::Ready,
         K::Assigned => State::Assigned { worker: row.worker.unwrap_or_default() },
         K::Running => State::Running { on },
-        K::Stopping => {
-            let message = String::new();
-            State::Stopping { on, intent: last.take().unwrap_or_else(|| Box::new(Outcome::Cancelled { message })) }
-        }
+        K::Stopping => State::Stopping { on, intent: last.take().map_or(Intent::GiveBack, Intent::End) },
         K::InDoubt => State::InDoubt,
         K::Succeeded | K::Failed | K::Cancelled | K::Skipped => {
             State::Ended { outcome: last.take().unwrap_or_else(|| Box::new(Outcome::Succeeded)) }

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use crate::effect::Effect;
 use crate::id::{AttemptRef, TaskRef, WorkerId};
-use crate::machine::{Event, Holder, State};
+use crate::machine::{Event, Holder, Intent, State};
 use crate::message::JobEnd;
 use crate::spec::SETUP_TIMEOUT_DEFAULT;
-use crate::state::TimeoutKind;
+use crate::state::{Outcome, TimeoutKind};
 use crate::time::Timestamp;
 
 use super::Engine;
@@ -18,10 +19,6 @@ use super::worker::Suspect;
 
 /// Workers measure set-up and run limits themselves; the server steps in so much later.
 const BACKSTOP: Duration = Duration::from_secs(30);
-/// Without a heartbeat for so long an attempt is lost, where its task names nothing else.
-const LOST_AFTER_DEFAULT: Duration = Duration::from_mins(1);
-/// Nothing is lost for so long after a take-over, except by boot id.
-const TAKE_OVER_GRACE: Duration = Duration::from_secs(30);
 
 /// What fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,43 +121,81 @@ impl Engine {
     fn worker_deadline(&self, id: WorkerId) -> Option<Timestamp> {
         let worker = self.workers.get(&id)?;
         let suspect = (worker.suspect == Suspect::No && worker.session.is_some())
-            .then(|| worker.lease_from.plus(self.config.suspect_after));
-        let is_silent = worker.session.is_none() || worker.suspect == Suspect::Yes;
-        let lost =
-            if is_silent { worker.held.attempts().filter_map(|held| self.lost_at(id, held)).min() } else { None };
-        [suspect, lost].into_iter().flatten().min()
+            .then(|| worker.lease_from.plus(self.config.timing.suspect_after));
+        let lost = if worker.silent_since().is_some() {
+            worker.held.attempts().filter_map(|held| self.lost_at(id, held)).min()
+        } else {
+            None
+        };
+        let release = worker.row.drain.as_ref().and_then(|mark| mark.release_at);
+        let aside = worker.row.aside.as_ref().filter(|_| !worker.trial.is_due()).map(|mark| mark.try_at);
+        [suspect, lost, release, aside].into_iter().flatten().min()
     }
 
-    /// When a silent worker's attempt is lost. `None`: never by silence.
-    fn lost_at(&self, id: WorkerId, attempt: AttemptRef) -> Option<Timestamp> {
+    /// When a silent worker's attempt is lost. `None`: never by silence, only by proof.
+    ///
+    /// Where a second attempt may overlap: `lost_after` after the worker was heard last. Where it may not,
+    /// but the supervisor kills the job by itself: when it must have done so, counted from this server's
+    /// own last answer, or its take-over.
+    pub(super) fn lost_at(&self, id: WorkerId, attempt: AttemptRef) -> Option<Timestamp> {
         let policy = &self.tasks.get(&attempt.task.task)?.policy;
-        if !policy.overlaps() {
-            return None;
-        }
-        let after = policy.lost_after.map_or(LOST_AFTER_DEFAULT, |after| after.0);
-        let lease = self.workers.get(&id)?.lease_from.plus(after);
-        Some(lease.max(self.led_from.plus(TAKE_OVER_GRACE)))
+        let timing = &self.config.timing;
+        let heard = self.workers.get(&id)?.lease_from;
+        let at = match (policy.overlaps(), policy.stop_after) {
+            (true, _) => heard.plus(policy.lost_after.map_or(timing.lost_after, |after| after.0)),
+            (false, Some(stop_after)) => {
+                heard.max(self.led_from).plus(stop_after.0).plus(policy.grace.0).plus(timing.stop_margin)
+            }
+            (false, None) => return None,
+        };
+        Some(at.max(self.led_from.plus(timing.take_over_grace)))
     }
 
     fn fire_worker(&mut self, id: WorkerId) {
         let now = self.now;
-        let suspect_after = self.config.suspect_after;
+        let suspect_after = self.config.timing.suspect_after;
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.timer = At::default();
         if worker.suspect == Suspect::No && worker.session.is_some() && worker.lease_from.plus(suspect_after) <= now {
             worker.suspect = Suspect::Yes;
+            self.tell_worker(id, "suspect", &Cause::server("no heartbeat came from it for too long"));
             self.refresh_free(id);
         }
-        let Some(worker) = self.workers.get(&id) else { return };
-        if worker.session.is_none() || worker.suspect == Suspect::Yes {
-            let lost: Vec<AttemptRef> = worker.held.attempts().collect();
-            for attempt in lost {
-                if self.lost_at(id, attempt).is_some_and(|at| at <= now) {
-                    self.lose_attempt(attempt, "its worker was silent for too long");
-                }
-            }
-        }
+        self.lose_what_is_due(id);
+        self.end_finishing(id);
+        self.try_aside(id);
         self.retime_worker(id);
+    }
+
+    fn lose_what_is_due(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.silent_since().is_some()) else { return };
+        let held = worker.held.attempts();
+        let due: Vec<AttemptRef> =
+            held.filter(|attempt| self.lost_at(id, *attempt).is_some_and(|at| at <= now)).collect();
+        if due.is_empty() {
+            return;
+        }
+        // Whoever comes back must say what it still has before it is given anything.
+        if let Some(session) = worker.session.as_ref().map(|session| session.id) {
+            self.disconnected(session, "it was silent for too long");
+            self.out.effects.push(Effect::Close { session });
+        }
+        for attempt in due {
+            self.lose_attempt(attempt, "its worker was silent for too long");
+        }
+    }
+
+    /// This server heard nobody for so long, and that was its own doing.
+    pub(super) fn stood_still(&mut self, length: Duration) {
+        self.led_from = self.led_from.plus(length).min(self.now);
+        let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in workers {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.lease_from = worker.lease_from.plus(length).min(self.now);
+            }
+            self.retime_worker(id);
+        }
     }
 }
 
@@ -187,12 +222,25 @@ fn earliest(task: &Task, hot: &Hot, unit: TaskRef) -> Option<(Timestamp, Fires)>
             let sleep = until.map(|until| (until, Fires::Sleep));
             [sleep, run].into_iter().flatten().min_by_key(|(at, _)| *at)
         }
-        State::Running { on: Holder::Elements } | State::Blocked | State::InDoubt => None,
-        State::Stopping { .. } | State::Ended { .. } => return None,
+        // What cannot take the place of this stop does not count while it is under way.
+        State::Stopping { intent, .. } if !may_be_replaced(intent, task, hot) => return None,
+        State::Running { on: Holder::Elements } | State::Stopping { .. } | State::Blocked | State::InDoubt => None,
+        State::Ended { .. } => return None,
     };
     let of_round = if unit.index.is_none() { round_limits(task) } else { [None, None] };
     let [total, deadline] = of_round;
     [total, deadline, own].into_iter().flatten().min_by_key(|(at, _)| *at)
+}
+
+/// Whether the round's own limit may take the place of this stop: as the machine says.
+fn may_be_replaced(intent: &Intent, task: &Task, hot: &Hot) -> bool {
+    match intent {
+        Intent::GiveBack => true,
+        Intent::End(outcome) => {
+            let is_own = matches!(**outcome, Outcome::Timeout { which: TimeoutKind::Setup | TimeoutKind::Run });
+            is_own && task.policy.retry.extra > hot.failures
+        }
+    }
 }
 
 fn round_limits(task: &Task) -> [Option<(Timestamp, Fires)>; 2] {

@@ -5,16 +5,17 @@ use std::cmp::Reverse;
 
 use crate::effect::Effect;
 use crate::id::{AttemptRef, Fence, RunId, TaskId, TaskRef, WorkerId};
-use crate::machine::{self, Blocked, Context, Event, Holder, Late, Refused, State, Step};
+use crate::machine::{self, Begun, Blocked, Context, Event, Holder, Intent, Late, Refused, State, Step};
 use crate::message::{StopWhy, ToWorker};
 use crate::row::{PauseMark, Subject};
 use crate::run::NodeState;
-use crate::state::{Outcome, StateKind};
+use crate::state::{AttemptEnd, Outcome, StateKind};
 use crate::time::Timestamp;
 
 use super::Engine;
 use super::array::Stand;
 use super::lane::Line;
+use super::late::is_plainly_lost;
 use super::out::{Cause, Changed};
 use super::table::{At, Hot};
 
@@ -43,12 +44,14 @@ impl Engine {
         let policy = &task.policy;
         let failures = hot.failures + 1;
         let attempt = AttemptRef { task: unit, fence: hot.fence() };
-        let late = matches!(hot.last.as_deref(), Some(Outcome::Lost { .. }));
+        let late = self.lost.get(&attempt).is_some_and(is_plainly_lost);
         Some(Context {
             blocked: if task.open.is_some() { Blocked::Yes } else { Blocked::No },
             late: if late { Late::Wanted } else { Late::No },
             extra_left: policy.retry.extra.saturating_sub(hot.failures),
             losses: hot.losses,
+            lost_on: self.lost_on(unit, hot.worker),
+            begun: if hot.started_at.get().is_some() { Begun::Yes } else { Begun::No },
             on_loss: policy.on_worker_loss,
             retry_at: self.now.plus(crate::rng::backoff(self.config.seed, &attempt, &policy.retry, failures)),
             live_elements: match (unit.index, &task.array) {
@@ -56,6 +59,14 @@ impl Engine {
                 (None, None) | (Some(_), _) => 0,
             },
         })
+    }
+
+    /// Different workers that lost an attempt of this round, this one included.
+    fn lost_on(&self, unit: TaskRef, newest: Option<WorkerId>) -> u32 {
+        let mut workers: Vec<WorkerId> = self.lost_of(unit).filter_map(|row| row.worker).chain(newest).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        u32::try_from(workers.len()).unwrap_or(u32::MAX)
     }
 
     /// Out of the old state, into the new one, and on through what is passed within one commit.
@@ -71,13 +82,14 @@ impl Engine {
         let is_first = matches!(was, StateKind::Scheduled | StateKind::Blocked);
         let kind = next.kind();
         let Some(hot) = self.hot_mut(unit) else { return };
-        if let Some(failure) = failure {
-            hot.failures += 1;
-            hot.last = Some(Box::new(failure));
-        }
-        if let Some(why) = lost {
+        if lost.is_some() {
             hot.losses += 1;
-            hot.last = Some(Box::new(Outcome::Lost { message: why }));
+        }
+        // Of a loss while a limit was being enforced the limit is what counts.
+        let last = failure.or(lost.map(|message| Outcome::Lost { message }));
+        if let Some(last) = last {
+            hot.failures += u32::from(!matches!(last, Outcome::Lost { .. }));
+            hot.last = Some(Box::new(last));
         }
         hot.state = next;
         hot.since = now;
@@ -172,25 +184,31 @@ impl Engine {
     }
 
     /// The attempt's row is closed, and its room is free.
-    fn end_attempt(&mut self, attempt: AttemptRef, end: crate::state::AttemptEnd, outcome: Option<Outcome>) {
+    fn end_attempt(&mut self, attempt: AttemptRef, end: AttemptEnd, outcome: Option<Outcome>) {
         let now = self.now;
         let Some(row) = self.attempts.get_mut(&attempt) else { return };
         row.ended_at = Some(now);
         row.end = Some(end);
         row.outcome = outcome;
-        let worker = row.worker;
+        let (worker, from) = (row.worker, row.started_at.unwrap_or(row.assigned_at));
         self.touch_attempt(attempt);
-        self.attempts.remove(&attempt);
+        let row = self.attempts.remove(&attempt);
+        if let Some(row) = row.filter(|_| end == AttemptEnd::Lost) {
+            self.lost.insert(attempt, row);
+        }
         if let Some(worker) = worker {
             self.unload_worker(worker, &attempt);
+            self.note_luck(worker, attempt, end, from);
         }
     }
 
-    fn note_started(&mut self, unit: TaskRef) {
+    pub(super) fn note_started(&mut self, unit: TaskRef) {
         let now = self.now;
         let Some(hot) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)) else { return };
         let attempt = AttemptRef { task: unit, fence: hot.fence() };
-        if let Some(row) = self.attempts.get_mut(&attempt) {
+        if let Some(row) = self.attempts.get_mut(&attempt)
+            && row.started_at.is_none()
+        {
             row.started_at = Some(now);
             self.touch_attempt(attempt);
         }
@@ -217,6 +235,7 @@ impl Engine {
 
     /// A unit's round is over: whoever waits for it goes on.
     fn ended(&mut self, unit: TaskRef, kind: StateKind, cause: &Cause) {
+        self.forget_lost(unit);
         match unit.index {
             None => {
                 self.drop_unstarted(unit.task, kind);
@@ -364,14 +383,17 @@ enum Count {
 }
 
 /// What a worker is told of a stop.
-pub(super) fn stop_why(intent: &Outcome) -> StopWhy {
+pub(super) fn stop_why(intent: &Intent) -> StopWhy {
     match intent {
-        Outcome::Timeout { .. } => StopWhy::Timeout,
-        Outcome::Cancelled { .. }
-        | Outcome::Succeeded
-        | Outcome::Error(_)
-        | Outcome::Lost { .. }
-        | Outcome::Rejected { .. }
-        | Outcome::Skipped { .. } => StopWhy::Cancel,
+        Intent::GiveBack => StopWhy::Drain,
+        Intent::End(outcome) => match **outcome {
+            Outcome::Timeout { .. } => StopWhy::Timeout,
+            Outcome::Cancelled { .. }
+            | Outcome::Succeeded
+            | Outcome::Error(_)
+            | Outcome::Lost { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Skipped { .. } => StopWhy::Cancel,
+        },
     }
 }

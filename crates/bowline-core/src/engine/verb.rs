@@ -6,9 +6,8 @@ use crate::input::{Completion, TaskVerb};
 use crate::machine::{Blocked, Event, Holder, Refused, State};
 use crate::message::{JobEnd, Paused};
 use crate::name::{Actor, Namespace};
-use crate::row::ResultRow;
 use crate::spec::Dependency;
-use crate::state::{JobError, StateKind};
+use crate::state::{JobError, Outcome, StateKind};
 
 use super::Engine;
 use super::array::Whole;
@@ -30,7 +29,7 @@ impl Engine {
             TaskVerb::Retry => self.retry(actor, unit),
             TaskVerb::Pause => self.pause_verb(actor, unit, Paused::Yes),
             TaskVerb::Resume => self.pause_verb(actor, unit, Paused::No),
-            TaskVerb::Resolve { .. } => Err(conflict(unit, "resolved", Refused::NotEnded)),
+            TaskVerb::Resolve { how } => self.resolve(actor, unit, how),
             TaskVerb::Complete { how } => self.complete(actor, unit, how),
             TaskVerb::Delete => self.delete(unit),
         }
@@ -89,25 +88,51 @@ impl Engine {
             let message = format!("Task {unit} is no `wait` that is under way, so it cannot be completed.");
             return Err(Refusal::new(RefusalCode::Conflict, message));
         }
-        let fence = hot.map_or_else(Fence::default, super::table::Hot::fence);
-        let attempt = crate::id::AttemptRef { task: unit, fence };
-        let end = match how {
-            Completion::Success(result) => {
-                if let Some(json) = result {
-                    self.out.results.entry(attempt).or_insert(ResultRow { attempt, json: json.clone() });
-                }
-                JobEnd::Success
-            }
-            Completion::Failure(message) => {
-                JobEnd::Error(JobError { exit_status: None, signal: None, message: message.clone() })
-            }
+        let end = match self.completion(unit, how) {
+            Outcome::Error(error) => JobEnd::Error(error),
+            Outcome::Succeeded
+            | Outcome::Timeout { .. }
+            | Outcome::Lost { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Cancelled { .. }
+            | Outcome::Skipped { .. } => JobEnd::Success,
         };
         let cause = Cause::new(actor, "completed");
         self.shift(unit, Event::Finished(end), &cause).map_err(|refused| conflict(unit, "completed", refused))
     }
 
+    /// Somebody knows how the doubtful attempt ended. What he says is the round's end.
+    fn resolve(&mut self, actor: &Actor, unit: TaskRef, how: &Completion) -> Result<StateKind, Refusal> {
+        let state = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).map(|hot| &hot.state);
+        if !matches!(state, Some(State::InDoubt)) {
+            return Err(conflict(unit, "resolved", Refused::NotInDoubt));
+        }
+        let outcome = self.completion(unit, how);
+        let cause = Cause::new(actor, "resolved");
+        self.shift(unit, Event::Resolved(outcome), &cause).map_err(|refused| conflict(unit, "resolved", refused))
+    }
+
+    /// What somebody says of how the newest attempt ended; its result is kept.
+    fn completion(&mut self, unit: TaskRef, how: &Completion) -> Outcome {
+        let hot = self.tasks.get(&unit.task).and_then(|task| task.unit(unit));
+        let fence = hot.map_or_else(Fence::default, super::table::Hot::fence);
+        match how {
+            Completion::Success(result) => {
+                self.keep_result(crate::id::AttemptRef { task: unit, fence }, result.clone());
+                Outcome::Succeeded
+            }
+            Completion::Failure(message) => {
+                Outcome::Error(JobError { exit_status: None, signal: None, message: message.clone() })
+            }
+        }
+    }
+
     fn retry(&mut self, actor: &Actor, unit: TaskRef) -> Result<StateKind, Refusal> {
         let cause = Cause::new(actor, "");
+        let hot = self.tasks.get(&unit.task).and_then(|task| task.unit(unit));
+        if hot.is_some_and(|hot| matches!(hot.state, State::InDoubt)) {
+            return self.shift(unit, Event::Retried, &cause).map_err(|refused| conflict(unit, "retried", refused));
+        }
         if unit.index.is_some() {
             let message = format!(
                 "Task {unit} is an array's element; retry the array {} once it has ended: what succeeded stays.",
@@ -116,10 +141,6 @@ impl Engine {
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
         let Some(task) = self.tasks.get(&unit.task) else { return Err(conflict(unit, "retried", Refused::Ended)) };
-        let is_in_doubt = matches!(task.hot.state, State::InDoubt);
-        if is_in_doubt {
-            return self.shift(unit, Event::Retried, &cause).map_err(|refused| conflict(unit, "retried", refused));
-        }
         if !task.is_ended() {
             return Err(conflict(unit, "retried", Refused::NotEnded));
         }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{AttemptRef, SessionId};
 use crate::message::Paused;
+use crate::name::PoolName;
 use crate::row::WorkerRow;
 use crate::time::Timestamp;
 use crate::worker::{Health, Room};
 
+use super::aside::Trial;
 use super::lane::LaneKey;
 use super::table::At;
 
@@ -25,6 +27,22 @@ pub(super) struct Worker {
     /// Its place among the workers with room.
     pub free: Option<FreeKey>,
     pub timer: At,
+    pub trial: Trial,
+    pub leaving: Leaving,
+}
+
+/// Whether its last process left in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    No,
+    InOrder,
+}
+
+/// What makes an identity somebody's.
+#[derive(Debug, Clone)]
+pub(super) struct Claimed {
+    pub key: [u8; 32],
+    pub pool: Option<PoolName>,
 }
 
 /// Whether it is silent for too long.
@@ -175,7 +193,25 @@ impl Worker {
             held: Held::default(),
             free: None,
             timer: At::default(),
+            trial: Trial::default(),
+            leaving: Leaving::No,
         }
+    }
+
+    /// Nobody acts under it, and it holds nothing.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.session.is_none() && self.held.len() == 0
+    }
+
+    /// Nobody acts under it, nor means to come back.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_vacant() && (self.row.seat.is_none() || self.leaving == Leaving::InOrder)
+    }
+
+    /// Since when nothing was heard of it. `None`: it is heard.
+    pub(super) fn silent_since(&self) -> Option<Timestamp> {
+        let is_silent = self.session.is_none() || self.suspect == Suspect::Yes;
+        is_silent.then(|| self.heard_at.unwrap_or(self.lease_from))
     }
 
     /// Room that this server may use: what it offers, and no more than it demands.
@@ -195,6 +231,14 @@ impl Worker {
         let Some(session) = &self.session else { return Some("it is not connected".to_owned()) };
         if let Some(mark) = &self.row.paused {
             return Some(format!("it was paused by {}", mark.by.0));
+        }
+        if let Some(mark) = &self.row.drain {
+            return Some(format!("it was drained by {}", mark.by.0));
+        }
+        if let Some(mark) = &self.row.aside
+            && !(self.trial.is_due() && self.held.len() == 0)
+        {
+            return Some(format!("it was put aside: {}", mark.reason));
         }
         match (&session.health, self.suspect) {
             (Health::Broken(why), Suspect::No | Suspect::Yes) => Some(format!("it says that it is broken: {why}")),

@@ -5,8 +5,8 @@ use crate::id::WorkerId;
 
 fn states() -> Vec<State> {
     let on = Holder::Worker(WorkerId(1));
-    let cancel = || Box::new(Outcome::Cancelled { message: String::new() });
-    let run = || Box::new(Outcome::Timeout { which: TimeoutKind::Run });
+    let cancel = || Intent::end(Outcome::Cancelled { message: String::new() });
+    let run = || Intent::end(Outcome::Timeout { which: TimeoutKind::Run });
     vec![
         State::Scheduled { until: Timestamp(5) },
         State::Blocked,
@@ -18,6 +18,7 @@ fn states() -> Vec<State> {
         State::Running { on: Holder::Elements },
         State::Stopping { on, intent: cancel() },
         State::Stopping { on, intent: run() },
+        State::Stopping { on, intent: Intent::GiveBack },
         State::Stopping { on: Holder::Elements, intent: cancel() },
         State::InDoubt,
         State::Ended { outcome: Box::new(Outcome::Succeeded) },
@@ -48,6 +49,9 @@ fn events() -> Vec<(&'static str, Event)> {
         ("deadline", expired(TimeoutKind::Deadline)),
         ("elements", Event::ElementsEnded(Outcome::Succeeded)),
         ("retry", Event::Retried),
+        ("drain", Event::Drained),
+        ("revive", Event::Revived(WorkerId(1))),
+        ("resolve", Event::Resolved(Outcome::Succeeded)),
     ]
 }
 
@@ -57,6 +61,8 @@ fn context() -> Context {
         late: Late::No,
         extra_left: 1,
         losses: 0,
+        lost_on: 1,
+        begun: Begun::No,
         on_loss: OnWorkerLoss::Rerun,
         retry_at: Timestamp(9),
         live_elements: 1,
@@ -64,7 +70,7 @@ fn context() -> Context {
 }
 
 /// Where each state is led by what. What is not here is refused.
-const TABLE: [(StateKind, &str); 13] = [
+const TABLE: [(StateKind, &str); 14] = [
     (StateKind::Scheduled, "due>waiting unmeetable>skipped cancel>cancelled total>failed deadline>failed"),
     (StateKind::Blocked, "met>waiting unmeetable>skipped cancel>cancelled total>failed deadline>failed"),
     (StateKind::Waiting, "granted>ready cancel>cancelled queue>failed total>failed deadline>failed"),
@@ -74,11 +80,11 @@ const TABLE: [(StateKind, &str); 13] = [
     ),
     (
         StateKind::Assigned,
-        "started>running success>succeeded error>scheduled stopped>scheduled released>waiting lost>waiting cancel>stopping setup>stopping total>stopping deadline>stopping",
+        "started>running success>succeeded error>scheduled stopped>scheduled released>waiting lost>waiting cancel>stopping setup>stopping total>stopping deadline>stopping drain>stopping",
     ),
     (
         StateKind::Running,
-        "success>succeeded error>scheduled stopped>scheduled released>waiting lost>waiting cancel>stopping run>stopping total>stopping deadline>stopping",
+        "success>succeeded error>scheduled stopped>scheduled released>waiting lost>waiting cancel>stopping run>stopping total>stopping deadline>stopping drain>stopping",
     ),
     (
         StateKind::Running,
@@ -90,8 +96,12 @@ const TABLE: [(StateKind, &str); 13] = [
         StateKind::Stopping,
         "success>scheduled error>scheduled stopped>scheduled released>scheduled lost>scheduled cancel>stopping total>stopping deadline>stopping",
     ),
+    (
+        StateKind::Stopping,
+        "success>succeeded error>scheduled stopped>waiting released>waiting lost>waiting cancel>stopping total>stopping deadline>stopping",
+    ),
     (StateKind::Stopping, "elements>cancelled"),
-    (StateKind::InDoubt, "cancel>cancelled total>failed deadline>failed retry>waiting"),
+    (StateKind::InDoubt, "cancel>cancelled total>failed deadline>failed retry>waiting resolve>succeeded"),
     (StateKind::Succeeded, "retry>waiting"),
 ];
 
@@ -124,12 +134,15 @@ fn an_attempt_ends_exactly_when_its_unit_leaves_the_live_states() {
 }
 
 #[test]
-fn a_late_result_counts_only_where_it_is_wanted() {
+fn a_late_result_counts_and_a_late_attempt_goes_on_only_where_it_is_wanted() {
     let success = || Event::Finished(JobEnd::Success);
+    let revived = || Event::Revived(WorkerId(1));
     for state in [State::Waiting, State::Ready, State::InDoubt] {
         let wanted = Context { late: Late::Wanted, ..context() };
         assert_eq!(step(&state, success(), &wanted).map(|step| step.next.kind()), Ok(StateKind::Succeeded));
         assert_eq!(step(&state, success(), &context()), Err(Refused::NoAttempt));
+        assert_eq!(step(&state, revived(), &wanted).map(|step| step.next.kind()), Ok(StateKind::Running));
+        assert_eq!(step(&state, revived(), &context()), Err(Refused::NoAttempt));
     }
 }
 
@@ -137,7 +150,29 @@ fn a_late_result_counts_only_where_it_is_wanted() {
 fn what_is_lost_too_often_or_must_not_rerun_does_not_run_again() {
     let running = State::Running { on: Holder::Worker(WorkerId(1)) };
     let lost = |cx: &Context| step(&running, Event::Lost("its machine burnt".into()), cx).map(|step| step.next.kind());
+    let must_not = Context { on_loss: OnWorkerLoss::Fail, ..context() };
     assert_eq!(lost(&context()), Ok(StateKind::Waiting));
-    assert_eq!(lost(&Context { on_loss: OnWorkerLoss::Fail, ..context() }), Ok(StateKind::InDoubt));
-    assert_eq!(lost(&Context { losses: LOSSES_MAX - 1, ..context() }), Ok(StateKind::Failed));
+    assert_eq!(lost(&must_not), Ok(StateKind::InDoubt));
+    assert_eq!(lost(&Context { lost_on: LOSSES_MAX, ..context() }), Ok(StateKind::Failed));
+    assert_eq!(lost(&Context { losses: LOSSES_MAX, lost_on: 1, ..context() }), Ok(StateKind::Waiting));
+    assert_eq!(lost(&Context { losses: LOSSES_ALL_MAX - 1, lost_on: 1, ..context() }), Ok(StateKind::Failed));
+    assert_eq!(lost(&Context { losses: LOSSES_ALL_MAX, lost_on: 9, ..must_not }), Ok(StateKind::InDoubt));
+}
+
+#[test]
+fn what_a_drain_stops_is_given_back_and_in_doubt_only_where_it_had_begun_and_must_not_rerun() {
+    let on = Holder::Worker(WorkerId(1));
+    let drained = State::Stopping { on, intent: Intent::GiveBack };
+    let must_not = Context { on_loss: OnWorkerLoss::Fail, ..context() };
+    for (cx, next) in [
+        (context(), StateKind::Waiting),
+        (Context { begun: Begun::Yes, ..context() }, StateKind::Waiting),
+        (must_not, StateKind::Waiting),
+        (Context { begun: Begun::Yes, ..must_not }, StateKind::InDoubt),
+    ] {
+        let step = step(&drained, Event::Released, &cx).unwrap();
+        assert_eq!((step.next.kind(), step.attempt), (next, Some(AttemptEnd::Released)), "{cx:?}");
+    }
+    let finished = step(&drained, Event::Finished(JobEnd::Success), &context()).unwrap();
+    assert_eq!(finished.next.kind(), StateKind::Succeeded, "finished work is not thrown away");
 }

@@ -16,7 +16,7 @@ use super::world::{PREFETCH, SLOTS, World};
 #[derive(Default)]
 pub(crate) struct Seen {
     newest: BTreeMap<TaskRef, AttemptNo>,
-    ends: BTreeMap<AttemptRef, AttemptEnd>,
+    ends: BTreeMap<AttemptRef, Option<AttemptEnd>>,
     round: BTreeMap<TaskRef, Option<StateKind>>,
     history: usize,
 }
@@ -55,9 +55,11 @@ fn check_attempts(world: &World, seen: &mut Seen) {
     let tables = &world.bench.tables;
     let mut live: BTreeMap<TaskRef, AttemptRef> = BTreeMap::new();
     for row in tables.attempts.values() {
-        if let Some(end) = row.end {
-            assert_eq!(*seen.ends.entry(row.attempt).or_insert(end), end, "I8: {} ends once", row.attempt);
-        } else {
+        let before = seen.ends.insert(row.attempt, row.end).flatten();
+        // What was lost may come back, and end once more; nothing else does.
+        let may_change = before.is_none_or(|before| before == AttemptEnd::Lost);
+        assert!(row.end == before || may_change, "I8: {} ended as {before:?}, then as {:?}", row.attempt, row.end);
+        if row.end.is_none() {
             assert_eq!(
                 live.insert(row.attempt.task, row.attempt),
                 None,

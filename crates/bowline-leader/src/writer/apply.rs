@@ -8,21 +8,21 @@ use bowline_core::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::Writer;
+use crate::clock;
 use crate::command::{Command, not_rolled_back};
 use crate::config::BATCH_INPUTS_MAX;
 
 impl Writer<'_> {
-    /// The time for inputs from outside. After a gap longer than a heartbeat (the process stood
-    /// still) what lies in the inbox is applied as of the last moment before it, so that no timer
-    /// fires because of messages that had long been there.
-    pub(super) fn now_for_inputs(&self) -> Timestamp {
-        let now = self.clock.now();
-        let late = self.engine.next_deadline().map_or_else(Default::default, |deadline| now.since(deadline));
-        if late > self.heartbeat {
-            tracing::warn!(late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX), "the writer stood still");
-            self.applied_at
-        } else {
-            now
+    /// Looks at the clock. After a gap longer than a heartbeat this process stood still (it was stopped, or
+    /// starved): nobody was heard meanwhile, and that is held against nobody.
+    pub(super) fn look_at_clock(&mut self) {
+        let now = clock::monotonic();
+        let gap = now.duration_since(self.looked_at);
+        self.looked_at = now;
+        if gap > self.heartbeat {
+            let length_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(length_ms, "the writer stood still: every lease is longer by that");
+            self.apply(self.clock.now(), Input::StoodStill { length: gap });
         }
     }
 
@@ -62,15 +62,18 @@ impl Writer<'_> {
 
     /// Time has passed. The inbox is read before timers fire: who has spoken in time is heard.
     pub(super) fn tick(&mut self, inbox: &mut mpsc::Receiver<Command>) {
-        let now = self.now_for_inputs();
         while self.filling < BATCH_INPUTS_MAX {
             let Ok(command) = inbox.try_recv() else { break };
-            self.apply_command(now, command);
+            self.apply_command(self.clock.now(), command);
         }
-        let now = self.clock.now();
-        if self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.apply(now, Input::Tick);
+        if self.is_due() {
+            self.apply(self.clock.now(), Input::Tick);
         }
+    }
+
+    /// Whether some timer is to fire.
+    pub(super) fn is_due(&self) -> bool {
+        self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.now())
     }
 
     pub(super) fn apply_lost_sessions(&mut self) {

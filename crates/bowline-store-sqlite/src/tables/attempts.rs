@@ -29,8 +29,9 @@ macro_rules! select {
 const OF_TASK: &str = select!("WHERE task = ?1 ORDER BY assigned_at, element, generation, attempt");
 const OF_ELEMENT: &str = select!("WHERE task = ?1 AND element = ?2 ORDER BY assigned_at, generation, attempt");
 const ONE: &str = select!("WHERE task = ?1 AND element = ?2 AND generation = ?3 AND attempt = ?4");
+// 4 and 6: lost, superseded; see codec.rs.
 const LIVE: &str = select!(
-    "WHERE how IS NULL AND task IN (SELECT id FROM tasks INDEXED BY tasks_open WHERE state < 8) \
+    "WHERE (how IS NULL OR how IN (4, 6)) AND task IN (SELECT id FROM tasks INDEXED BY tasks_open WHERE state < 8) \
      ORDER BY task, element, generation, attempt"
 );
 const FORGET: &str = "DELETE FROM attempts WHERE task = ?1";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bowline_core::id::{NodeIndex, TaskRef};
 use bowline_core::row::{Loaded, PauseRow};
-use bowline_core::state::StateKind;
+use bowline_core::state::{AttemptEnd, StateKind};
 
 use super::state::{State, StoredTask, with_elements};
 
@@ -50,7 +50,7 @@ impl State {
         }
         for task in self.unfinished() {
             let attempts = self.attempts.range(with_elements(task.row.id)).map(|(_, attempt)| attempt);
-            for attempt in attempts.filter(|attempt| attempt.end.is_none()) {
+            for attempt in attempts.filter(|attempt| attempt.end.is_none_or(AttemptEnd::is_loss)) {
                 each(Loaded::Attempt(Box::new(attempt.clone())));
             }
         }
