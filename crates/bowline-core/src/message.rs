@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptRef, CommitNo, Epoch, Generation, Incarnation, SessionId};
-use crate::name::{PoolName, WorkerName};
+use crate::name::{Key, PoolName, WorkerName};
 use crate::state::{JobError, TimeoutKind};
 use crate::worker::{Health, Offer, Room, Seat};
 
@@ -315,6 +315,8 @@ pub struct Assign {
     pub stop_after: Option<Duration>,
     /// Slots that it takes.
     pub slots: u32,
+    /// Amounts that it takes, by name.
+    pub amounts: Vec<(Key, u64)>,
 }
 
 /// Why a job is to be stopped.

@@ -160,12 +160,15 @@ fn capabilities(list: Vec<wire::Capability>) -> Checked<BTreeMap<Key, Option<Str
 
 fn room(room: Option<wire::Room>) -> Checked<Room> {
     let room = room.ok_or(BadMessage::Missing("room"))?;
-    items(room.amounts.len(), "amounts", limits::OFFER_ITEMS_MAX)?;
     if room.slots > SLOTS_MAX {
         return Err(BadMessage::TooLarge { field: "slots", size: room.slots as usize, max: SLOTS_MAX as usize });
     }
-    let one = |amount: wire::Amount| Ok((name(Key::new(amount.name), "amounts")?, amount.amount));
-    Ok(Room { slots: room.slots, amounts: room.amounts.into_iter().map(one).collect::<Checked<_>>()? })
+    Ok(Room { slots: room.slots, amounts: amounts(room.amounts)? })
+}
+
+fn amounts<T: FromIterator<(Key, u64)>>(amounts: Vec<wire::Amount>) -> Checked<T> {
+    items(amounts.len(), "amounts", limits::OFFER_ITEMS_MAX)?;
+    amounts.into_iter().map(|amount| Ok((name(Key::new(amount.name), "amounts")?, amount.amount))).collect()
 }
 
 fn finished(end: wire::Finished) -> Checked<Finished> {
@@ -273,6 +276,7 @@ fn handover(assign: wire::Assign) -> Checked<Handover> {
             run_timeout: assign.run_timeout_us.map(Duration::from_micros),
             stop_after: assign.stop_after_us.map(Duration::from_micros),
             slots: assign.slots,
+            amounts: amounts(assign.amounts)?,
         },
         work: assign.work,
         namespace: name(Namespace::new(assign.namespace), "namespace")?,

@@ -8,6 +8,7 @@ use bowline_core::message::{
     Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Hello, JobEnd, KnownAs, Left, Paused, StopWhy,
     ToWorker, Verdict,
 };
+use bowline_core::name::Key;
 use bowline_core::state::TimeoutKind;
 use bowline_core::time::micros;
 use bowline_core::worker::{Health, Room};
@@ -223,6 +224,7 @@ fn assign(assign: &Assign) -> wire::Assign {
         run_timeout_us: assign.run_timeout.map(|limit: Duration| micros(limit)),
         stop_after_us: assign.stop_after.map(micros),
         slots: assign.slots,
+        amounts: amounts(assign.amounts.iter().map(|(name, amount)| (name, *amount))),
         ..wire::Assign::default()
     }
 }
@@ -260,13 +262,11 @@ fn attempt_verdict(of: AttemptRef, verdict: Verdict) -> wire::AttemptVerdict {
 }
 
 fn room(room: &Room) -> wire::Room {
-    let amounts = room.amounts.iter();
-    wire::Room {
-        slots: room.slots,
-        amounts: amounts
-            .map(|(name, amount)| wire::Amount { name: name.as_str().to_owned(), amount: *amount })
-            .collect(),
-    }
+    wire::Room { slots: room.slots, amounts: amounts(room.amounts.iter().map(|(name, amount)| (name, *amount))) }
+}
+
+fn amounts<'a>(amounts: impl Iterator<Item = (&'a Key, u64)>) -> Vec<wire::Amount> {
+    amounts.map(|(name, amount)| wire::Amount { name: name.as_str().to_owned(), amount }).collect()
 }
 
 fn known_as(known: KnownAs) -> wire::KnownAs {

@@ -37,5 +37,7 @@ pub mod wire {
 
 pub use decode::BadMessage;
 pub use kinds::{Class, Direction, Kind, Scope};
-pub use message::{Acked, Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};
+pub use message::{
+    Acked, Artifact, Delivery, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage,
+};
 pub use vitals::{OutboxVitals, Tally, Vitals};

@@ -53,3 +53,9 @@ pub const WELCOME_TIMEOUT: Duration = Duration::from_secs(30);
 pub const RECONNECT_MAX: Duration = Duration::from_secs(15);
 /// The longest first wait.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(250);
+
+/// A message that has waited for so long before it was sent, or was sent before, says so: it becomes part
+/// of the attempt's history.
+pub const LATE_AFTER: Duration = Duration::from_secs(5);
+/// A timely message that has not left within so long is given up.
+pub const TIMELY_WITHIN: Duration = Duration::from_secs(5);

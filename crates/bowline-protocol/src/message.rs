@@ -2,10 +2,13 @@
 //! ([`FromWorker`], [`ToWorker`]); beside it stands what only the two shells deal in: the bytes of
 //! artifacts and logs, and the work that goes with an assignment.
 
+use std::time::Duration;
+
 use bowline_core::id::{AttemptRef, CommitNo, Generation, RunId};
 use bowline_core::message::{Assign, Assured, FromWorker, Hello, ToWorker};
 use bowline_core::name::{Namespace, StepName};
 use bowline_core::spec::Work;
+use bowline_core::time::micros;
 use prost::Message;
 use prost::bytes::Bytes;
 
@@ -111,6 +114,23 @@ pub struct LogAck {
     pub up_to: u64,
     /// Whether the seal is recorded too.
     pub sealed: Sealed,
+}
+
+/// How an assured message got here, where it did not arrive at once and at the first try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Since it was said, on the worker's own clock.
+    pub waited: Duration,
+    /// How often it was sent by the process that sends it, this time included.
+    pub sends: u32,
+}
+
+impl Delivery {
+    /// That of a message from the wire. `None`: it came at once, at the first try.
+    pub fn of(message: &wire::WorkerMessage) -> Option<Self> {
+        let told = message.delivery.as_ref()?;
+        Some(Self { waited: Duration::from_micros(told.waited_us), sends: told.sends })
+    }
 }
 
 /// Whether a log has got its final length.
@@ -240,10 +260,18 @@ impl ServerMessage {
 /// Packs messages into frames of at most [`limits::FRAME_MESSAGES_MAX`] messages and about
 /// [`limits::FRAME_BYTES_TARGET`] bytes, in order.
 pub fn worker_frames(messages: impl IntoIterator<Item = WorkerMessage>) -> Vec<wire::WorkerFrame> {
-    pack(messages.into_iter().map(|message| message.to_wire()))
-        .into_iter()
-        .map(|messages| wire::WorkerFrame { messages })
-        .collect()
+    delivered_frames(messages.into_iter().map(|message| (message, None)))
+}
+
+/// As [`worker_frames`], with how each message got here.
+pub fn delivered_frames(
+    messages: impl IntoIterator<Item = (WorkerMessage, Option<Delivery>)>,
+) -> Vec<wire::WorkerFrame> {
+    let to_wire = |(message, delivery): (WorkerMessage, Option<Delivery>)| {
+        let delivery = delivery.map(|told| wire::Delivery { waited_us: micros(told.waited), sends: told.sends });
+        wire::WorkerMessage { delivery, ..message.to_wire() }
+    };
+    pack(messages.into_iter().map(to_wire)).into_iter().map(|messages| wire::WorkerFrame { messages }).collect()
 }
 
 /// As [`worker_frames`], with how far the store is.

@@ -188,6 +188,7 @@ pub fn handover(attempt: AttemptRef) -> Handover {
         run_timeout: Some(Duration::from_mins(1)),
         stop_after: Some(Duration::from_secs(90)),
         slots: 1,
+        amounts: vec![(Key::new("memory").expect("a valid name"), 1 << 20)],
     };
     let mut handover = Handover::new(assign, &Work::new(Action::Noop)).expect("a no-op can be written as JSON");
     handover.run = Some(RunId(12));

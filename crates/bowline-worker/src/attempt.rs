@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bowline_core::id::AttemptRef;
 use bowline_core::spec::Work;
+use bowline_core::worker::Room;
 use bowline_protocol::{Handover, LogStream, Sealed};
 use bowline_supervisor::wire::Start;
 use tokio::task::AbortHandle;
@@ -22,6 +23,8 @@ use machine::State;
 pub(crate) struct Attempt {
     /// As it was handed over.
     pub(crate) handover: Arc<Handover>,
+    /// What it takes while it runs.
+    pub(crate) claim: Room,
     /// Its work, parsed.
     pub(crate) work: Arc<Work>,
     /// Where its machine stands.
@@ -61,7 +64,10 @@ pub(crate) enum Origin {
 impl Attempt {
     /// Handed over now, or found in the journal.
     pub(crate) fn new(handover: Handover, work: Work, folder: PathBuf, origin: Origin) -> Self {
+        let assign = &handover.assign;
+        let claim = Room { slots: assign.slots, amounts: assign.amounts.iter().cloned().collect() };
         Self {
+            claim,
             handover: Arc::new(handover),
             work: Arc::new(work),
             state: State::Queued,
@@ -75,11 +81,6 @@ impl Attempt {
             outcome: None,
             why: "",
         }
-    }
-
-    /// Slots that it takes while it runs.
-    pub(crate) fn slots(&self) -> u32 {
-        self.handover.assign.slots
     }
 
     /// It has logs from now on, or still has.

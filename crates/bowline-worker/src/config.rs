@@ -9,21 +9,41 @@ use std::time::Duration;
 use bowline_core::name::WorkerName;
 use bowline_core::worker::{Capabilities, Room};
 use bowline_supervisor::Way;
+use tokio_util::sync::CancellationToken;
 
+use crate::outbox::END_BYTES;
 use crate::stats::Stats;
 
 /// The PATH of jobs where the configuration names none.
 pub const JOB_PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Between telling a job to stop and killing it, where its task says nothing.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// So long a starting worker waits for the process before it to let go of the state directory.
+pub const LOCK_WITHIN: Duration = Duration::from_secs(10);
+/// So long a worker that hands over waits for what is on its way to it.
+pub const HANDOFF_WITHIN: Duration = Duration::from_secs(2);
+/// Unacknowledged messages are kept up to so many bytes, and room for the end of one attempt a slot beside.
+pub const OUTBOX_BYTES_DEFAULT: usize = 256 << 20;
 /// So long a leaving worker waits for what it has told to stop, and for its last messages to be acknowledged.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server that a worker serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its address: `http://HOST:PORT`.
+    pub url: String,
+    /// A token to enrol with there: see [`WorkerConfig::enrol_token`].
+    pub enrol_token: Option<String>,
+}
 
 /// A worker, fully described.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The server's address: `http://HOST:PORT`.
     pub server: String,
+    /// Further servers, with which the first one shares slots and amounts. Each has a session, a key, a journal and a
+    /// supervisor of its own.
+    pub further: Vec<Server>,
     /// The identity under which it acts.
     pub identity: WorkerName,
     /// Where it keeps what must outlive it. Made where it is missing, with mode 0700.
@@ -37,6 +57,9 @@ pub struct WorkerConfig {
     /// An administrator's token or a single-use one; used when the state directory has no key yet, and
     /// when the server does not know the key any more.
     pub enrol_token: Option<String>,
+    /// Beyond so many bytes of unacknowledged messages of one server, nothing more is taken from it. At least what
+    /// [`WorkerConfig::outbox_bytes_least`] says counts.
+    pub outbox_bytes_max: usize,
     /// This program: `SUPERVISOR_EXE supervisor …` must run the supervisor. `/proc/self/exe` is best.
     pub supervisor_exe: PathBuf,
     /// Where the boot id stands, another one for every start of what the jobs run on. `None`: the kernel's. For
@@ -50,7 +73,7 @@ pub struct WorkerConfig {
     pub job_env: BTreeMap<String, String>,
     /// The program's version, as the server shows it.
     pub version: String,
-    /// Where it counts what it does.
+    /// Where it counts what it does, of all servers together.
     pub stats: Arc<Stats>,
 }
 
@@ -68,13 +91,28 @@ pub enum OnTerm {
     Handoff,
 }
 
+/// How a worker is told to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// As [`WorkerConfig::on_term`] says.
+    pub leave: CancellationToken,
+    /// As [`OnTerm::Release`], whatever it does now.
+    pub release: CancellationToken,
+}
+
+impl From<CancellationToken> for Stop {
+    fn from(leave: CancellationToken) -> Self {
+        Self { leave, release: CancellationToken::new() }
+    }
+}
+
 /// How a worker ended without an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerExit {
     /// As it was told.
     Stopped,
-    /// A newer process acts under its identity, or the identity was forgotten. It stopped its jobs;
-    /// it must not be started again by itself.
+    /// A newer process acts under its identity, or the identity was forgotten, with every server that it
+    /// served. It stopped its jobs; it must not be started again by itself.
     Fenced {
         /// Why, as the server says.
         why: String,
@@ -87,19 +125,26 @@ impl WorkerConfig {
         let slots = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
         Self {
             server: server.into(),
+            further: Vec::new(),
             identity,
             state_dir,
             capabilities: Capabilities::new(),
             room: Room { slots, amounts: BTreeMap::new() },
             prefetch: None,
             enrol_token: None,
+            outbox_bytes_max: OUTBOX_BYTES_DEFAULT + slots as usize * END_BYTES,
             supervisor_exe,
             boot_id_file: None,
             kill_by: Way::Cgroup,
-            on_term: OnTerm::Handoff,
+            on_term: OnTerm::Release,
             job_env: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             stats: Arc::default(),
         }
+    }
+
+    /// The least bound of the outbox, in bytes: with less, the ends of what runs on all slots would not fit.
+    pub fn outbox_bytes_least(&self) -> usize {
+        (self.room.slots as usize).saturating_mul(2).saturating_add(2).saturating_mul(END_BYTES)
     }
 }

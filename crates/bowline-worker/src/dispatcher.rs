@@ -1,5 +1,5 @@
-//! The one place that owns a worker's state and puts all events in order: what the server says, what
-//! the supervisor says, what is durable, what the pool has done, what time it is.
+//! The one place that owns the state of a worker's work for one server and puts all events in order: what the server
+//! says, what the supervisor says, what is durable, what the pool has done, what time it is.
 //!
 //! Each turn handles one event, then hands what it changed to the journal as one batch, then starts
 //! whatever may start ([`Dispatcher::settle`]). Nothing here waits for anything.
@@ -24,23 +24,23 @@ use bowline_supervisor::Program;
 use bowline_supervisor::wire::Start;
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
 use crate::collect::Collected;
-use crate::config::{WorkerConfig, WorkerExit};
+use crate::config::{Stop, WorkerConfig, WorkerExit};
 use crate::error::WorkerError;
-use crate::identity::{self, Enrolment};
 use crate::jobs::{FromSupervisor, Jobs};
 use crate::journal::{After, Batch, Journal, Op, Recovered, Said};
 use crate::logs::Seen;
 use crate::outbox::Outbox;
-use crate::pool::Pool;
+use crate::pool::{Pool, blocking};
 use crate::prepare::PrepareError;
-use crate::session::{self, FromLink};
-use crate::state_dir::StateDir;
+use crate::session::FromLink;
+use crate::shares::{Pace, Share, Standing};
+use crate::state_dir::Place;
+use crate::stats::Stats;
 use demand::Demand;
-use leaving::Leaving;
+use leaving::{Leaving, Told};
 use link::Link;
 use supervision::Supervision;
 use timers::{Timer, Timers};
@@ -70,11 +70,21 @@ enum Trouble {
     Outbox,
 }
 
+/// What a dispatcher works with: for which server, where, with how much.
+pub(crate) struct Seat {
+    pub(crate) config: Arc<WorkerConfig>,
+    pub(crate) place: Place,
+    pub(crate) share: Share,
+    pub(crate) client: reqwest::Client,
+}
+
 /// See the module.
-struct Dispatcher {
+pub(crate) struct Dispatcher {
     config: Arc<WorkerConfig>,
     job_env: Arc<BTreeMap<String, String>>,
-    state: StateDir,
+    place: Place,
+    share: Share,
+    stats: Arc<Stats>,
     boot_id: String,
     process: String,
     client: reqwest::Client,
@@ -87,7 +97,8 @@ struct Dispatcher {
     pool: Pool<Done>,
     attempts: BTreeMap<AttemptRef, Attempt>,
     queue: VecDeque<AttemptRef>,
-    slots_used: u32,
+    /// Attempts that have begun and not ended.
+    begun: usize,
     ending: BTreeSet<AttemptRef>,
     link: Link,
     link_says: mpsc::Sender<FromLink>,
@@ -99,63 +110,29 @@ struct Dispatcher {
     looking: bool,
     look_due: bool,
     looked_up_to: Option<AttemptRef>,
+    told: Told,
+    leavings: u32,
     leaving: Option<Leaving>,
     exit: Option<WorkerExit>,
 }
 
 /// Where events come from.
-struct Inboxes {
+pub(crate) struct Inboxes {
     journal: mpsc::UnboundedReceiver<Said>,
     supervisor: mpsc::Receiver<FromSupervisor>,
     link: mpsc::Receiver<FromLink>,
 }
 
-/// Runs a worker until it is told to stop, or must not go on. Everything that it started in this
-/// process has ended when this returns; its jobs may run on, as [`crate::OnTerm`] says.
-pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> Result<WorkerExit, WorkerError> {
-    let server = session::address(&config.server).ok_or_else(|| WorkerError::ServerAddress(config.server.clone()))?;
-    let config = Arc::new(WorkerConfig { server, ..config });
-    let (path, name) = (config.state_dir.clone(), config.identity.clone());
-    let state = blocking(move || StateDir::open(&path, &name)).await?;
-    let client = crate::http_action::client()?;
-    let enrolment = Enrolment {
-        client: &client,
-        server: &config.server,
-        name: &config.identity,
-        token: config.enrol_token.as_deref(),
-    };
-    let Some(key) = identity::key(&state, &enrolment, &shutdown).await? else {
-        return Ok(WorkerExit::Stopped);
-    };
-    let caller = Caller { worker: config.identity.clone(), key };
-    let (mut dispatcher, mut inboxes) = Dispatcher::start(config, state, client, caller).await?;
-    let exit = dispatcher.turn_until_exit(&mut inboxes, &shutdown).await;
-    dispatcher.close(inboxes).await;
-    Ok(exit)
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 impl Dispatcher {
-    async fn start(
-        config: Arc<WorkerConfig>,
-        state: StateDir,
-        client: reqwest::Client,
-        caller: Caller,
-    ) -> Result<(Self, Inboxes), WorkerError> {
-        let path = state.journal();
+    /// Takes over what the process before left, and begins.
+    pub(crate) async fn start(seat: Seat, key: String) -> Result<(Self, Inboxes), WorkerError> {
+        let Seat { config, place, share, client } = seat;
+        let caller = Caller { worker: config.identity.clone(), key };
+        let path = place.journal();
         let (journal, recovered, said) = blocking(move || Journal::open(&path)).await?;
         let (jobs, supervisor) = Jobs::start(Program {
             exe: config.supervisor_exe.clone(),
-            state_dir: state.supervisor(),
+            state_dir: place.supervisor(),
             boot_id_file: config.boot_id_file.clone(),
             strongest: config.kill_by,
         })?;
@@ -174,28 +151,32 @@ impl Dispatcher {
             caller,
             journal,
             batch: Batch::default(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(config.outbox_bytes_max.max(config.outbox_bytes_least())),
             jobs,
             supervision: Supervision::default(),
             pool: Pool::new(),
             attempts: BTreeMap::new(),
             queue: VecDeque::new(),
-            slots_used: 0,
+            begun: 0,
             ending: BTreeSet::new(),
             link: Link::new(),
             link_says,
             timers: Timers::default(),
-            demand: Demand::new(config.room.slots, config.prefetch),
+            demand: Demand::new(config.prefetch),
             seen: None,
             incarnation: Incarnation(0),
             troubles: BTreeMap::new(),
             looking: false,
             look_due: false,
             looked_up_to: None,
+            told: Told::Nothing,
+            leavings: 0,
             leaving: None,
             exit: None,
+            stats: Arc::new(Stats::of_server(&config.stats)),
+            share,
             config,
-            state,
+            place,
         };
         dispatcher.begin(recovered);
         Ok((dispatcher, Inboxes { journal: said, supervisor, link }))
@@ -207,7 +188,8 @@ impl Dispatcher {
         self.timers.start();
     }
 
-    async fn turn_until_exit(&mut self, inboxes: &mut Inboxes, shutdown: &CancellationToken) -> WorkerExit {
+    /// Turns until there is nothing more to be done for this server.
+    pub(crate) async fn turn_until_exit(&mut self, inboxes: &mut Inboxes, stop: &Stop) -> WorkerExit {
         loop {
             self.settle();
             if let Some(exit) = self.exit.take() {
@@ -216,13 +198,16 @@ impl Dispatcher {
             let open = self.journal.pending() < BATCHES_PENDING_MAX;
             let room = self.link.room_awaited();
             let next = self.timers.next();
+            let shares = self.share.changed();
             tokio::select! {
                 Some(said) = inboxes.journal.recv() => self.on_journal(said),
                 Some(said) = inboxes.link.recv(), if open => self.on_link(said),
                 Some(said) = inboxes.supervisor.recv(), if open => self.on_supervisor(said),
                 done = self.pool.next(), if open => self.on_done(done.unwrap_or(Done::Nothing)),
                 () = tokio::time::sleep_until(next) => self.on_timers(),
-                () = shutdown.cancelled(), if self.leaving.is_none() => self.leave(),
+                () = stop.release.cancelled(), if self.told < Told::Release => self.release_now(),
+                () = stop.leave.cancelled(), if self.told < Told::Leave => self.leave(),
+                () = shares, if self.share.is_shared() => {}
                 () = room => {}
             }
         }
@@ -230,14 +215,15 @@ impl Dispatcher {
 
     /// Whatever follows from the turn's event.
     fn settle(&mut self) {
+        self.share.seen();
         self.begin_queued();
         self.settle_ended();
         self.flush();
+        self.settle_timely();
         self.send_outbox();
         self.look_at_logs();
         self.settle_demand();
         self.settle_leaving();
-        self.config.stats.unacknowledged(self.outbox.len());
     }
 
     /// Hands the turn's changes to the journal.
@@ -251,11 +237,9 @@ impl Dispatcher {
     fn say(&mut self, attempt: AttemptRef, message: WorkerMessage) {
         let bytes = message.to_wire().encode_to_vec();
         let seq = self.outbox.push(attempt, message);
-        self.batch.ops.push(Op::PutMessage { seq, attempt, message: bytes });
+        let said_us = crate::clock::wall_us();
+        self.batch.ops.push(Op::PutMessage { seq, attempt, message: bytes, said_us });
         self.batch.after.push(After::Deliver(seq));
-        if self.outbox.is_full() {
-            self.trouble(Trouble::Outbox, "too much waits to be acknowledged by the server".to_owned());
-        }
     }
 
     fn on_journal(&mut self, said: Said) {
@@ -293,36 +277,39 @@ impl Dispatcher {
         while let Some((timer, late)) = self.timers.take_due() {
             match timer {
                 Timer::Lag => {
-                    self.config.stats.lag(late);
+                    self.stats.lag(late);
                     self.timers.measured(late);
                 }
-                Timer::Heartbeat => self.heartbeat(),
+                Timer::Heartbeat(of) => self.heartbeat(of),
                 Timer::Look => self.look_due = true,
                 Timer::Reconnect => self.connect(),
                 Timer::StartBy(attempt) => self.start_by_passed(attempt),
                 Timer::Setup(attempt) => self.setup_passed(attempt),
-                Timer::Leave => self.leave_by_passed(),
+                Timer::Leave(of) => self.leave_by_passed(of),
+                // What may be used is worked out anew after every turn.
+                Timer::Demand => self.demand.may_tell(),
                 Timer::Report => self.report(),
             }
         }
     }
 
     fn report(&mut self) {
-        let stats = self.config.stats.view();
+        let messages = self.stats.total();
         tracing::info!(
-            attempts = stats.attempts,
-            unacknowledged = stats.unacknowledged,
-            resent = stats.resent,
-            dropped = stats.dropped,
-            lag_max = ?stats.lag_max,
-            slots_used = self.slots_used,
+            server = self.config.server,
+            attempts = self.stats.attempts(),
+            unacknowledged = self.outbox.len(),
+            retried = messages.retried,
+            dropped = messages.dropped,
+            lag_max = ?self.stats.lag_max(),
+            begun = self.begun,
             "worker"
         );
         self.timers.reported();
     }
 
     /// Writes what is left, and lets go of everything. What runs under the supervisor runs on.
-    async fn close(mut self, inboxes: Inboxes) {
+    pub(crate) async fn close(mut self, inboxes: Inboxes) {
         self.flush();
         self.close_link().await;
         blocking(move || {

@@ -53,6 +53,9 @@ pub enum WorkerError {
     /// The server's address is none.
     #[error("`{0}` is no address of a server: write `http://HOST:PORT`")]
     ServerAddress(String),
+    /// A server is named twice.
+    #[error("the server `{0}` is named twice: name each one once")]
+    SameServer(String),
     /// No key, and nothing to get one with.
     #[error(
         "this worker has no key yet, and no token to enrol with: give it the server's token file with `--token-file`, or one that `bowline token create --enrol` wrote"

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::WorkerError;
 use crate::pool::chain;
 use crate::session::backoff::Backoff;
-use crate::state_dir::StateDir;
+use crate::state_dir::Place;
 
 /// Bound of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ pub(crate) struct Enrolment<'a> {
 
 /// The key of this state directory: enrolled now, where it was not. `None`: told to stop before.
 pub(crate) async fn key(
-    state: &StateDir,
+    state: &Place,
     enrolment: &Enrolment<'_>,
     stop: &CancellationToken,
 ) -> Result<Option<String>, WorkerError> {
@@ -37,7 +37,7 @@ pub(crate) async fn key(
 }
 
 async fn enrol(
-    state: &StateDir,
+    state: &Place,
     enrolment: &Enrolment<'_>,
     stop: &CancellationToken,
 ) -> Result<Option<String>, WorkerError> {
@@ -149,7 +149,8 @@ mod tests {
     async fn enrol_at(url: &str, token: Option<&str>) -> Result<Option<String>, WorkerError> {
         let dir = tempfile::tempdir().unwrap();
         let name = WorkerName::new("lab-3").unwrap();
-        let state = StateDir::open(dir.path(), &name).unwrap();
+        let held = crate::state_dir::StateDir::open(dir.path(), Duration::ZERO).unwrap();
+        let state = held.places(&[url.to_owned()], &name).unwrap().remove(0);
         let client = crate::http_action::client().unwrap();
         let enrolment = Enrolment { client: &client, server: url, name: &name, token };
         let key = key(&state, &enrolment, &CancellationToken::new()).await?;

@@ -17,7 +17,7 @@ use tokio::sync::mpsc as channel;
 
 use crate::error::WorkerError;
 use file::JournalFile;
-pub(crate) use file::{Journaled, Recovered};
+pub(crate) use file::{Journaled, Kept, Recovered};
 
 /// Most batches in one commit.
 const BATCHES_PER_COMMIT_MAX: usize = 256;
@@ -62,8 +62,9 @@ pub(crate) enum Op {
     MarkEnded { attempt: AttemptRef },
     /// Nothing about it is left to be done.
     DropAttempt { attempt: AttemptRef },
-    /// An assured message, in wire form.
-    PutMessage { seq: u64, attempt: AttemptRef, message: Vec<u8> },
+    /// An assured message, in wire form, and when it was said: microseconds of the wall clock, from
+    /// which nothing but its age is made.
+    PutMessage { seq: u64, attempt: AttemptRef, message: Vec<u8>, said_us: u64 },
     /// It is acknowledged.
     DropMessage { seq: u64 },
     /// The server keeps this log up to here.

@@ -5,8 +5,11 @@
 //! |---|---|
 //! | what can be configured | [`config`] |
 //! | the state directory: lock, ids, key | `state_dir` |
+//! | one dispatcher a server, and how they end | `run` |
+//! | slots and amounts among servers | `shares` |
 //! | identity and enrolment | `identity` |
 //! | session and reconnect | `session`, `dispatcher::link` |
+//! | the three ways to send | `session::lanes` |
 //! | demand: how much the server may hand over | `dispatcher::demand` |
 //! | journal and outbox | `journal`, `outbox` |
 //! | an attempt's machine, pure | [`attempt::machine`] |
@@ -21,13 +24,15 @@
 //! | work that blocks | `pool` |
 //! | what a worker counts, its event loop's lag among it | [`stats`] |
 //!
-//! One dispatcher owns the state and puts all events in order. It persists, then acts: what must
-//! not be lost is in the journal before anything follows from it.
+//! One dispatcher a server owns the state of what it does for that server, and puts all events in order.
+//! It persists, then acts: what must not be lost is in the journal before anything follows from it. Servers
+//! have nothing in common but the process, its lock and its room: one's trouble is never another's.
 //!
 //! **Invariant:** an assignment is journaled before it is acted upon; an assured message is on disk
 //! before it is sent, and stays there until it is acknowledged. Nothing blocks the event loop.
 
 pub mod attempt;
+mod clock;
 mod collect;
 pub mod config;
 mod dispatcher;
@@ -40,10 +45,12 @@ mod logs;
 mod outbox;
 mod pool;
 mod prepare;
+mod run;
 mod session;
+mod shares;
 mod state_dir;
 pub mod stats;
 
-pub use config::{OnTerm, WorkerConfig, WorkerExit};
-pub use dispatcher::run;
+pub use config::{OnTerm, Server, Stop, WorkerConfig, WorkerExit};
 pub use error::WorkerError;
+pub use run::run;

@@ -1,56 +1,98 @@
 //! The assured messages that are not acknowledged, in order, as the dispatcher holds them; the journal
 //! has them on disk. A message is sent only once it is durable, and kept until it is acknowledged.
+//!
+//! Its bytes have a bound, within which room is kept for the end of every attempt that has begun: past it
+//! the worker takes nothing more, and what it has begun it can still deliver.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Assured, FromWorker};
-use bowline_protocol::WorkerMessage;
+use bowline_core::spec::RESULT_BYTES_MAX;
+use bowline_protocol::limits::LATE_AFTER;
+use bowline_protocol::{Delivery, Kind, OutboxVitals, WorkerMessage};
+use tokio::time::Instant;
 
-/// Beyond so many bytes of unacknowledged messages a worker takes nothing more.
-pub(crate) const OUTBOX_BYTES_MAX: usize = 256 << 20;
+use crate::session::Parcel;
+
 /// Counted for each message beside its content.
 const ENTRY_BYTES: usize = 256;
+/// Room that is kept for the end of an attempt that has begun.
+pub(crate) const END_BYTES: usize = RESULT_BYTES_MAX + ENTRY_BYTES;
 
 #[derive(Debug)]
 struct Entry {
     attempt: AttemptRef,
     message: WorkerMessage,
     bytes: usize,
+    said_at: Instant,
+    sends: u32,
+}
+
+/// Whether more may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    Open,
+    Full,
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     entries: BTreeMap<u64, Entry>,
     by_attempt: HashMap<AttemptRef, Vec<u64>>,
     next: u64,
     durable: u64,
     sent: u64,
-    sent_ever: u64,
     bytes: usize,
+    bytes_max: usize,
+    /// Kept for what has begun.
+    kept: usize,
+    fill: Fill,
 }
 
 impl Outbox {
-    /// Takes a message from the journal: it is durable.
-    pub(crate) fn recover(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage) {
+    /// An empty one with this bound, in bytes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            by_attempt: HashMap::new(),
+            next: 0,
+            durable: 0,
+            sent: 0,
+            bytes: 0,
+            bytes_max,
+            kept: 0,
+            fill: Fill::Open,
+        }
+    }
+
+    /// Takes a message from the journal: it is durable, and was said so long ago.
+    pub(crate) fn recover(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage, age: Duration) {
         self.next = self.next.max(seq);
         self.durable = self.next;
-        self.insert(seq, attempt, message);
+        let now = Instant::now();
+        self.insert(seq, attempt, message, now.checked_sub(age).unwrap_or(now));
     }
 
     /// Takes a new message. Its number is to be journaled with it.
     pub(crate) fn push(&mut self, attempt: AttemptRef, message: WorkerMessage) -> u64 {
         self.next += 1;
-        self.insert(self.next, attempt, message);
+        self.insert(self.next, attempt, message, Instant::now());
         self.next
     }
 
-    fn insert(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage) {
+    fn insert(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage, said_at: Instant) {
         let bytes = ENTRY_BYTES + content_bytes(&message);
         self.bytes += bytes;
         self.by_attempt.entry(attempt).or_default().push(seq);
-        self.entries.insert(seq, Entry { attempt, message, bytes });
+        self.entries.insert(seq, Entry { attempt, message, bytes, said_at, sends: 0 });
+    }
+
+    /// So many attempts have begun and not ended: room is kept for their ends.
+    pub(crate) fn keep_room(&mut self, begun: usize) {
+        self.kept = begun.saturating_mul(END_BYTES);
     }
 
     /// Messages up to this one may be sent.
@@ -58,24 +100,27 @@ impl Outbox {
         self.durable = self.durable.max(up_to);
     }
 
-    /// A new session: everything goes again, from the first. Says how many of them were sent before.
-    pub(crate) fn rewind(&mut self) -> u64 {
+    /// A new session: everything goes again, from the first.
+    pub(crate) fn rewind(&mut self) {
         self.sent = 0;
-        self.entries.range(..=self.sent_ever).count() as u64
     }
 
-    /// The next message to send.
-    pub(crate) fn peek(&self) -> Option<&WorkerMessage> {
-        let (seq, entry) = self.entries.range(self.sent + 1..).next()?;
-        (*seq <= self.durable).then_some(&entry.message)
+    /// Whether there is something to send.
+    pub(crate) fn has_next(&self) -> bool {
+        self.entries.range(self.sent + 1..).next().is_some_and(|(seq, _)| *seq <= self.durable)
     }
 
-    /// It is on its way.
-    pub(crate) fn sent(&mut self) {
-        if let Some((seq, _)) = self.entries.range(self.sent + 1..).next() {
-            self.sent = *seq;
-            self.sent_ever = self.sent_ever.max(*seq);
+    /// The next message to send: from here on it is on its way.
+    pub(crate) fn next(&mut self) -> Option<Parcel> {
+        let (seq, entry) = self.entries.range_mut(self.sent + 1..).next()?;
+        if *seq > self.durable {
+            return None;
         }
+        self.sent = *seq;
+        entry.sends = entry.sends.saturating_add(1);
+        let delivery = Delivery { waited: entry.said_at.elapsed(), sends: entry.sends };
+        let is_late = delivery.sends > 1 || delivery.waited >= LATE_AFTER;
+        Some((entry.message.clone(), is_late.then_some(delivery)))
     }
 
     /// The message of this kind about this attempt is acknowledged. Its number, where it was there.
@@ -127,14 +172,37 @@ impl Outbox {
         self.by_attempt.keys().copied()
     }
 
+    /// The kinds about this attempt that were sent and are not acknowledged.
+    pub(crate) fn kinds_sent(&self, attempt: AttemptRef) -> Vec<Kind> {
+        let seqs = self.by_attempt.get(&attempt).map_or(&[][..], Vec::as_slice);
+        let sent = seqs.iter().filter_map(|seq| self.entries.get(seq)).filter(|entry| entry.sends > 0);
+        sent.map(|entry| entry.message.kind()).collect()
+    }
+
     /// Messages that are not acknowledged.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it holds more than it should.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes > OUTBOX_BYTES_MAX
+    /// Whether it holds as much as it may. Once full, it is so until a quarter is free.
+    pub(crate) fn is_full(&mut self) -> bool {
+        let filled = self.bytes.saturating_add(self.kept);
+        match self.fill {
+            Fill::Open if filled > self.bytes_max => self.fill = Fill::Full,
+            Fill::Full if filled <= self.bytes_max / 4 * 3 => self.fill = Fill::Open,
+            Fill::Open | Fill::Full => {}
+        }
+        self.fill == Fill::Full
+    }
+
+    /// In numbers.
+    pub(crate) fn vitals(&self) -> OutboxVitals {
+        OutboxVitals {
+            messages: self.entries.len() as u64,
+            bytes: self.bytes.saturating_add(self.kept) as u64,
+            bytes_max: self.bytes_max as u64,
+            oldest: self.entries.first_key_value().map(|(_, entry)| entry.said_at.elapsed()),
+        }
     }
 }
 
@@ -163,64 +231,4 @@ fn content_bytes(message: &WorkerMessage) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use bowline_core::message::{Finished, JobEnd};
-    use bowline_protocol::sample::attempt;
-
-    use super::*;
-
-    fn started(task: u64) -> WorkerMessage {
-        WorkerMessage::Engine(FromWorker::Started(attempt(task, None)))
-    }
-
-    fn finished(task: u64) -> WorkerMessage {
-        let end = Finished { attempt: attempt(task, None), how: JobEnd::Success, result: None };
-        WorkerMessage::Engine(FromWorker::Finished(end))
-    }
-
-    fn drain(outbox: &mut Outbox) -> Vec<WorkerMessage> {
-        let mut sent = Vec::new();
-        while let Some(message) = outbox.peek() {
-            sent.push(message.clone());
-            outbox.sent();
-        }
-        sent
-    }
-
-    #[test]
-    fn nothing_is_sent_before_it_is_durable() {
-        let mut outbox = Outbox::default();
-        let first = outbox.push(attempt(1, None), started(1));
-        outbox.push(attempt(1, None), finished(1));
-        assert_eq!(drain(&mut outbox), []);
-        outbox.durable(first);
-        assert_eq!(drain(&mut outbox), [started(1)]);
-    }
-
-    #[test]
-    fn what_is_not_acknowledged_is_sent_again_in_order() {
-        let mut outbox = Outbox::default();
-        for task in 1..=3 {
-            outbox.push(attempt(task, None), started(task));
-            let seq = outbox.push(attempt(task, None), finished(task));
-            outbox.durable(seq);
-        }
-        assert_eq!(drain(&mut outbox).len(), 6);
-        assert_eq!(outbox.acknowledge(attempt(2, None), &Assured::Started), Some(3));
-        assert_eq!(outbox.acknowledge(attempt(2, None), &Assured::Started), None);
-        assert_eq!(outbox.rewind(), 5);
-        assert_eq!(drain(&mut outbox), [started(1), finished(1), finished(2), started(3), finished(3)]);
-    }
-
-    #[test]
-    fn letting_go_of_an_attempt_leaves_the_others() {
-        let mut outbox = Outbox::default();
-        outbox.recover(7, attempt(1, None), started(1));
-        outbox.recover(9, attempt(2, None), finished(2));
-        assert!(outbox.holds_end(attempt(2, None)) && !outbox.holds_end(attempt(1, None)));
-        assert_eq!(outbox.let_go(attempt(1, None)), [7]);
-        assert!(!outbox.holds(attempt(1, None)));
-        assert_eq!(drain(&mut outbox), [finished(2)]);
-        assert_eq!(outbox.push(attempt(3, None), started(3)), 10);
-    }
-}
+mod tests;

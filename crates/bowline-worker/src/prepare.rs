@@ -18,6 +18,9 @@ use bowline_supervisor::wire::Start;
 use crate::attempt::key_of;
 use crate::config::{GRACE, JOB_PATH_DEFAULT};
 
+/// The lease group of all jobs: a supervisor serves one server.
+pub(crate) const LEASE: &str = "server";
+
 /// An attempt to be made ready.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -82,6 +85,8 @@ impl Plan {
         start.stderr = splits_output(&self.work).then(|| self.log(LogStream::Error));
         start.env = self.environment()?;
         start.run_limit = self.handover.assign.run_timeout;
+        start.stop_after = self.handover.assign.stop_after;
+        LEASE.clone_into(&mut start.lease);
         start.grace = self.work.grace.map_or(GRACE, |span| span.0);
         Ok(Some(start))
     }

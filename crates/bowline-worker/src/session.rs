@@ -2,6 +2,7 @@
 //! nothing of what they mean, and keeps nothing: a new connection is a new one of these.
 
 pub(crate) mod backoff;
+mod lanes;
 
 use std::time::Duration;
 
@@ -17,13 +18,12 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::pool::chain;
+pub(crate) use lanes::{Handed, Lanes, Outgoing, Parcel, lanes};
 
 /// A server that does not take the connection for so long is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that is closed in order gets so long for what is on its way.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
-/// Messages on their way from the dispatcher to the wire.
-pub(crate) const OUTGOING_MAX: usize = 8_192;
 /// Frames between us and the wire.
 const FRAMES_MAX: usize = 4;
 
@@ -77,7 +77,7 @@ pub(crate) async fn carry(
     link: LinkNo,
     target: Target,
     hello: Box<Hello>,
-    mut outgoing: mpsc::Receiver<WorkerMessage>,
+    outgoing: Lanes,
     says: mpsc::Sender<FromLink>,
 ) {
     let end = match open(&target, hello).await {
@@ -85,7 +85,7 @@ pub(crate) async fn carry(
             let receiving = receive(link, stream, &says);
             tokio::pin!(receiving);
             tokio::select! {
-                end = send(&mut outgoing, &frames) => {
+                end = send(outgoing, &frames) => {
                     // The server takes what is on its way, then closes its side.
                     drop(frames);
                     tokio::time::timeout(LAST_WORDS_WITHIN, receiving).await.unwrap_or(end)
@@ -129,17 +129,12 @@ async fn open(
     Ok((frames, response.into_inner()))
 }
 
-/// Packs what has come into as few frames as fit.
-async fn send(outgoing: &mut mpsc::Receiver<WorkerMessage>, frames: &mpsc::Sender<WorkerFrame>) -> LinkEnd {
-    let mut messages = Vec::new();
-    while outgoing.recv_many(&mut messages, limits::FRAME_MESSAGES_MAX).await > 0 {
-        for frame in worker_frames(messages.drain(..)) {
-            if frames.send(frame).await.is_err() {
-                return LinkEnd::Broken("the server closed the session".to_owned());
-            }
-        }
-    }
-    LinkEnd::Broken("closed by this worker".to_owned())
+async fn send(outgoing: Lanes, frames: &mpsc::Sender<WorkerFrame>) -> LinkEnd {
+    let why = match outgoing.send(frames).await {
+        Ok(()) => "closed by this worker",
+        Err(lanes::Gone) => "the server closed the session",
+    };
+    LinkEnd::Broken(why.to_owned())
 }
 
 async fn receive(link: LinkNo, mut stream: Streaming<ServerFrame>, says: &mpsc::Sender<FromLink>) -> LinkEnd {

@@ -3,6 +3,8 @@
 //! | name | what |
 //! |---|---|
 //! | `lock` | held while a worker lives; holds its process id |
+//! | `server` | the address of the server whose place this is; of every place |
+//! | `servers/HOST_PORT/` | the place of a further server: everything below, once more |
 //! | `id` | the directory's own id, random, made with it; and the identity that it belongs to |
 //! | `key` | the worker's key, mode 0600; `key.new` until the server knows it |
 //! | `journal.db` | journal and outbox |
@@ -13,36 +15,74 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bowline_core::name::WorkerName;
 
 use crate::error::WorkerError;
 
+/// Between two tries to get the lock.
+const LOCK_EVERY: Duration = Duration::from_millis(20);
+
 /// A state directory that is ours: nobody else uses it while this lives.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    id: String,
     _lock: File,
 }
 
+/// What is kept for one server. A server's trouble stays within its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    path: PathBuf,
+    id: String,
+}
+
 impl StateDir {
-    /// Makes the directory where it is missing, and locks it.
-    pub(crate) fn open(path: &Path, identity: &WorkerName) -> Result<Self, WorkerError> {
+    /// Makes the directory where it is missing, and locks it. Blocks, at most for `within`: the process
+    /// before may be about to leave.
+    pub(crate) fn open(path: &Path, within: Duration) -> Result<Self, WorkerError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(failed("making the state directory", path))?;
         let private = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
         private.map_err(failed("closing the state directory to others", path))?;
         // Jobs run elsewhere: every path must hold from there too.
         let path = path.canonicalize().map_err(failed("resolving the state directory", path))?;
-        let lock = lock(&path)?;
-        let id = id(&path, identity)?;
-        for folder in ["supervisor", "jobs"] {
-            let folder = path.join(folder);
+        let lock = lock(&path, within)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The place of each of these servers. One alone has the directory itself, wherever the server is now,
+    /// unless it has had a place of its own beside others before. Of several the directory itself is for the one that had it
+    /// before, or else for the first; each other one has a place of its own, found by its address.
+    pub(crate) fn places(&self, servers: &[String], identity: &WorkerName) -> Result<Vec<Place>, WorkerError> {
+        let own = |server: &str| self.path.join("servers").join(folder_name(server));
+        let noted = read_note(&self.path)?;
+        let is_root = |index: usize, server: &str| match (&noted, servers) {
+            (Some(noted), [_, _, ..]) => noted == server,
+            (None, [_, _, ..]) => index == 0 && !own(server).exists(),
+            (_, _) => noted.as_deref() == Some(server) || !own(server).exists(),
+        };
+        let place = |(index, server): (usize, &String)| {
+            let path = if is_root(index, server) { self.path.clone() } else { own(server) };
+            Place::open(path, server, identity)
+        };
+        servers.iter().enumerate().map(place).collect()
+    }
+}
+
+impl Place {
+    fn open(path: PathBuf, server: &str, identity: &WorkerName) -> Result<Self, WorkerError> {
+        for folder in [path.clone(), path.join("supervisor"), path.join("jobs")] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(failed("making a folder", &folder))?;
         }
-        Ok(Self { path, id, _lock: lock })
+        if read_note(&path)?.as_deref() != Some(server) {
+            let note = path.join("server");
+            write_private(&note, server).map_err(failed("noting the server", &note))?;
+        }
+        let id = id(&path, identity)?;
+        Ok(Self { path, id })
     }
 
     /// The directory's own id.
@@ -97,11 +137,33 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WorkerEr
     move |source| WorkerError::StateDir { what, path, source }
 }
 
-fn lock(dir: &Path) -> Result<File, WorkerError> {
+/// A folder's name for a server's address.
+fn folder_name(server: &str) -> String {
+    let address = server.split_once("://").map_or(server, |(_, address)| address);
+    address.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '_' }).collect()
+}
+
+fn read_note(place: &Path) -> Result<Option<String>, WorkerError> {
+    let path = place.join("server");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("reading which server this is for", &path)(source)),
+    }
+}
+
+fn lock(dir: &Path, within: Duration) -> Result<File, WorkerError> {
     let path = dir.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = opened.map_err(failed("opening the lock", &path))?;
-    match file.try_lock() {
+    let mut tries = within.as_millis() / LOCK_EVERY.as_millis();
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && tries > 0 {
+        tries -= 1;
+        std::thread::park_timeout(LOCK_EVERY);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -159,44 +221,4 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(name: &str) -> WorkerName {
-        WorkerName::new(name).unwrap()
-    }
-
-    #[test]
-    fn a_second_worker_is_told_who_holds_the_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let held = StateDir::open(dir.path(), &name("a")).unwrap();
-        let refused = StateDir::open(dir.path(), &name("a")).unwrap_err().to_string();
-        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
-        drop(held);
-        StateDir::open(dir.path(), &name("a")).unwrap();
-    }
-
-    #[test]
-    fn a_directory_belongs_to_one_identity_and_keeps_its_id() {
-        let dir = tempfile::tempdir().unwrap();
-        let id = StateDir::open(dir.path(), &name("a")).unwrap().id().to_owned();
-        assert_eq!(StateDir::open(dir.path(), &name("a")).unwrap().id(), id);
-        let refused = StateDir::open(dir.path(), &name("b")).unwrap_err().to_string();
-        assert!(refused.contains("`a`") && refused.contains("`b`"), "{refused}");
-    }
-
-    #[test]
-    fn a_key_is_private_and_stays_the_same_until_it_is_enrolled() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(dir.path(), &name("a")).unwrap();
-        assert_eq!(state.key().unwrap(), None);
-        let key = state.new_key().unwrap();
-        assert_eq!(state.new_key().unwrap(), key);
-        state.key_is_enrolled().unwrap();
-        assert_eq!(state.key().unwrap(), Some(key));
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&dir.path().join("key")), mode(dir.path())), (0o600, 0o700));
-        fs::write(dir.path().join("key"), "xyz").unwrap();
-        assert!(matches!(state.key(), Err(WorkerError::DamagedKey(_))));
-    }
-}
+mod tests;

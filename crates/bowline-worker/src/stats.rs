@@ -1,79 +1,103 @@
-//! What a worker counts. Cheap to share; read by whoever wants to show it, and logged now and then.
+//! What a worker counts. Cheap to share; told with every heartbeat, and logged now and then.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bowline_protocol::Kind;
+use bowline_protocol::{Kind, OutboxVitals, Tally, Vitals};
 use parking_lot::Mutex;
 
-/// Counters since the worker's start.
+/// Counters since the worker's start: of all its servers, or of one of them.
 #[derive(Debug, Default)]
 pub struct Stats {
-    sent: Mutex<BTreeMap<Kind, u64>>,
-    resent: AtomicU64,
-    dropped: AtomicU64,
+    whole: Option<Arc<Stats>>,
+    messages: Mutex<BTreeMap<Kind, Tally>>,
     lag_max_us: AtomicU64,
-    lag_last_us: AtomicU64,
-    links: AtomicU64,
-    unacknowledged: AtomicU64,
-    attempts: AtomicU64,
+    lag_lately_us: AtomicU64,
     turns: AtomicU64,
-}
-
-/// The counters at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StatsView {
-    /// Messages sent, by kind.
-    pub sent: BTreeMap<&'static str, u64>,
-    /// Assured messages sent again after a reconnect.
-    pub resent: u64,
-    /// Timely messages and log segments that found no room.
-    pub dropped: u64,
-    /// The event loop's largest lag so far.
-    pub lag_max: Duration,
-    /// The event loop's lag when it was measured last.
-    pub lag_last: Duration,
-    /// Sessions opened.
-    pub links: u64,
-    /// Assured messages that are not acknowledged.
-    pub unacknowledged: u64,
-    /// Attempts taken.
-    pub attempts: u64,
+    links: AtomicU64,
+    attempts: AtomicU64,
 }
 
 impl Stats {
-    /// The counters as they are now.
-    pub fn view(&self) -> StatsView {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        StatsView {
-            sent: self.sent.lock().iter().map(|(kind, count)| (kind.name(), *count)).collect(),
-            resent: read(&self.resent),
-            dropped: read(&self.dropped),
-            lag_max: Duration::from_micros(read(&self.lag_max_us)),
-            lag_last: Duration::from_micros(read(&self.lag_last_us)),
-            links: read(&self.links),
-            unacknowledged: read(&self.unacknowledged),
-            attempts: read(&self.attempts),
-        }
+    /// The counters of one server, beside those of the whole worker.
+    pub(crate) fn of_server(whole: &Arc<Self>) -> Self {
+        Self { whole: Some(Arc::clone(whole)), ..Self::default() }
     }
 
-    /// Raised whenever the event loop measures itself, at least every second: one that does not grow
+    /// Raised whenever an event loop measures itself, at least every second: one that does not grow
     /// belongs to a loop that hangs.
     pub fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn sent(&self, kind: Kind) {
-        *self.sent.lock().entry(kind).or_default() += 1;
+    /// The event loop's largest lag so far.
+    pub fn lag_max(&self) -> Duration {
+        Duration::from_micros(self.lag_max_us.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn resent(&self, count: u64) {
-        self.resent.fetch_add(count, Ordering::Relaxed);
+    /// Messages of this kind so far.
+    pub fn tally(&self, kind: Kind) -> Tally {
+        self.messages.lock().get(&kind).copied().unwrap_or_default()
     }
 
-    pub(crate) fn dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Messages of all kinds so far.
+    pub fn total(&self) -> Tally {
+        let messages = self.messages.lock();
+        messages.values().fold(Tally::default(), |sum, one| Tally {
+            sent: sum.sent + one.sent,
+            retried: sum.retried + one.retried,
+            dropped: sum.dropped + one.dropped,
+            refused: sum.refused + one.refused,
+        })
+    }
+
+    /// Sessions opened so far.
+    pub fn links(&self) -> u64 {
+        self.links.load(Ordering::Relaxed)
+    }
+
+    /// Attempts taken so far.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// What the next heartbeat tells. The lag counts from here on anew.
+    pub(crate) fn vitals(&self, outbox: OutboxVitals) -> Vitals {
+        Vitals {
+            messages: self.messages.lock().clone(),
+            outbox,
+            loop_lag: Duration::from_micros(self.lag_lately_us.swap(0, Ordering::Relaxed)),
+            loop_lag_max: self.lag_max(),
+        }
+    }
+
+    fn count(&self, kind: Kind, change: impl Fn(&mut Tally)) {
+        change(self.messages.lock().entry(kind).or_default());
+        if let Some(whole) = &self.whole {
+            whole.count(kind, change);
+        }
+    }
+
+    /// It left for the connection, or came from there.
+    pub(crate) fn passed(&self, kind: Kind) {
+        self.count(kind, |tally| tally.sent += 1);
+    }
+
+    /// It left once more.
+    pub(crate) fn retried(&self, kind: Kind) {
+        self.count(kind, |tally| tally.retried += 1);
+    }
+
+    /// It was given up, or found no room.
+    pub(crate) fn dropped(&self, kind: Kind) {
+        self.count(kind, |tally| tally.dropped += 1);
+    }
+
+    /// The server refused it as stale.
+    pub(crate) fn refused(&self, kind: Kind) {
+        self.count(kind, |tally| tally.refused += 1);
     }
 
     pub(crate) fn link_opened(&self) {
@@ -84,14 +108,13 @@ impl Stats {
         self.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn unacknowledged(&self, count: usize) {
-        self.unacknowledged.store(count as u64, Ordering::Relaxed);
-    }
-
+    /// The event loop has measured itself.
     pub(crate) fn lag(&self, lag: Duration) {
-        self.turns.fetch_add(1, Ordering::Relaxed);
         let micros = bowline_core::time::micros(lag);
-        self.lag_last_us.store(micros, Ordering::Relaxed);
-        self.lag_max_us.fetch_max(micros, Ordering::Relaxed);
+        for stats in [Some(self), self.whole.as_deref()].into_iter().flatten() {
+            stats.turns.fetch_add(1, Ordering::Relaxed);
+            stats.lag_lately_us.fetch_max(micros, Ordering::Relaxed);
+            stats.lag_max_us.fetch_max(micros, Ordering::Relaxed);
+        }
     }
 }

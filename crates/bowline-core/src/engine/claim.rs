@@ -144,6 +144,7 @@ impl Engine {
             run_timeout: task.policy.timeouts.run.map(|limit| limit.0),
             stop_after: task.policy.stop_after.map(|after| after.0),
             slots: task.policy.lane_key.slots,
+            amounts: task.policy.lane_key.room.clone(),
         };
         self.out.effects.push(Effect::Send { session, message: ToWorker::Assign(assign) });
     }

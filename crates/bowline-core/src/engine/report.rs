@@ -78,6 +78,7 @@ impl Engine {
     fn demand(&mut self, id: WorkerId, attempts_max: u32, room: Room) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if let Some(session) = &mut worker.session {
+            session.prefetch = attempts_max.saturating_sub(room.slots);
             session.demand = Some((attempts_max, room));
         }
         let room = worker.room();

@@ -173,7 +173,7 @@ impl State {
         }
     }
 
-    /// Whether it takes a slot.
+    /// Whether it takes room.
     pub fn takes_slot(self) -> bool {
         match self {
             Self::Queued | Self::Collecting | Self::Ended => false,

@@ -14,6 +14,7 @@ use crate::collect::{self, Collected};
 use crate::config::GRACE;
 use crate::journal::{After, Op};
 use crate::prepare::{Plan, PrepareError};
+use crate::shares::Weight;
 
 impl Dispatcher {
     /// It is journaled: it may begin when there is a slot.
@@ -25,17 +26,21 @@ impl Dispatcher {
 
     /// Begins what waits for a slot, in order.
     pub(super) fn begin_queued(&mut self) {
+        if self.is_handing_over() {
+            return;
+        }
         while let Some(attempt) = self.queue.front().copied() {
             let Some(known) = self.attempts.get(&attempt).filter(|known| known.state == State::Queued) else {
                 self.queue.pop_front();
                 continue;
             };
-            if self.slots_used.saturating_add(known.slots()) > self.config.room.slots {
+            if !self.share.may_begin(&known.claim) {
                 return;
             }
             self.queue.pop_front();
             self.happen(attempt, Event::Begin);
         }
+        self.share.nothing_waits();
     }
 
     /// Moves an attempt's machine, and does what follows.
@@ -45,17 +50,23 @@ impl Dispatcher {
         let (next, steps, _) = before.on(event);
         known.state = next;
         tracing::debug!(%attempt, ?before, ?event, ?next, "attempt");
-        let slots = known.slots();
-        match (before.takes_slot(), next.takes_slot()) {
-            (false, true) => {
-                known.begun = Some(tokio::time::Instant::now());
-                self.slots_used += slots;
-            }
-            (true, false) => self.slots_used = self.slots_used.saturating_sub(slots),
-            (true, true) | (false, false) => {}
-        }
+        self.weigh(attempt, before, next);
         for step in steps {
             self.act(attempt, step);
+        }
+    }
+
+    /// Counts what an attempt takes, where that has changed.
+    pub(super) fn weigh(&mut self, attempt: AttemptRef, before: State, next: State) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        self.share.moved(&known.claim, weight(before), weight(next));
+        match (has_begun(before), has_begun(next)) {
+            (false, true) => {
+                known.begun = Some(tokio::time::Instant::now());
+                self.begun += 1;
+            }
+            (true, false) => self.begun = self.begun.saturating_sub(1),
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -283,5 +294,22 @@ impl Dispatcher {
                 self.remove_folder(folder);
             }
         }
+    }
+}
+
+/// What an attempt in this state takes.
+fn weight(state: State) -> Weight {
+    match state {
+        State::Queued => Weight::Held,
+        State::Preparing | State::Starting | State::Running | State::Stopping { .. } => Weight::Begun,
+        State::Collecting | State::Ended => Weight::Nothing,
+    }
+}
+
+/// Whether its end is still to come, and room is kept for it.
+fn has_begun(state: State) -> bool {
+    match state {
+        State::Queued | State::Ended => false,
+        State::Preparing | State::Starting | State::Running | State::Stopping { .. } | State::Collecting => true,
     }
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 use bowline_core::id::SessionId;
 use bowline_core::message::{FromWorker, Hello, KnownAs};
 use bowline_core::worker::{Offer, Seat};
-use bowline_protocol::WorkerMessage;
 use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use bowline_protocol::{Class, WorkerMessage};
+use bowline_supervisor::wire::Request;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -18,10 +17,10 @@ use crate::attempt::Announced;
 use crate::attempt::machine::State;
 use crate::journal::Op;
 use crate::session::backoff::Backoff;
-use crate::session::{self, FromLink, LinkEnd, LinkEvent, LinkNo, OUTGOING_MAX, Target};
+use crate::session::{self, FromLink, Handed, LinkEnd, LinkEvent, LinkNo, Outgoing, Target};
 
-/// A server that has said nothing for so long is gone.
-const SILENCE_MAX: Duration = HEARTBEAT_EVERY.saturating_mul(4);
+/// A server that has said nothing for so many heartbeats is gone.
+const SILENT_BEATS_MAX: u32 = 4;
 /// A closing connection gets so long for its last words.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Before a worker asks again for an identity that it cannot have now.
@@ -39,12 +38,17 @@ pub(super) struct Link {
     heard_at: Instant,
     backlog: Backlog,
     down_since: Option<Instant>,
+    /// How often to say that it is there, and in which chain of timers.
+    every: Duration,
+    chain: u64,
+    /// When the newest heartbeat left that was answered in this session, on `CLOCK_BOOTTIME`.
+    answered_at: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Open {
     no: LinkNo,
-    outgoing: mpsc::Sender<WorkerMessage>,
+    outgoing: Outgoing,
     task: AbortHandle,
     welcomed: Welcomed,
     session: Option<SessionId>,
@@ -71,7 +75,15 @@ impl Link {
             heard_at: Instant::now(),
             backlog: Backlog::None,
             down_since: None,
+            every: HEARTBEAT_EVERY,
+            chain: 0,
+            answered_at: None,
         }
+    }
+
+    /// When the newest heartbeat left that was answered in this session, on `CLOCK_BOOTTIME`.
+    pub(super) fn answered_at(&self) -> Option<Duration> {
+        self.answered_at
     }
 
     /// Whether the server has said Welcome in this session.
@@ -82,14 +94,10 @@ impl Link {
     /// Ends when there is room again for what waits. Never, where nothing waits.
     pub(super) fn room_awaited(&self) -> impl Future<Output = ()> + use<> {
         let waits = self.backlog == Backlog::Waits;
-        let outgoing = self.open.as_ref().filter(|_| waits).map(|open| open.outgoing.clone());
+        let room = self.open.as_ref().filter(|_| waits).map(|open| open.outgoing.room());
         async move {
-            match outgoing {
-                // A connection that has ended says so itself.
-                Some(outgoing) => match outgoing.reserve().await {
-                    Ok(_room) => {}
-                    Err(_) => std::future::pending().await,
-                },
+            match room {
+                Some(room) => room.await,
                 None => std::future::pending().await,
             }
         }
@@ -110,16 +118,26 @@ impl Dispatcher {
         }
         self.link.count += 1;
         let no = LinkNo(self.link.count);
-        let (outgoing, incoming) = mpsc::channel(OUTGOING_MAX);
+        let (outgoing, lanes) = session::lanes();
         let target = Target { server: self.config.server.clone(), caller: self.caller.clone() };
         let (hello, says) = (Box::new(self.hello()), self.link_says.clone());
         let task = self.pool.spawn(async move {
-            session::carry(no, target, hello, incoming, says).await;
+            session::carry(no, target, hello, lanes, says).await;
             Done::Nothing
         });
         self.link.open = Some(Open { no, outgoing, task, welcomed: Welcomed::No, session: None });
         self.link.heard_at = Instant::now();
         self.link.backlog = Backlog::None;
+        self.link.answered_at = None;
+        self.link.every = HEARTBEAT_EVERY;
+        self.stats.passed(bowline_protocol::Kind::Hello);
+        self.begin_beats();
+    }
+
+    /// From here on heartbeats come in a chain of their own.
+    fn begin_beats(&mut self) {
+        self.link.chain += 1;
+        self.timers.after(self.link.every, Timer::Heartbeat(self.link.chain));
     }
 
     fn hello(&self) -> Hello {
@@ -128,7 +146,7 @@ impl Dispatcher {
             name: self.config.identity.clone(),
             incarnation: self.incarnation,
             seat: Seat {
-                state_dir: self.state.id().to_owned(),
+                state_dir: self.place.id().to_owned(),
                 boot_id: self.boot_id.clone(),
                 process: self.process.clone(),
             },
@@ -138,7 +156,7 @@ impl Dispatcher {
                 actions: ACTIONS.map(str::to_owned).into(),
                 room: self.config.room.clone(),
             },
-            prefetch: self.demand.prefetch_max(),
+            prefetch: self.demand.prefetch(self.share.allowance().slots),
             seen: self.seen,
             attempts: self.known(),
         }
@@ -168,6 +186,7 @@ impl Dispatcher {
                 self.link.heard_at = Instant::now();
                 self.saw(generation, commit_no);
                 for message in messages {
+                    self.stats.passed(message.kind());
                     self.on_server(message);
                 }
             }
@@ -202,10 +221,14 @@ impl Dispatcher {
         }
         let wait = self.link.backoff.next();
         match end {
-            LinkEnd::Broken(why) => tracing::warn!(why, ?wait, "no session; connecting again"),
-            LinkEnd::Version(why) => tracing::error!(why, ?wait, "the server's version does not go with ours"),
+            LinkEnd::Broken(why) => {
+                tracing::warn!(why, ?wait, server = self.config.server, "no session; connecting again")
+            }
+            LinkEnd::Version(why) => {
+                tracing::error!(why, ?wait, server = self.config.server, "the server's version does not go with ours")
+            }
             LinkEnd::UnknownKey(why) => {
-                tracing::error!(why, "the server does not take this worker's key");
+                tracing::error!(why, server = self.config.server, "the server does not take this worker's key");
                 if self.enrol_again() {
                     return;
                 }
@@ -246,17 +269,22 @@ impl Dispatcher {
         self.timers.after(TRY_LATER, Timer::Reconnect);
     }
 
-    /// The session is open: everything is said anew from the current state.
-    pub(super) fn welcomed(&mut self) {
+    /// The session is open, heartbeats are to come so often: everything is said anew from the current state.
+    pub(super) fn welcomed(&mut self, every: Duration) {
         if let Some(open) = &mut self.link.open {
             open.welcomed = Welcomed::Yes;
         }
         if let Some(since) = self.link.down_since.take() {
-            tracing::info!(away = ?since.elapsed(), "in session again");
+            tracing::info!(away = ?since.elapsed(), server = self.config.server, "in session again");
         }
         self.link.backoff.reset();
-        self.config.stats.link_opened();
-        self.config.stats.resent(self.outbox.rewind());
+        if !every.is_zero() {
+            self.link.every = every;
+        }
+        self.begin_beats();
+        self.stats.link_opened();
+        self.forget_drain();
+        self.outbox.rewind();
         self.demand.rewind();
         for attempt in self.attempts.values_mut() {
             for log in &mut attempt.logs {
@@ -264,19 +292,38 @@ impl Dispatcher {
             }
         }
         self.look_due = true;
+        self.say_heartbeat();
     }
 
-    pub(super) fn heartbeat(&mut self) {
-        self.timers.heartbeat();
-        if self.link.open.is_none() {
+    pub(super) fn heartbeat(&mut self, chain: u64) {
+        if chain != self.link.chain || self.link.open.is_none() {
             return;
         }
-        let silence_max = if self.link.is_welcomed() { SILENCE_MAX } else { WELCOME_TIMEOUT };
-        if self.link.heard_at.elapsed() > silence_max {
+        let silence = self.link.heard_at.elapsed();
+        let silence_max =
+            if self.link.is_welcomed() { self.link.every.saturating_mul(SILENT_BEATS_MAX) } else { WELCOME_TIMEOUT };
+        if silence > silence_max {
             self.link_down(LinkEnd::Broken("the server has gone silent".to_owned()));
-        } else if self.link.is_welcomed() {
-            self.hand_over(WorkerMessage::Heartbeat(Box::default()));
+            return;
         }
+        self.timers.after(self.link.every, Timer::Heartbeat(chain));
+        self.say_heartbeat();
+    }
+
+    /// Says that it is there, and how it is. Says whether that is on its way.
+    pub(super) fn say_heartbeat(&mut self) -> bool {
+        if !self.link.is_welcomed() {
+            return false;
+        }
+        let vitals = self.stats.vitals(self.outbox.vitals());
+        self.hand_over(WorkerMessage::Heartbeat(Box::new(vitals)))
+    }
+
+    /// The server has heard a heartbeat: from when it left, the jobs' leases count.
+    pub(super) fn heartbeat_answered(&mut self) {
+        let Some(sent_at) = self.link.open.as_ref().and_then(|open| open.outgoing.answered()) else { return };
+        self.link.answered_at = Some(sent_at);
+        self.jobs.send(Request::Renew { lease: crate::prepare::LEASE.to_owned(), sent_at });
     }
 
     /// Says something that is worth saying now or never. Says whether it is on its way.
@@ -288,17 +335,30 @@ impl Dispatcher {
     pub(super) fn hand_over(&mut self, message: WorkerMessage) -> bool {
         let Some(open) = self.link.open.as_ref().filter(|open| open.welcomed == Welcomed::Yes) else { return false };
         let kind = message.kind();
-        match open.outgoing.try_send(message) {
-            Ok(()) => {
-                self.config.stats.sent(kind);
-                true
-            }
-            Err(TrySendError::Full(_)) => {
+        match open.outgoing.hand_over(message, None) {
+            Handed::Yes => {}
+            Handed::InPlaceOf(older) => self.stats.dropped(older),
+            Handed::Full => {
                 self.link.backlog = Backlog::Waits;
-                self.config.stats.dropped();
-                false
+                // What is assured is kept: it is handed over again.
+                if kind.class() != Class::Assured {
+                    self.stats.dropped(kind);
+                }
+                return false;
             }
-            Err(TrySendError::Closed(_)) => false,
+            Handed::Closed => return false,
+        }
+        self.stats.passed(kind);
+        true
+    }
+
+    /// What was given up is said anew, from the current state.
+    pub(super) fn settle_timely(&mut self) {
+        let Some(open) = &self.link.open else { return };
+        for kind in open.outgoing.given_up() {
+            tracing::warn!(kind = kind.name(), "not sent in time: the connection takes nothing");
+            self.stats.dropped(kind);
+            self.demand.untold(kind);
         }
     }
 
@@ -306,19 +366,19 @@ impl Dispatcher {
     pub(super) fn send_outbox(&mut self) {
         self.link.backlog = Backlog::None;
         let Some(open) = self.link.open.as_ref().filter(|open| open.welcomed == Welcomed::Yes) else { return };
-        while let Some(message) = self.outbox.peek() {
-            match open.outgoing.try_reserve() {
-                Ok(room) => {
-                    self.config.stats.sent(message.kind());
-                    room.send(message.clone());
-                    self.outbox.sent();
-                }
-                Err(TrySendError::Full(())) => {
-                    self.link.backlog = Backlog::Waits;
-                    return;
-                }
-                Err(TrySendError::Closed(())) => return,
+        while self.outbox.has_next() {
+            if !open.outgoing.has_room() {
+                self.link.backlog = Backlog::Waits;
+                return;
             }
+            let Some((message, delivery)) = self.outbox.next() else { return };
+            let kind = message.kind();
+            self.stats.passed(kind);
+            if delivery.is_some_and(|delivery| delivery.sends > 1) {
+                self.stats.retried(kind);
+            }
+            // There was room, and nobody else takes any. A connection that is over is followed by another.
+            open.outgoing.hand_over(message, delivery);
         }
     }
 

@@ -7,11 +7,9 @@ use bowline_core::state::JobError;
 use bowline_protocol::{Handover, LogAck, ServerMessage, WorkerMessage, limits};
 use prost::Message as _;
 
-use super::leaving::{Leaving, Mode};
 use super::{Dispatcher, Timer};
 use crate::attempt::machine::{Event, State, Then};
 use crate::attempt::{Attempt, Origin, key_of};
-use crate::config::LEAVE_WITHIN;
 use crate::journal::{After, Op};
 use crate::pool::chain;
 
@@ -21,10 +19,13 @@ impl Dispatcher {
             ServerMessage::Assign(handover) => self.assigned(*handover),
             ServerMessage::LogAck(ack) => self.log_acknowledged(ack),
             ServerMessage::Engine(message) => match message {
-                ToWorker::Welcome { epoch, name, incarnation, generation, heartbeat: _, verdicts, left: _ } => {
+                ToWorker::Welcome { epoch, name, incarnation, generation, heartbeat, verdicts, left } => {
                     tracing::info!(%epoch, %incarnation, %generation, worker = %name, "welcome");
                     self.incarnation = incarnation;
-                    self.welcomed();
+                    if !left.is_empty() {
+                        tracing::info!(?left, "what the process before left under this identity");
+                    }
+                    self.welcomed(heartbeat);
                     self.put_seen();
                     for (attempt, verdict) in verdicts {
                         self.judged(attempt, verdict);
@@ -32,15 +33,14 @@ impl Dispatcher {
                 }
                 ToWorker::TryLater { why, left: _ } => self.try_later(&why),
                 ToWorker::Fenced { why } => self.fenced(why),
-                // That it was heard is noted for every message.
-                ToWorker::HeartbeatAck => {}
+                ToWorker::HeartbeatAck => self.heartbeat_answered(),
                 ToWorker::Assign(assign) => {
                     tracing::error!(attempt = %assign.attempt, "an assignment came without its work");
                 }
                 ToWorker::Cancel { attempt, why } => self.cancelled(attempt, why),
                 ToWorker::Pause { paused } => tracing::info!(?paused, "the server says whether it hands over more"),
-                ToWorker::Drain(drain) => tracing::info!(?drain, "the server wants it drained"),
-                ToWorker::Undrain => tracing::info!("the server wants it to take work again"),
+                ToWorker::Drain(drain) => self.drain(drain),
+                ToWorker::Undrain => self.undrain(),
                 ToWorker::Ack { attempt, of } => self.acknowledged(attempt, &of),
                 ToWorker::Verdict { attempt, verdict } => self.judged(attempt, verdict),
             },
@@ -58,10 +58,12 @@ impl Dispatcher {
             tracing::debug!(%attempt, "assigned again");
             return;
         }
-        self.config.stats.attempt_taken();
+        self.stats.attempt_taken();
         let held = self.attempts.len();
         let most = (self.config.room.slots.saturating_add(limits::PREFETCH_MAX)) as usize;
-        if held >= most || self.leaving.is_some() {
+        // What comes while jobs are handed over is for the next process.
+        let leaves = self.leaving.is_some() && !self.is_handing_over();
+        if held >= most || leaves || self.outbox.is_full() {
             self.give_back_unstarted(attempt, "the worker has no room for it, or is leaving");
             return;
         }
@@ -73,19 +75,20 @@ impl Dispatcher {
                 return;
             }
         };
-        let free =
-            self.queue.is_empty() && self.slots_used.saturating_add(handover.assign.slots) <= self.config.room.slots;
-        if free && work.action == Action::Noop {
+        let folder = self.place.jobs().join(key_of(attempt));
+        let fresh = Attempt::new(handover.clone(), work, folder, Origin::Handed);
+        if fresh.work.action == Action::Noop && self.queue.is_empty() && self.share.may_begin(&fresh.claim) {
             self.do_nothing(attempt);
             return;
         }
-        let assign = ServerMessage::Assign(Box::new(handover.clone())).to_wire().encode_to_vec();
+        let limits = (handover.assign.start_by, handover.assign.setup_timeout);
+        let assign = ServerMessage::Assign(Box::new(handover)).to_wire().encode_to_vec();
         self.batch.ops.push(Op::PutAttempt { attempt, assign });
         self.batch.after.push(After::Begin(attempt));
-        self.timers.after(handover.assign.start_by, Timer::StartBy(attempt));
-        self.timers.after(handover.assign.setup_timeout, Timer::Setup(attempt));
-        let folder = self.state.jobs().join(key_of(attempt));
-        self.attempts.insert(attempt, Attempt::new(handover, work, folder, Origin::Handed));
+        self.timers.after(limits.0, Timer::StartBy(attempt));
+        self.timers.after(limits.1, Timer::Setup(attempt));
+        self.attempts.insert(attempt, fresh);
+        self.weigh(attempt, State::Ended, State::Queued);
     }
 
     /// A no-op: done as soon as both its messages are durable.
@@ -136,7 +139,11 @@ impl Dispatcher {
     fn judged(&mut self, attempt: AttemptRef, verdict: Verdict) {
         match verdict {
             Verdict::Continue => self.goes_on(attempt),
-            Verdict::Stop | Verdict::Superseded => self.happen(attempt, Event::Stop(Then::Stopped)),
+            Verdict::Stop => self.happen(attempt, Event::Stop(Then::Stopped)),
+            Verdict::Superseded => {
+                self.count_refused(attempt);
+                self.happen(attempt, Event::Stop(Then::Stopped));
+            }
             Verdict::Missing => {
                 if let Some(known) = self.attempts.get_mut(&attempt) {
                     for log in &mut known.logs {
@@ -146,9 +153,17 @@ impl Dispatcher {
                 }
             }
             Verdict::Gone => {
+                self.count_refused(attempt);
                 self.happen(attempt, Event::Stop(Then::Nothing));
                 self.let_go(attempt);
             }
+        }
+    }
+
+    /// What was said of it came too late.
+    fn count_refused(&self, attempt: AttemptRef) {
+        for kind in self.outbox.kinds_sent(attempt) {
+            self.stats.refused(kind);
         }
     }
 
@@ -182,14 +197,18 @@ impl Dispatcher {
     }
 
     fn fenced(&mut self, why: String) {
-        tracing::error!(why, "another process acts under this identity, or it was forgotten: stopping all jobs");
+        let server = &self.config.server;
+        tracing::error!(
+            why,
+            server,
+            "another process acts under this identity, or it was forgotten: stopping all jobs"
+        );
         self.drop_link();
         let attempts: Vec<_> = self.attempts.keys().copied().collect();
         for attempt in attempts {
             self.happen(attempt, Event::Stop(Then::Nothing));
             self.let_go(attempt);
         }
-        self.leaving = Some(Leaving::new(Mode::Fenced(why)));
-        self.timers.after(LEAVE_WITHIN, Timer::Leave);
+        self.begin_fenced(why);
     }
 }

@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::{Dispatcher, Done, Timer};
 use crate::attempt::machine::State;
 use crate::attempt::{Announced, Attempt, Origin, key_of};
-use crate::journal::{Journaled, Op, Recovered};
+use crate::journal::{Journaled, Kept, Op, Recovered};
 use crate::logs::LogTail;
 use crate::prepare::{log_file, splits_output};
 
@@ -22,10 +22,10 @@ impl Dispatcher {
             tracing::debug!(incarnation, "the incarnation of the process before");
             self.seen = Some((Generation(generation), CommitNo(commit_no)));
         }
-        for (seq, attempt, message) in recovered.messages {
+        for Kept { seq, attempt, message, said_us } in recovered.messages {
             let message = wire::WorkerMessage::decode(message.as_slice()).ok();
             if let Some(message) = message.and_then(|message| WorkerMessage::from_wire(message).ok().flatten()) {
-                self.outbox.recover(seq, attempt, message);
+                self.outbox.recover(seq, attempt, message, crate::clock::age(said_us));
             } else {
                 tracing::error!(%attempt, seq, "a message in the journal cannot be read; it is dropped");
                 self.batch.ops.push(Op::DropMessage { seq });
@@ -57,7 +57,7 @@ impl Dispatcher {
             self.batch.ops.push(Op::DropAttempt { attempt });
             return;
         };
-        let folder = self.state.jobs().join(key_of(attempt));
+        let folder = self.place.jobs().join(key_of(attempt));
         let splits = splits_output(&work);
         let mut known = Attempt::new(*handover, work, folder, Origin::Journal);
         if journaled.started {
@@ -76,7 +76,9 @@ impl Dispatcher {
         } else {
             self.timers.after(known.handover.assign.setup_timeout, Timer::Setup(attempt));
         }
+        let state = known.state;
         self.attempts.insert(attempt, known);
+        self.weigh(attempt, State::Ended, state);
     }
 
     /// The server says that an attempt which was not begun is still ours.
@@ -91,7 +93,7 @@ impl Dispatcher {
     /// Removes folders of attempts that nobody knows any more.
     pub(super) fn sweep_leftovers(&mut self) {
         let kept: BTreeSet<_> = self.attempts.keys().map(|attempt| key_of(*attempt)).collect();
-        let jobs = self.state.jobs();
+        let jobs = self.place.jobs();
         self.pool.submit(move || {
             for entry in std::fs::read_dir(&jobs).into_iter().flatten().flatten() {
                 let is_kept = entry.file_name().to_str().is_some_and(|name| kept.contains(name));

@@ -151,10 +151,9 @@ impl Dispatcher {
             return;
         }
         known.origin = Origin::Settled;
-        known.state = State::Starting;
-        known.begun = Some(tokio::time::Instant::now());
+        let before = std::mem::replace(&mut known.state, State::Starting);
         known.open_logs();
-        self.slots_used += known.slots();
+        self.weigh(attempt, before, State::Starting);
         self.timers.look_soon();
     }
 

@@ -18,8 +18,11 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::config::OnTerm;
+use crate::run::run;
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -82,8 +85,15 @@ impl Session {
     async fn welcome(&mut self) -> Hello {
         let WorkerMessage::Hello(hello) = self.next().await else { panic!("no hello") };
         let verdicts = hello.attempts.iter().map(|(attempt, _)| (*attempt, Verdict::Continue)).collect();
-        let welcome =
-            ToWorker::Welcome { epoch: Epoch(1), incarnation: Incarnation(1), generation: Generation(0), verdicts };
+        let welcome = ToWorker::Welcome {
+            epoch: Epoch(1),
+            name: hello.name.clone(),
+            incarnation: Incarnation(1),
+            generation: Generation(0),
+            heartbeat: Duration::from_millis(100),
+            verdicts,
+            left: vec![],
+        };
         self.say(vec![ServerMessage::Engine(welcome)]).await;
         *hello
     }

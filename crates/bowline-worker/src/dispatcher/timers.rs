@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
-use bowline_protocol::limits::HEARTBEAT_EVERY;
 use tokio::time::Instant;
 
 /// The event loop's lag is measured this often.
@@ -20,12 +19,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
     Lag,
-    Heartbeat,
+    /// Of which chain: a new session begins a new one.
+    Heartbeat(u64),
     Look,
     Reconnect,
     StartBy(AttemptRef),
     Setup(AttemptRef),
-    Leave,
+    /// Of which leaving.
+    Leave(u32),
+    Demand,
     Report,
 }
 
@@ -41,7 +43,6 @@ impl Timers {
     /// What goes on for as long as the worker lives.
     pub(super) fn start(&mut self) {
         self.after(LAG_EVERY, Timer::Lag);
-        self.after(HEARTBEAT_EVERY, Timer::Heartbeat);
         self.after(REPORT_EVERY, Timer::Report);
     }
 
@@ -59,10 +60,6 @@ impl Timers {
             self.looks = true;
             self.after(LOOK_EVERY, Timer::Look);
         }
-    }
-
-    pub(super) fn heartbeat(&mut self) {
-        self.after(HEARTBEAT_EVERY, Timer::Heartbeat);
     }
 
     pub(super) fn measured(&mut self, lag: Duration) {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, params};
 use super::{JournalError, Op};
 
 /// The file's format.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE attempt (
@@ -23,10 +23,15 @@ CREATE TABLE attempt (
 CREATE TABLE message (
     seq INTEGER PRIMARY KEY,
     task INTEGER NOT NULL, element INTEGER NOT NULL, generation INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    message BLOB NOT NULL
+    message BLOB NOT NULL, said_us INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE seen (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, commit_no INTEGER NOT NULL, incarnation INTEGER NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+";
+/// From format 1.
+const SAID: &str = "
+ALTER TABLE message ADD COLUMN said_us INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 2;
 ";
 
 /// What the file holds when a worker starts.
@@ -35,9 +40,20 @@ pub(crate) struct Recovered {
     /// Attempts that are not done with.
     pub(crate) attempts: Vec<Journaled>,
     /// Messages that are not acknowledged, in order, in wire form.
-    pub(crate) messages: Vec<(u64, AttemptRef, Vec<u8>)>,
+    pub(crate) messages: Vec<Kept>,
     /// Newest generation, commit number and incarnation.
     pub(crate) seen: Option<(u32, u64, u32)>,
+}
+
+/// A message in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) seq: u64,
+    pub(crate) attempt: AttemptRef,
+    /// In wire form.
+    pub(crate) message: Vec<u8>,
+    /// When it was said, in microseconds of the wall clock; 0 where that is not known.
+    pub(crate) said_us: u64,
 }
 
 /// An attempt in the journal.
@@ -79,6 +95,7 @@ impl JournalFile {
         let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&opening)?;
         match found {
             0 => connection.execute_batch(TABLES).map_err(failed("making its tables"))?,
+            1 => connection.execute_batch(SAID).map_err(failed("bringing it to this version"))?,
             FORMAT => {}
             _ => return Err(JournalError::Newer { found, known: FORMAT }),
         }
@@ -100,9 +117,12 @@ impl JournalFile {
         }
         let mut messages = self
             .connection
-            .prepare("SELECT task, element, generation, attempt, seq, message FROM message ORDER BY seq")
+            .prepare("SELECT task, element, generation, attempt, seq, message, said_us FROM message ORDER BY seq")
             .map_err(&reading)?;
-        let read = messages.query_map([], |row| Ok((number(row.get(4)?), attempt_of(row)?, row.get(5)?)));
+        let read = messages.query_map([], |row| {
+            let (seq, said_us) = (number(row.get(4)?), number(row.get(6)?));
+            Ok(Kept { seq, attempt: attempt_of(row)?, message: row.get(5)?, said_us })
+        });
         for message in read.map_err(&reading)? {
             recovered.messages.push(message.map_err(&reading)?);
         }
@@ -150,12 +170,13 @@ fn apply(to: &Connection, op: &Op) -> rusqlite::Result<usize> {
                 "DELETE FROM attempt WHERE task = ?1 AND element = ?2 AND generation = ?3 AND attempt = ?4",
             )?
             .execute(key(*attempt)),
-        Op::PutMessage { seq, attempt, message } => {
+        Op::PutMessage { seq, attempt, message, said_us } => {
             let (task, element, generation, number) = key(*attempt);
             to.prepare_cached(
-                "INSERT INTO message (seq, task, element, generation, attempt, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO message (seq, task, element, generation, attempt, message, said_us)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute(params![signed(*seq), task, element, generation, number, message])
+            .execute(params![signed(*seq), task, element, generation, number, message, signed(*said_us)])
         }
         Op::DropMessage { seq } => to.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([signed(*seq)]),
         Op::LogAcked { attempt, stream, up_to, sealed } => log_acked(to, *attempt, (*stream, *up_to, *sealed)),

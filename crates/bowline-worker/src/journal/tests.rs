@@ -47,8 +47,8 @@ fn everything_is_there_again_after_a_crash() {
         Op::PutAttempt { attempt: first, assign: vec![1, 2] },
         Op::PutAttempt { attempt: second, assign: vec![3] },
         Op::MarkStarted { attempt: second },
-        Op::PutMessage { seq: 1, attempt: second, message: vec![9] },
-        Op::PutMessage { seq: 2, attempt: second, message: vec![8] },
+        Op::PutMessage { seq: 1, attempt: second, message: vec![9], said_us: 4 },
+        Op::PutMessage { seq: 2, attempt: second, message: vec![8], said_us: 5 },
         Op::DropMessage { seq: 1 },
         Op::LogAcked { attempt: second, stream: LogStream::Output, up_to: 77, sealed: Sealed::No },
         Op::LogAcked { attempt: second, stream: LogStream::Error, up_to: 5, sealed: Sealed::Yes },
@@ -59,7 +59,7 @@ fn everything_is_there_again_after_a_crash() {
     journal.close();
     let (_, recovered, _) = open(dir.path());
     assert_eq!(recovered.seen, Some((1, 42, 3)));
-    assert_eq!(recovered.messages, [(2, second, vec![8])]);
+    assert_eq!(recovered.messages, [Kept { seq: 2, attempt: second, message: vec![8], said_us: 5 }]);
     let [left] = recovered.attempts.as_slice() else { panic!("{:?}", recovered.attempts) };
     assert_eq!((left.attempt, left.started, left.assign.as_slice()), (second, true, [3].as_slice()));
     assert_eq!((left.logs[0].acked, left.logs[0].sealed), (77, Sealed::No));
@@ -70,7 +70,7 @@ fn everything_is_there_again_after_a_crash() {
 fn a_message_stored_twice_under_one_number_is_refused_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _, mut said) = open(dir.path());
-    let message = Op::PutMessage { seq: 1, attempt: attempt(1, None), message: vec![] };
+    let message = Op::PutMessage { seq: 1, attempt: attempt(1, None), message: vec![], said_us: 0 };
     put(&mut journal, vec![message.clone(), message], vec![After::Deliver(1)]);
     assert!(matches!(said.blocking_recv(), Some(Said::Refused(_))));
     // The thread tries for as long as somebody listens.
@@ -78,6 +78,20 @@ fn a_message_stored_twice_under_one_number_is_refused_and_told() {
     journal.close();
     let (_, recovered, _) = open(dir.path());
     assert!(recovered.messages.is_empty());
+}
+
+#[test]
+fn a_journal_of_the_version_before_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = attempt(1, None);
+    let (mut journal, ..) = open(dir.path());
+    put(&mut journal, vec![Op::PutMessage { seq: 3, attempt: first, message: vec![7], said_us: 9 }], vec![]);
+    journal.close();
+    let file = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+    file.execute_batch("ALTER TABLE message DROP COLUMN said_us; PRAGMA user_version = 1").unwrap();
+    drop(file);
+    let (_, recovered, _) = open(dir.path());
+    assert_eq!(recovered.messages, [Kept { seq: 3, attempt: first, message: vec![7], said_us: 0 }]);
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! What is sent, when, how often, and when there is no more room.
+
+use bowline_core::message::{Finished, JobEnd};
+use bowline_protocol::sample::attempt;
+
+use super::*;
+
+const MAX: usize = 1 << 20;
+
+fn started(task: u64) -> WorkerMessage {
+    WorkerMessage::Engine(FromWorker::Started(attempt(task, None)))
+}
+
+fn finished(task: u64) -> WorkerMessage {
+    let end = Finished { attempt: attempt(task, None), how: JobEnd::Success, result: None };
+    WorkerMessage::Engine(FromWorker::Finished(end))
+}
+
+fn drain(outbox: &mut Outbox) -> Vec<WorkerMessage> {
+    std::iter::from_fn(|| outbox.next()).map(|(message, _)| message).collect()
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_it_is_durable() {
+    let mut outbox = Outbox::new(MAX);
+    let first = outbox.push(attempt(1, None), started(1));
+    outbox.push(attempt(1, None), finished(1));
+    assert!(!outbox.has_next());
+    assert_eq!(drain(&mut outbox), []);
+    outbox.durable(first);
+    assert_eq!(drain(&mut outbox), [started(1)]);
+}
+
+#[tokio::test]
+async fn what_is_not_acknowledged_is_sent_again_in_order_and_says_so() {
+    let mut outbox = Outbox::new(MAX);
+    for task in 1..=3 {
+        outbox.push(attempt(task, None), started(task));
+        let seq = outbox.push(attempt(task, None), finished(task));
+        outbox.durable(seq);
+    }
+    assert_eq!(drain(&mut outbox).len(), 6);
+    assert_eq!(outbox.acknowledge(attempt(2, None), &Assured::Started), Some(3));
+    assert_eq!(outbox.acknowledge(attempt(2, None), &Assured::Started), None);
+    outbox.rewind();
+    assert_eq!(outbox.next().unwrap().1.unwrap().sends, 2);
+    assert_eq!(drain(&mut outbox), [finished(1), finished(2), started(3), finished(3)]);
+    assert_eq!(outbox.kinds_sent(attempt(2, None)), [Kind::Finished]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_long_says_for_how_long() {
+    let mut outbox = Outbox::new(MAX);
+    let seq = outbox.push(attempt(1, None), finished(1));
+    tokio::time::advance(Duration::from_mins(50)).await;
+    let seq = outbox.push(attempt(2, None), finished(2)).max(seq);
+    outbox.durable(seq);
+    assert_eq!(outbox.vitals().oldest, Some(Duration::from_mins(50)));
+    let late = Delivery { waited: Duration::from_mins(50), sends: 1 };
+    assert_eq!(outbox.next().unwrap(), (finished(1), Some(late)));
+    assert_eq!(outbox.next().unwrap(), (finished(2), None), "what comes at once has nothing to tell");
+}
+
+#[tokio::test(start_paused = true)]
+async fn letting_go_of_an_attempt_leaves_the_others() {
+    let mut outbox = Outbox::new(MAX);
+    tokio::time::advance(Duration::from_mins(2)).await;
+    outbox.recover(7, attempt(1, None), started(1), Duration::from_mins(1));
+    outbox.recover(9, attempt(2, None), finished(2), Duration::ZERO);
+    assert!(outbox.holds_end(attempt(2, None)) && !outbox.holds_end(attempt(1, None)));
+    assert_eq!(outbox.vitals().oldest, Some(Duration::from_mins(1)));
+    assert_eq!(outbox.let_go(attempt(1, None)), [7]);
+    assert!(!outbox.holds(attempt(1, None)));
+    assert_eq!(drain(&mut outbox), [finished(2)]);
+    assert_eq!(outbox.push(attempt(3, None), started(3)), 10);
+}
+
+#[tokio::test]
+async fn room_is_kept_for_the_ends_of_what_has_begun() {
+    let mut outbox = Outbox::new(4 * END_BYTES);
+    outbox.keep_room(4);
+    assert!(!outbox.is_full());
+    outbox.push(attempt(1, None), started(1));
+    assert!(outbox.is_full());
+    assert!(outbox.vitals().bytes > outbox.vitals().bytes_max);
+    outbox.keep_room(3);
+    assert!(outbox.is_full(), "it is open again when a quarter is free");
+    outbox.let_go(attempt(1, None));
+    assert!(!outbox.is_full());
+}
