@@ -96,7 +96,7 @@ impl Share {
         let mut changes = self.changes.clone();
         async move {
             if changes.changed().await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

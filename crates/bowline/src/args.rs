@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands;
 use crate::config::Config;
+use crate::connect;
 use crate::output::{Format, Output};
 
 /// A job server and worker fleet that never drops the rope.
@@ -41,12 +42,12 @@ pub(crate) struct Cli {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// The server to use [default: the live local one]
+    /// The server to use [default: the live local one]; `worker start` takes several
     #[arg(long, global = true, value_name = "URL")]
-    pub(crate) server: Option<String>,
+    pub(crate) server: Vec<String>,
     /// The file that holds the token [default: found by itself for a local server of yours]
     #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) token_file: Vec<PathBuf>,
     /// The namespace of tasks and runs
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
@@ -64,10 +65,11 @@ pub(crate) struct Global {
 impl Global {
     /// The settings, with these flags on top.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let paths: Vec<_> = self.token_file.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let several = |values: &[String], between: &str| (!values.is_empty()).then(|| values.join(between));
         let flags = [
-            ("server", self.server.clone()),
-            ("token_file", path(&self.token_file)),
+            ("server", several(&self.server, " ")),
+            ("token_file", several(&paths, connect::BETWEEN_FILES)),
             ("namespace", self.namespace.clone()),
             ("log_format", self.log_format.clone()),
         ];

@@ -35,7 +35,12 @@ const fn setting(
 
 /// All of them.
 pub(crate) const SETTINGS: [Setting; 10] = [
-    setting("server", "BOWLINE_SERVER", None, "which server commands use"),
+    setting(
+        "server",
+        "BOWLINE_SERVER",
+        None,
+        "which server commands use; several for `worker start`, with spaces between",
+    ),
     setting("token_file", "BOWLINE_TOKEN_FILE", None, "the file that holds the token"),
     setting("namespace", "BOWLINE_NAMESPACE", Some("default"), "the namespace of tasks and runs"),
     setting("data", "BOWLINE_DATA", Some(".bowline"), "the server's data folder, and `up`'s"),

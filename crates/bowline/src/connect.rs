@@ -21,6 +21,9 @@ pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:7420";
 /// Largest token file, in bytes.
 const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
+/// Between several token files in one setting.
+pub(crate) const BETWEEN_FILES: &str = "\n";
+
 /// A server, before anybody has asked whether it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Located {
@@ -32,17 +35,32 @@ pub(crate) struct Located {
     pub(crate) how: String,
 }
 
-/// Finds the server that commands use.
+/// Finds the server that commands use. Where several are said it is the first of them.
 pub(crate) fn locate(config: &Config) -> Located {
+    locate_all(config).swap_remove(0)
+}
+
+/// Finds all servers that are said, at least one: each may have a token file of its own, in the same order.
+pub(crate) fn locate_all(config: &Config) -> Vec<Located> {
     let live = runtime::live(config.environment());
-    let said = config.get("server");
-    let named = config.text("token_file").map(PathBuf::from);
-    if let Some(said) = said {
-        let url = said.text.trim_end_matches('/').to_owned();
-        let local = live.iter().find(|server| server.url == url).map(|server| server.token_file.clone());
-        return Located { url, token_file: named.or(local), how: said.origin.to_string() };
+    let files = config.text("token_file").unwrap_or_default();
+    let mut files = files.split(BETWEEN_FILES).filter(|file| !file.is_empty()).map(PathBuf::from);
+    if let Some(said) = config.get("server") {
+        let located = said.text.split_whitespace().map(|url| {
+            let url = url.trim_end_matches('/').to_owned();
+            let local = live.iter().find(|server| server.url == url).map(|server| server.token_file.clone());
+            Located { url, token_file: files.next().or(local), how: said.origin.to_string() }
+        });
+        let located: Vec<_> = located.collect();
+        if !located.is_empty() {
+            return located;
+        }
     }
-    match pick(&live, config.text("data").map(Path::new)) {
+    vec![locate_live(config, &live, files.next())]
+}
+
+fn locate_live(config: &Config, live: &[LocalServer], named: Option<PathBuf>) -> Located {
+    match pick(live, config.text("data").map(Path::new)) {
         Some(server) => Located {
             url: server.url.clone(),
             token_file: named.or_else(|| Some(server.token_file.clone())),
@@ -80,7 +98,12 @@ pub(crate) fn client_of(on: &Setting, located: &Located) -> anyhow::Result<Clien
 impl Setting {
     /// A client of the server that this command uses. Nothing is sent yet.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        client_of(self, &locate(&self.config))
+        let located = locate_all(&self.config);
+        let [one] = located.as_slice() else {
+            let what = "Several servers are named, and this command goes to one: name it with --server.";
+            return Err(Trouble::usage(what).into());
+        };
+        client_of(self, one)
     }
 }
 

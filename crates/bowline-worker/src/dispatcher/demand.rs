@@ -87,11 +87,11 @@ impl Demand {
 
     /// It did not leave in time: it is told again.
     pub(super) fn untold(&mut self, kind: Kind) {
-        match kind {
-            Kind::Demand => self.told = None,
-            // Whatever it was, the other one is told now.
-            Kind::Health => self.health_told = Health::Broken(String::new()),
-            _ => {}
+        if kind == Kind::Demand {
+            self.told = None;
+        } else if kind == Kind::Health {
+            // Whatever it was, what holds now is told.
+            self.health_told = Health::Broken(String::new());
         }
     }
 

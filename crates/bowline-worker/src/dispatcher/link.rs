@@ -222,10 +222,10 @@ impl Dispatcher {
         let wait = self.link.backoff.next();
         match end {
             LinkEnd::Broken(why) => {
-                tracing::warn!(why, ?wait, server = self.config.server, "no session; connecting again")
+                tracing::warn!(why, ?wait, server = self.config.server, "no session; connecting again");
             }
             LinkEnd::Version(why) => {
-                tracing::error!(why, ?wait, server = self.config.server, "the server's version does not go with ours")
+                tracing::error!(why, ?wait, server = self.config.server, "the server's version does not go with ours");
             }
             LinkEnd::UnknownKey(why) => {
                 tracing::error!(why, server = self.config.server, "the server does not take this worker's key");

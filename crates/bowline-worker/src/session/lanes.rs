@@ -103,7 +103,7 @@ impl Outgoing {
         let assured = self.assured.clone();
         async move {
             if assured.reserve().await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

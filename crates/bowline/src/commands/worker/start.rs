@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bowline_core::name::WorkerName;
+use bowline_core::size::parse_size;
 use bowline_core::time::Span;
+use bowline_worker::config::OUTBOX_BYTES_DEFAULT;
 use bowline_worker::stats::Stats;
-use bowline_worker::{OnTerm, WorkerConfig, WorkerError, WorkerExit};
+use bowline_worker::{OnTerm, Server, Stop, WorkerConfig, WorkerError, WorkerExit};
 use clap::ValueEnum;
-use tokio_util::sync::CancellationToken;
 
 use super::{Offers, Setting};
 use crate::exit::{Exit, Trouble};
@@ -33,12 +34,17 @@ const HANDED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
   bowline worker start --server http://10.0.0.1:7420 --token-file lab-3.token --identity lab-3
   bowline worker start --slots 8 --capability gpu=a100 --memory 64GiB
   bowline worker start --on-term finish --within 1h
+  bowline worker start --server http://a:7420 --token-file a.token --server http://b:7420 --token-file b.token
 
 The token is needed once: from then on the worker's own key, in its state folder, opens the door.
 SIGTERM: `release` stops the jobs and gives them back; `finish` lets them run to their end;
 `handoff` leaves them to their supervisor, and the next worker on the same state folder takes them
-over.
-Status 70: another process acts under this identity now; service managers must not restart on it.")]
+over. A second SIGTERM means `release`.
+Several servers share the slots and amounts evenly, and one uses what the others leave. The first
+--token-file is for the first --server, the second for the second. What one server does to its worker is no
+trouble of the others.
+Status 70: another process acts under this identity now, with every server that was served; service
+managers must not restart on it.")]
 pub(crate) struct Args {
     #[command(flatten)]
     offers: Offers,
@@ -51,6 +57,9 @@ pub(crate) struct Args {
     /// With --on-term finish: at most so long, then as `release` [default: 1h]
     #[arg(long, value_name = "DURATION")]
     within: Option<Span>,
+    /// Take nothing more while so many bytes wait to be acknowledged by a server [default: 256MiB and 2MiB a slot]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    outbox: Option<u64>,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     stop_with_parent: bool,
@@ -73,7 +82,8 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let notify = Notify::new(on.config.environment());
     let config = config(on, &args)?;
     let name = config.identity.clone();
-    let server = config.server.clone();
+    let server = std::iter::once(&config.server).chain(config.further.iter().map(|server| &server.url));
+    let server = server.cloned().collect::<Vec<_>>().join(", ");
     on.out.note(format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term)));
     notify.status(&format!("worker {name} of {server} begins"));
     let stats = Arc::clone(&config.stats);
@@ -118,12 +128,13 @@ impl From<bool> for Bond {
 
 /// Works until it is told to stop, or must not go on.
 async fn until_told(config: WorkerConfig, bond: Bond, notify: &Notify) -> Result<WorkerExit, WorkerError> {
-    let shutdown = CancellationToken::new();
+    let stop = Stop::default();
     let told = async {
-        let mut stop = match signals::Stop::new() {
-            Ok(stop) => stop,
+        let mut signals = match signals::Stop::new() {
+            Ok(signals) => signals,
             Err(error) => {
                 tracing::error!(%error, "signals cannot be listened for; leaving");
+                stop.leave.cancel();
                 return;
             }
         };
@@ -134,17 +145,21 @@ async fn until_told(config: WorkerConfig, bond: Bond, notify: &Notify) -> Result
             }
         };
         tokio::select! {
-            () = stop.asked() => tracing::info!("told to stop"),
+            () = signals.asked() => tracing::info!("told to stop"),
             () = orphaned => tracing::info!("the parent is gone"),
         }
+        notify.stopping("leaving as --on-term says");
+        stop.leave.cancel();
+        signals.asked().await;
+        notify.stopping("giving everything back");
+        stop.release.cancel();
     };
-    let working = bowline_worker::run(config, shutdown.clone());
+    let working = bowline_worker::run(config, stop.clone());
     tokio::pin!(working);
     tokio::select! {
         ended = &mut working => return ended,
-        () = told => shutdown.cancel(),
+        () = told => {}
     }
-    notify.stopping("leaving as --on-term says");
     working.await
 }
 
@@ -168,14 +183,20 @@ fn mode_name(mode: Mode) -> &'static str {
 }
 
 fn config(on: &Setting, args: &Args) -> anyhow::Result<WorkerConfig> {
-    let located = connect::locate(&on.config);
+    let mut located = connect::locate_all(&on.config).into_iter();
+    let Some(first) = located.next() else { return Err(Trouble::usage("No server is named.").into()) };
     let identity = args.offers.identity(on)?;
     let state = state_folder(on, args.state.clone(), &identity)?;
     // `/proc/self/exe` still works when the file was replaced by a newer one.
-    let mut config = WorkerConfig::new(located.url, identity, state, PathBuf::from("/proc/self/exe"));
+    let mut config = WorkerConfig::new(first.url.clone(), identity, state, PathBuf::from("/proc/self/exe"));
     config.capabilities = args.offers.capabilities();
     config.room = args.offers.room(on)?;
-    config.enrol_token = located.token_file.as_deref().map(connect::read_token).transpose()?;
+    let token = |server: &connect::Located| server.token_file.as_deref().map(connect::read_token).transpose();
+    config.enrol_token = token(&first)?;
+    for server in located {
+        config.further.push(Server { enrol_token: token(&server)?, url: server.url });
+    }
+    bound_outbox(&mut config, args.outbox)?;
     config.on_term = match args.on_term {
         Mode::Finish => OnTerm::Finish { within: args.within.map_or(WITHIN_DEFAULT, |within| within.0) },
         Mode::Release => OnTerm::Release,
@@ -184,6 +205,19 @@ fn config(on: &Setting, args: &Args) -> anyhow::Result<WorkerConfig> {
     config.job_env = job_environment(on);
     env!("CARGO_PKG_VERSION").clone_into(&mut config.version);
     Ok(config)
+}
+
+/// The outbox must hold the ends of what runs on all slots.
+fn bound_outbox(config: &mut WorkerConfig, said: Option<u64>) -> anyhow::Result<()> {
+    let least = config.outbox_bytes_least();
+    let default = OUTBOX_BYTES_DEFAULT.saturating_add(least);
+    let bytes = said.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if bytes < least {
+        let slots = config.room.slots;
+        return Err(Trouble::usage(format!("--outbox must be at least {least} bytes for {slots} slots.")).into());
+    }
+    config.outbox_bytes_max = bytes;
+    Ok(())
 }
 
 fn job_environment(on: &Setting) -> BTreeMap<String, String> {
@@ -208,7 +242,7 @@ fn exit_of(error: &WorkerError) -> Exit {
         WorkerError::StateDirBusy { .. } | WorkerError::OtherIdentity { .. } | WorkerError::EnrolRefused(_) => {
             Exit::REFUSED
         }
-        WorkerError::NoToken | WorkerError::ServerAddress(_) => Exit::USAGE,
+        WorkerError::NoToken | WorkerError::ServerAddress(_) | WorkerError::SameServer(_) => Exit::USAGE,
         WorkerError::StateDir { .. }
         | WorkerError::Journal { .. }
         | WorkerError::HttpClient(_)
