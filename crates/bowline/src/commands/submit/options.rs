@@ -6,7 +6,7 @@ use bowline_api::new_task::Amount;
 use bowline_api::{After, Array, NewTask, Retry, Timeouts};
 use bowline_core::name::Key;
 use bowline_core::size::parse_size;
-use bowline_core::spec::Requirement;
+use bowline_core::spec::{OnWorkerLoss, Overlap, Requirement};
 use bowline_core::time::Span;
 use clap::Parser;
 
@@ -80,6 +80,19 @@ pub(crate) struct Options {
     /// The pauses between attempts, from the first to the longest [default: 1s..5m]
     #[arg(long, value_name = "D..D", value_parser = backoff)]
     backoff: Option<(Span, Span)>,
+    /// When its worker is lost: `rerun`, or `fail`: somebody must decide [default: rerun]
+    #[arg(long, value_name = "rerun|fail", value_parser = on_worker_loss)]
+    on_worker_loss: Option<OnWorkerLoss>,
+    /// Whether it may begin anew while a lost attempt may still run: `allow` or `forbid`
+    /// [default: allow; forbid with --on-worker-loss fail]
+    #[arg(long, value_name = "allow|forbid", value_parser = overlap)]
+    overlap: Option<Overlap>,
+    /// Its worker is lost after so long without a word, where it may overlap [default: 1m]
+    #[arg(long, value_name = "DURATION")]
+    lost_after: Option<Span>,
+    /// It is stopped where its worker hears nothing of the server for so long; then it is lost for sure
+    #[arg(long, value_name = "DURATION")]
+    stop_after: Option<Span>,
     /// Keep these files of its working folder; may be repeated
     #[arg(long, value_name = "GLOB")]
     artifact: Vec<String>,
@@ -127,6 +140,10 @@ impl Options {
             timeouts: (limits != Timeouts::default()).then_some(limits),
             retry: (retry != Retry::default()).then_some(retry),
             array: self.array.clone(),
+            on_worker_loss: self.on_worker_loss,
+            overlap: self.overlap,
+            lost_after: self.lost_after,
+            stop_after: self.stop_after,
             ..NewTask::default()
         }
     }
@@ -174,6 +191,22 @@ fn after(text: &str) -> Result<After, String> {
     }
 }
 
+fn on_worker_loss(text: &str) -> Result<OnWorkerLoss, String> {
+    match text {
+        "rerun" => Ok(OnWorkerLoss::Rerun),
+        "fail" => Ok(OnWorkerLoss::Fail),
+        _ => Err("write `rerun` or `fail`".to_owned()),
+    }
+}
+
+fn overlap(text: &str) -> Result<Overlap, String> {
+    match text {
+        "allow" => Ok(Overlap::Allow),
+        "forbid" => Ok(Overlap::Forbid),
+        _ => Err("write `allow` or `forbid`".to_owned()),
+    }
+}
+
 fn time(text: &str) -> Result<jiff::Timestamp, String> {
     text.parse().map_err(|_| "write RFC 3339, such as 2026-03-01T18:00:00Z".to_owned())
 }
@@ -202,7 +235,8 @@ mod tests {
     fn options_become_a_task() {
         let line = "bowline submit --name n --label a=b --env X=1=2 --dir /d --requires gpu=a100 --slots 2 --cpus 3 \
                     --memory 2KiB --gpus 1 --amount disk=5 --priority -3 --after 7:any --delay 1m --timeout 5s \
-                    --queue-timeout 6s --retries 2 --backoff 1s..2m --artifact *.txt --array 1-10%2 --split-output -- true";
+                    --queue-timeout 6s --retries 2 --backoff 1s..2m --artifact *.txt --array 1-10%2 --split-output \
+                    --on-worker-loss fail --overlap forbid --lost-after 20s --stop-after 30s -- true";
         let words: Vec<&str> = line.split_whitespace().collect();
         let task = parse(&words, &[]).options.task();
         assert_eq!(task.env["X"], "1=2");
@@ -214,6 +248,8 @@ mod tests {
         assert_eq!(task.array.unwrap().to_string(), "1-10%2");
         assert_eq!(task.after[0].to_string(), "7:any");
         assert_eq!(task.split_output, Some(true));
+        assert_eq!((task.on_worker_loss, task.overlap), (Some(OnWorkerLoss::Fail), Some(Overlap::Forbid)));
+        assert_eq!((task.lost_after, task.stop_after), (Some(Span::secs(20)), Some(Span::secs(30))));
     }
 
     #[test]
