@@ -175,8 +175,8 @@ impl Room {
 
     /// Asks the supervisor of a worker's state directory to stop: it stays for a while after its worker.
     pub(crate) fn stop_supervisor(&self, state: &str) {
-        let socket = format!("{}/supervisor/socket", self.work().join(state).display());
-        for (pid, _) in self.processes().iter().filter(|(_, line)| line.contains(&socket)) {
+        let words = format!(" supervisor --state {}/supervisor ", self.work().join(state).display());
+        for (pid, _) in self.processes().iter().filter(|(_, line)| line.contains(&words)) {
             rustix::process::kill_process(Pid::from_raw(*pid).unwrap(), Signal::TERM).ok();
         }
     }

@@ -27,6 +27,7 @@ mod lifecycle;
 mod network;
 mod offline;
 mod policies;
+mod promises;
 mod runs;
 mod store_trouble;
 mod tasks;

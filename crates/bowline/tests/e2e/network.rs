@@ -270,6 +270,43 @@ fn cut_by_link_or_by_route_jobs_run_on_and_their_results_come_afterwards() {
     cable.over();
 }
 
+/// One job ends during the cut, one runs on through it; both are lost meanwhile as far as the server knows.
+/// (Nothing is lost within 30 s of a server's start, so this takes longer than that.)
+fn cut_off_and_back(cut: Cut) {
+    let room = Room::new();
+    let cable = Cable::new(&room);
+    let gate = |name: &str| room.path().join(name);
+    let soon_lost = |name| NewTask { lost_after: Some("7s".parse().unwrap()), ..job(&room, name, Some(&gate(name))) };
+    let ids = cable.submit(vec![soon_lost("ends"), soon_lost("goes-on")]);
+    let (ends, goes_on) = (ids[0], ids[1]);
+    ids.iter().for_each(|id| cable.runs(*id));
+    cut.set(&cable.networks, &room, false);
+    until("both attempts are lost", || ids.iter().all(|id| cable.task(*id).losses == 1));
+    // What is lost goes back to its line; nobody else is there to begin it.
+    for id in &ids {
+        assert_eq!((cable.task(*id).state, cable.task(*id).attempt), (StateKind::Ready, 1));
+    }
+    std::fs::write(gate("ends"), "").unwrap();
+    until("one job has ended", || has_ended(&room, "ends"));
+    cut.set(&cable.networks, &room, true);
+    cable.ended_well(&room, ends);
+    until("the other goes on in its attempt", || cable.task(goes_on).state == StateKind::Running);
+    std::fs::write(gate("goes-on"), "").unwrap();
+    cable.ended_well(&room, goes_on);
+    done_once(&room, ["ends".to_owned(), "goes-on".to_owned()]);
+    cable.over();
+}
+
+#[test]
+fn cut_by_link_for_longer_than_lost_after_nothing_is_begun_twice_and_nothing_is_lost() {
+    cut_off_and_back(Cut::Link);
+}
+
+#[test]
+fn cut_by_route_for_longer_than_lost_after_nothing_is_begun_twice_and_nothing_is_lost() {
+    cut_off_and_back(Cut::Route);
+}
+
 #[test]
 fn two_hundred_workers_are_all_back_within_30_s_of_a_restart_of_the_server() {
     const WORKERS: usize = 200;

@@ -17,13 +17,13 @@ use super::story::Story;
 /// Between two blows, and before the first: everything is up that long at least.
 const BREATH: Duration = Duration::from_millis(1_500);
 /// After so long `explain` is asked.
-const ASKED_AFTER: Duration = Duration::from_secs(3);
+const ASKED_AFTER: Duration = Duration::from_millis(100);
 /// A job that is so old is worth a blow: it does not end just before.
 const JOB_AGE: Duration = Duration::from_millis(30);
 /// How long a moment is waited for at which a job runs.
 const MOMENT_MAX: Duration = Duration::from_secs(1);
 /// How long a task that waits is looked for, before one is made.
-const WAITING_MAX: Duration = Duration::from_secs(5);
+const WAITING_MAX: Duration = Duration::from_secs(10);
 /// How long that one waits.
 const DELAY: &str = "2s";
 /// How long anything may take to come back, and any job to be accounted for.

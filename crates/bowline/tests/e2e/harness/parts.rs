@@ -114,11 +114,13 @@ pub(crate) fn client(url: &str, token_file: &Path) -> Client {
     Client::new(url, Some(token.trim())).unwrap()
 }
 
-/// Starts a worker of this room: its state lies in the folder `NAME`, its identity is that name.
+/// Starts a worker of this room: its identity is that name, its state lies in the folder `NAME`, unless
+/// `more` names another with `--state`.
 pub(crate) fn worker(room: &Room, name: &str, server: (&str, &Path), wrap: &[String], more: &[&str]) -> Part {
     let (url, token) = (server.0, server.1.to_str().unwrap());
-    let first = ["worker", "start", "--identity", name, "--state", name, "--server", url, "--token-file", token];
-    let mut command = wrapped(room, wrap, &[&first, more].concat());
+    let first = ["worker", "start", "--identity", name, "--server", url, "--token-file", token];
+    let state = if more.contains(&"--state") { &[][..] } else { &["--state", name] };
+    let mut command = wrapped(room, wrap, &[&first, state, more].concat());
     command.stdout(Stdio::null());
     Part::start(room, name, command)
 }
