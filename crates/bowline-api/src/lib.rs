@@ -40,7 +40,8 @@ pub use task::{
 };
 pub use time::{from_core_time, to_core_time};
 pub use worker::{
-    AsideDoc, ConnectionState, DrainDoc, Enrol, Enrolled, HeldAttempt, HeldTask, MessageCounts, Worker, WorkerVitals,
+    AsideDoc, ConnectionState, DrainDoc, Enrol, Enrolled, HeldAttempt, HeldTask, MessageCounts, StuckDoc, Worker,
+    WorkerVitals,
 };
 
 /// Largest body of a request, in bytes. 8 MiB.

@@ -329,7 +329,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reason {
     /// For programs: `not_before`, `backoff`, `dependency`, `paused`, `no_worker_fits`,
-    /// `workers_unavailable`, `no_room`, `behind`, `array_window`, `held`.
+    /// `workers_unavailable`, `no_room`, `behind`, `array_window`, `held`, `stuck`.
     pub reason: String,
     /// For people.
     pub sentence: String,

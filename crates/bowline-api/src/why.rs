@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bowline_core::explain::{AHEAD_MAX, Explanation as CoreExplanation, FullWorker, Nearest, PausedThing, WaitReason};
+use bowline_core::id::AttemptRef;
 use bowline_core::spec::Condition;
 use bowline_core::time::Timestamp;
 use serde_json::Value;
@@ -26,6 +27,19 @@ pub fn explanation(explained: &CoreExplanation) -> Explanation {
 /// One reason, in short.
 pub fn why(reason: &WaitReason) -> Why {
     Why { reason: name(reason).to_owned(), sentence: sentence(reason) }
+}
+
+/// It was told to stop, and its worker cannot kill these processes.
+pub fn stuck(attempt: AttemptRef, pids: &[u32]) -> Reason {
+    let number = attempt.fence.attempt;
+    let named = pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let processes = if pids.len() == 1 { "process" } else { "processes" };
+    let sentence = format!(
+        "Attempt {number} was told to stop, and its worker cannot kill {processes} {named}: it keeps its slot and all \
+         that it holds until they are gone."
+    );
+    let detail = serde_json::json!({ "attempt": number, "processes": pids });
+    Reason { reason: "stuck".to_owned(), sentence, detail }
 }
 
 fn reason(reason: &WaitReason) -> Reason {

@@ -116,6 +116,20 @@ pub struct WorkerVitals {
     pub loop_lag_ms: u64,
     /// The same since its process began.
     pub loop_lag_max_ms: u64,
+    /// Jobs that were told to stop and of which something cannot be killed. They keep their slots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<StuckDoc>,
+}
+
+/// A job of which something cannot be killed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StuckDoc {
+    /// Its task.
+    pub task: String,
+    /// Its attempt's number.
+    pub attempt: u32,
+    /// The processes, as the worker's machine numbers them.
+    pub processes: Vec<u32>,
 }
 
 /// Counts of one kind of message, as a worker has them.

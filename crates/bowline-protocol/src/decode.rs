@@ -305,7 +305,7 @@ fn ack(acked: wire::Ack) -> Checked<ServerMessage> {
     Ok(ServerMessage::Engine(ToWorker::Ack { attempt, of }))
 }
 
-fn attempt(of: Option<wire::Attempt>) -> Checked<AttemptRef> {
+pub(crate) fn attempt(of: Option<wire::Attempt>) -> Checked<AttemptRef> {
     let of = of.ok_or(BadMessage::Missing("attempt"))?;
     if of.task == 0 || of.attempt == 0 {
         return Err(BadMessage::Missing("attempt"));

@@ -127,6 +127,7 @@ fn vitals() -> Vitals {
         outbox: OutboxVitals { messages: 1, bytes: 300, bytes_max: 1 << 20, oldest },
         loop_lag: Duration::from_micros(7),
         loop_lag_max: Duration::from_millis(9),
+        stuck: BTreeMap::from([(attempt(4, None), vec![17, 18])]),
     }
 }
 

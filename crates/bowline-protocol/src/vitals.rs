@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bowline_core::id::AttemptRef;
 use bowline_core::time::micros;
 
+use crate::decode::attempt;
 use crate::kinds::Kind;
-use crate::wire;
+use crate::{encode, wire};
 
 /// How a worker is, in numbers. Counters are since its process began.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +23,8 @@ pub struct Vitals {
     pub loop_lag: Duration,
     /// The same, since its process began.
     pub loop_lag_max: Duration,
+    /// Jobs that were told to stop and of which these processes cannot be killed. They keep their slots.
+    pub stuck: BTreeMap<AttemptRef, Vec<u32>>,
 }
 
 /// Counts of one kind of message.
@@ -66,6 +70,7 @@ impl Vitals {
             oldest_us: self.outbox.oldest.map(micros),
             loop_lag_us: micros(self.loop_lag),
             loop_lag_max_us: micros(self.loop_lag_max),
+            stuck: self.stuck.iter().take(STUCK_MAX).map(stuck).collect(),
         }
     }
 
@@ -86,6 +91,16 @@ impl Vitals {
             },
             loop_lag: Duration::from_micros(heartbeat.loop_lag_us),
             loop_lag_max: Duration::from_micros(heartbeat.loop_lag_max_us),
+            // One that names no attempt is nobody's.
+            stuck: heartbeat.stuck.into_iter().filter_map(|job| Some((attempt(job.attempt).ok()?, job.pids))).collect(),
         }
     }
+}
+
+/// So many jobs and processes of each are named, at most.
+const STUCK_MAX: usize = 64;
+
+fn stuck((of, pids): (&AttemptRef, &Vec<u32>)) -> wire::StuckJob {
+    let pids = pids.iter().take(STUCK_MAX).copied().collect();
+    wire::StuckJob { attempt: Some(encode::attempt(*of)), pids }
 }

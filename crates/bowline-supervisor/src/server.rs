@@ -26,6 +26,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 
 use crate::clock::{boottime, timespec};
 use crate::log::Log;
+use crate::procs::Process;
 use crate::signals::Caught;
 use crate::wire::{DecodeError, Event, Hello, Refusal, Request, ShutdownMode, version};
 use crate::{Options, Outcome};
@@ -65,7 +66,9 @@ struct Server {
     /// Live jobs by the number of their birth, from 1.
     by_number: BTreeMap<u64, String>,
     damaged: Vec<String>,
-    stuck_before: BTreeMap<String, Vec<u32>>,
+    /// What could not be killed of the jobs of a supervisor that is gone. Their loss is told when it is.
+    stuck_before: BTreeMap<String, Vec<Process>>,
+    look_before_at: Option<Duration>,
     epoll: OwnedFd,
     timer: OwnedFd,
     caught: Caught,
@@ -94,6 +97,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
         jobs: begin.jobs,
         by_number: BTreeMap::new(),
         damaged: begin.damaged,
+        look_before_at: (!begin.stuck.is_empty()).then(boottime),
         stuck_before: begin.stuck,
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         timer,
@@ -178,6 +182,9 @@ impl Server {
         for key in due {
             self.look(&key, now);
         }
+        if self.look_before_at.is_some_and(|at| at <= now) {
+            self.look_at_stuck_before(now);
+        }
         if self.reap_at.is_some_and(|at| at <= now) {
             self.reap_at = None;
             self.reap_orphans();
@@ -187,7 +194,13 @@ impl Server {
     /// The earliest moment at which something is to be done without being told.
     fn set_timer(&self) -> io::Result<()> {
         let idle_at = self.idle_since.map(|since| since.saturating_add(self.idle_bound));
-        let next = self.lives().filter_map(|live| live.wake_at).chain(self.reap_at).chain(idle_at).min();
+        let next = self
+            .lives()
+            .filter_map(|live| live.wake_at)
+            .chain(self.reap_at)
+            .chain(self.look_before_at)
+            .chain(idle_at)
+            .min();
         // A zero would stop the timer.
         let at = next.map_or(Duration::ZERO, |at| at.max(Duration::from_nanos(1)));
         let set = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(at) };

@@ -179,7 +179,12 @@ async fn explain(
     let namespace = caller.read(query.namespace.as_deref())?;
     let task = task_id(&id)?;
     match shell.ask(caller.actor, Request::Explain { namespace, task }).await? {
-        Answer::Explained(explained) => Ok(Json(bowline_api::why::explanation(&explained))),
+        Answer::Explained(explained) => {
+            let mut explanation = bowline_api::why::explanation(&explained);
+            let stuck = shell.app.sessions.stuck(explained.task);
+            explanation.reasons.extend(stuck.iter().map(|(attempt, pids)| bowline_api::why::stuck(*attempt, pids)));
+            Ok(Json(explanation))
+        }
         other => Err(unexpected("explain the task", &other)),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bowline_api::{MessageCounts, WorkerVitals, from_core_time};
+use bowline_api::{MessageCounts, StuckDoc, WorkerVitals, from_core_time};
+use bowline_core::id::AttemptRef;
 
 use crate::session::Report;
 
@@ -26,7 +27,12 @@ pub(super) fn document(report: &Report) -> WorkerVitals {
         oldest_unacknowledged_ms: vitals.outbox.oldest.map(millis),
         loop_lag_ms: millis(vitals.loop_lag),
         loop_lag_max_ms: millis(vitals.loop_lag_max),
+        stuck: vitals.stuck.iter().map(stuck).collect(),
     }
+}
+
+fn stuck((attempt, processes): (&AttemptRef, &Vec<u32>)) -> StuckDoc {
+    StuckDoc { task: attempt.task.to_string(), attempt: attempt.fence.attempt.0, processes: processes.clone() }
 }
 
 fn millis(length: Duration) -> u64 {

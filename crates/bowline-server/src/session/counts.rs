@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bowline_core::id::{SessionId, WorkerId};
+use bowline_core::id::{AttemptRef, SessionId, TaskRef, WorkerId};
 use bowline_core::time::Timestamp;
 use bowline_protocol::{Direction, Kind, Vitals};
 use parking_lot::Mutex;
@@ -71,6 +71,11 @@ impl SessionCounts {
     /// What this worker told of itself last. `None`: it is not connected, or has told nothing yet.
     pub(crate) fn report(&self, worker: WorkerId) -> Option<Report> {
         self.reports.of(worker)
+    }
+
+    /// What of a task cannot be killed, as the workers say that have it.
+    pub(crate) fn stuck(&self, task: TaskRef) -> Vec<(AttemptRef, Vec<u32>)> {
+        self.reports.stuck(task)
     }
 
     /// What all connected workers tell of themselves, together.

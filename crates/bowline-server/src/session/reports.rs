@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use bowline_core::id::{SessionId, WorkerId};
+use bowline_core::id::{AttemptRef, SessionId, TaskRef, WorkerId};
 use bowline_core::time::Timestamp;
 use bowline_protocol::{Kind, OutboxVitals, Tally, Vitals};
 use parking_lot::Mutex;
@@ -50,6 +50,13 @@ impl Reports {
         if reports.get(&worker).is_some_and(|report| report.session == session) {
             reports.remove(&worker);
         }
+    }
+
+    /// What of a task cannot be killed, wherever it is.
+    pub(super) fn stuck(&self, task: TaskRef) -> Vec<(AttemptRef, Vec<u32>)> {
+        let reports = self.0.lock();
+        let all = reports.values().flat_map(|report| &report.vitals.stuck);
+        all.filter(|(attempt, _)| attempt.task == task).map(|(attempt, pids)| (*attempt, pids.clone())).collect()
     }
 
     pub(super) fn fleet(&self) -> Fleet {

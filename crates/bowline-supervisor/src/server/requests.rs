@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use super::job::{Job, Live};
 use super::launch::has_room;
 use super::{Server, members};
+use crate::procs::Process;
 use crate::records;
 use crate::wire::{Ended, Event, Refusal, Request, ShutdownMode, Start, StartFailed, Step, StopReason, is_valid_key};
 
@@ -81,7 +82,11 @@ impl Server {
 
     fn list(&mut self) {
         self.take_over_others();
-        let events: Vec<Event> = self.jobs.iter().map(|(key, job)| job.event(key)).collect();
+        // A job of which something is left is not over, whoever started it.
+        let event = |key: &String, job: &Job| {
+            if self.stuck_before.contains_key(key) { Event::Starting { key: key.clone() } } else { job.event(key) }
+        };
+        let events: Vec<Event> = self.jobs.iter().map(|(key, job)| event(key, job)).collect();
         for event in &events {
             self.emit(event);
         }
@@ -99,7 +104,8 @@ impl Server {
             let pids = members::of(&self.jobs, live).iter().map(|process| process.pid).collect();
             Event::Stuck { key: live.key.clone(), pids }
         });
-        let earlier = self.stuck_before.iter().map(|(key, pids)| Event::Stuck { key: key.clone(), pids: pids.clone() });
+        let pids = |processes: &[Process]| processes.iter().map(|process| process.pid).collect();
+        let earlier = self.stuck_before.iter().map(|(key, left)| Event::Stuck { key: key.clone(), pids: pids(left) });
         own.chain(earlier).collect()
     }
 
@@ -107,12 +113,12 @@ impl Server {
         match self.jobs.get(&key) {
             None => {}
             Some(Job::Live(_)) => self.refuse(key, Refusal::StillAlive),
+            Some(_) if self.stuck_before.contains_key(&key) => self.refuse(key, Refusal::StillAlive),
             Some(Job::Ended(_) | Job::Lost(_)) => {
                 if let Err(error) = records::remove(&self.launcher.state_dir, &key) {
                     self.log.say(format_args!("{key}: its record could not be removed: {error}"));
                 }
                 self.jobs.remove(&key);
-                self.stuck_before.remove(&key);
             }
         }
     }

@@ -18,6 +18,7 @@ use super::members::Jobs;
 use super::others;
 use crate::clock::boottime;
 use crate::log::Log;
+use crate::procs::Process;
 use crate::records::{self, Loaded, Records};
 use crate::ways::Ways;
 use crate::wire::LostWhy;
@@ -35,7 +36,7 @@ pub(super) struct Start {
     pub(super) jobs: Jobs,
     pub(super) damaged: Vec<String>,
     /// Processes of lost jobs that could not be killed.
-    pub(super) stuck: BTreeMap<String, Vec<u32>>,
+    pub(super) stuck: BTreeMap<String, Vec<Process>>,
     pub(super) log: Log,
     /// Held until the process ends.
     pub(super) lock: File,
@@ -63,7 +64,7 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
     }
     let id = folder_id(&folder)?;
     let ways = Ways::find(options.strongest, &id, |text| log.say(text));
-    let stuck = swept.stuck.into_iter().map(|(key, pids)| (key, pids.into_iter().collect())).collect();
+    let stuck = others::processes_of(&swept);
     let listener = socket::bind(&options.socket)?;
     fs::set_permissions(&options.socket, Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;

@@ -21,7 +21,7 @@ const HOLD_ROUNDS_MAX: usize = 32;
 /// Between two looks at what is left: at first, while it has its grace, and at most.
 const LOOK_FIRST: Duration = Duration::from_millis(2);
 const LOOK_LATER: Duration = Duration::from_millis(100);
-const LOOK_STUCK: Duration = Duration::from_secs(1);
+pub(super) const LOOK_STUCK: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Begins to stop a job, or shortens the grace of one that is being stopped.

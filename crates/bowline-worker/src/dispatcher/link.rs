@@ -7,7 +7,7 @@ use bowline_core::id::SessionId;
 use bowline_core::message::{FromWorker, Hello, KnownAs};
 use bowline_core::worker::{Offer, Seat};
 use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
-use bowline_protocol::{Class, WorkerMessage};
+use bowline_protocol::{Class, Vitals, WorkerMessage};
 use bowline_supervisor::wire::Request;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -315,7 +315,8 @@ impl Dispatcher {
         if !self.link.is_welcomed() {
             return false;
         }
-        let vitals = self.stats.vitals(self.outbox.vitals());
+        let stuck = self.stuck().clone();
+        let vitals = Vitals { stuck, ..self.stats.vitals(self.outbox.vitals()) };
         self.hand_over(WorkerMessage::Heartbeat(Box::new(vitals)))
     }
 

@@ -1,7 +1,7 @@
 //! What the supervisor says: events of jobs, and after each (re)connection what it knows of every job,
 //! against which the attempts are checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
@@ -24,6 +24,8 @@ pub(super) struct Supervision {
     reported: BTreeSet<AttemptRef>,
     phase: Phase,
     ever_listed: bool,
+    /// Processes that cannot be killed.
+    stuck: BTreeMap<AttemptRef, Vec<u32>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +50,7 @@ impl Dispatcher {
                 tracing::info!(pid, "supervisor connected");
                 self.supervision.phase = Phase::Listing;
                 self.supervision.reported.clear();
+                self.supervision.stuck.clear();
             }
             FromSupervisor::Down(why) => {
                 tracing::warn!(why, "no connection to the supervisor");
@@ -104,6 +107,9 @@ impl Dispatcher {
             }
             Said::Stuck { key, pids } => {
                 tracing::error!(job = key, ?pids, "processes of a job cannot be killed: they keep their slot");
+                if let Some(attempt) = of_key(&key) {
+                    self.supervision.stuck.insert(attempt, pids);
+                }
             }
             Said::Refused { key, why } => self.refused(key.as_deref(), why),
             Said::Pong => {}
@@ -122,6 +128,9 @@ impl Dispatcher {
 
     /// The attempt of a job that is over. One that nobody here waits for is forgotten.
     fn known_end(&mut self, key: &str) -> Option<AttemptRef> {
+        if let Some(attempt) = of_key(key) {
+            self.supervision.stuck.remove(&attempt);
+        }
         let attempt = self.reported(key);
         if attempt.is_none() {
             // Its end is in the journal, or handed to it just now: the turn that does so is done before
@@ -133,6 +142,11 @@ impl Dispatcher {
             }
         }
         attempt
+    }
+
+    /// Processes of jobs that were told to stop, and that cannot be killed.
+    pub(super) fn stuck(&self) -> &BTreeMap<AttemptRef, Vec<u32>> {
+        &self.supervision.stuck
     }
 
     /// The attempt that the supervisor tells of, where it has not ended here.

@@ -9,6 +9,7 @@ use anyhow::Context;
 use bowline_core::name::WorkerName;
 use bowline_core::size::parse_size;
 use bowline_core::time::Span;
+use bowline_supervisor::Way;
 use bowline_worker::config::OUTBOX_BYTES_DEFAULT;
 use bowline_worker::stats::Stats;
 use bowline_worker::{OnTerm, Server, Stop, WorkerConfig, WorkerError, WorkerExit};
@@ -51,6 +52,14 @@ pub(crate) struct Args {
     /// Where it keeps its key, its journal and its jobs [default: ~/.local/state/bowline/worker-NAME]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Read the boot id from this file: in a container, one that is written anew at each of its starts
+    /// [default: the kernel's]
+    #[arg(long, value_name = "FILE")]
+    boot_id_file: Option<PathBuf>,
+    /// The strongest way to hold whole jobs together and to kill them; `bowline doctor` shows what this
+    /// machine offers
+    #[arg(long, value_name = "WAY", default_value = "cgroup")]
+    kill_by: KillBy,
     /// What SIGTERM and Ctrl-C mean
     #[arg(long, value_name = "MODE", default_value = "release")]
     on_term: Mode,
@@ -63,6 +72,27 @@ pub(crate) struct Args {
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     stop_with_parent: bool,
+}
+
+/// How whole jobs are held together and killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KillBy {
+    /// A cgroup (version 2) a job
+    Cgroup,
+    /// A PID namespace a job
+    Namespace,
+    /// Process group, descent and a mark in the environment
+    Descent,
+}
+
+impl From<KillBy> for Way {
+    fn from(kill_by: KillBy) -> Self {
+        match kill_by {
+            KillBy::Cgroup => Self::Cgroup,
+            KillBy::Namespace => Self::Namespace,
+            KillBy::Descent => Self::Descent,
+        }
+    }
 }
 
 /// What it means to be told to stop.
@@ -202,6 +232,8 @@ fn config(on: &Setting, args: &Args) -> anyhow::Result<WorkerConfig> {
         Mode::Release => OnTerm::Release,
         Mode::Handoff => OnTerm::Handoff,
     };
+    config.boot_id_file = args.boot_id_file.as_ref().map(std::path::absolute).transpose()?;
+    config.kill_by = args.kill_by.into();
     config.job_env = job_environment(on);
     env!("CARGO_PKG_VERSION").clone_into(&mut config.version);
     Ok(config)

@@ -18,6 +18,11 @@ pub(super) fn print(on: &Setting, vitals: &WorkerVitals) -> io::Result<()> {
     for (name, value) in [("told", age(vitals.at)), ("outbox", outbox), ("event loop", lag)] {
         on.out.line(format!("{name:<12} {value}"))?;
     }
+    for job in &vitals.stuck {
+        let pids = job.processes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let value = format!("task {} attempt {}: cannot be killed, keeps its slot: {pids}", job.task, job.attempt);
+        on.out.line(format!("{:<12} {value}", "stuck"))?;
+    }
     on.out.line("")?;
     let rows = vitals.messages.iter().map(|of| {
         let counts = [of.sent, of.retried, of.dropped, of.refused];
