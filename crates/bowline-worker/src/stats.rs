@@ -70,6 +70,7 @@ impl Stats {
             outbox,
             loop_lag: Duration::from_micros(self.lag_lately_us.swap(0, Ordering::Relaxed)),
             loop_lag_max: self.lag_max(),
+            ..Vitals::default()
         }
     }
 
