@@ -68,6 +68,8 @@ impl ClientError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
+            // Somebody must act first.
+            Self::Api(error) if error.code == "rolled_back" => false,
             Self::Api(error) => matches!(error.status, 429 | 502..=504),
             Self::Answer { .. } | Self::WaitedOut { .. } | Self::Setup { .. } => false,
         }

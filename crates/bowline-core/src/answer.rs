@@ -87,6 +87,8 @@ pub enum RefusalCode {
     Forbidden,
     /// This server does not lead, or has just stopped leading.
     NotLeading,
+    /// The store was put back to an earlier state, and nobody has accepted that.
+    RolledBack,
     /// Too much at once: try again.
     Busy,
 }
@@ -102,6 +104,7 @@ impl RefusalCode {
             Self::TooLarge => "too_large",
             Self::Forbidden => "forbidden",
             Self::NotLeading => "not_leading",
+            Self::RolledBack => "rolled_back",
             Self::Busy => "busy",
         }
     }

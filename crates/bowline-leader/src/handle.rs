@@ -170,13 +170,15 @@ impl Leader {
     }
 
     fn check_leading(&self) -> Result<(), Refusal> {
-        let refused = |why: &str| Refusal::new(RefusalCode::NotLeading, format!("this server does not lead: {why}"));
+        let refused = |code, why: &str| Err(Refusal::new(code, format!("this server does not lead: {why}")));
         match &*self.status.borrow() {
             LeaderStatus::Leading { .. } => Ok(()),
-            LeaderStatus::Loading(why) => Err(refused(why)),
-            LeaderStatus::RolledBack { .. } => Err(refused(
-                "its store was put back to an earlier state; accept that by `bowline server accept-rollback`",
-            )),
+            LeaderStatus::Loading(why) => refused(RefusalCode::NotLeading, why),
+            LeaderStatus::RolledBack { .. } => refused(
+                RefusalCode::RolledBack,
+                "its store was put back to an earlier state; put the newest copy back, or accept the earlier one by \
+                 `bowline server accept-rollback`",
+            ),
         }
     }
 

@@ -199,12 +199,11 @@ async fn wait_until_leading(leader: &Leader) -> Result<(), ServerError> {
     let leads = async {
         loop {
             match &*status.borrow_and_update() {
-                LeaderStatus::Leading { .. } => return Ok(()),
+                // Rolled back it answers too, and says at `/readyz` what is to be done.
+                LeaderStatus::Leading { .. } | LeaderStatus::RolledBack { .. } => return Ok(()),
                 LeaderStatus::Loading(why) if leader.stats().failures > 0 => {
                     return Err(ServerError::NotLeading(why.clone()));
                 }
-                // It answers, and says at `/readyz` what is to be done.
-                LeaderStatus::RolledBack { .. } => return Ok(()),
                 LeaderStatus::Loading(_) => {}
             }
             status.changed().await.map_err(|_| ServerError::WriterStopped)?;

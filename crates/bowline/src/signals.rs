@@ -40,7 +40,7 @@ impl Reload {
     /// Resolves at the next one.
     pub(crate) async fn asked(&mut self) {
         if self.0.recv().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

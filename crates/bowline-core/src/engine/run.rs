@@ -324,6 +324,8 @@ impl Engine {
         let why = hot.outcome.clone().or(of_task).map_or_else(|| "failed".to_owned(), |outcome| outcome.message());
         match task {
             Some(task) => format!("step `{}` (task {task}): {why}", shape.name),
+            // An evaluation's own words begin with the step already.
+            None if why.starts_with("step `") => why,
             None => format!("step `{}`: {why}", shape.name),
         }
     }

@@ -122,7 +122,7 @@ pub(crate) fn status_of(code: RefusalCode) -> StatusCode {
         RefusalCode::Conflict | RefusalCode::KeyReused => StatusCode::CONFLICT,
         RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RefusalCode::Forbidden => StatusCode::FORBIDDEN,
-        RefusalCode::NotLeading => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalCode::NotLeading | RefusalCode::RolledBack => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::Busy => StatusCode::TOO_MANY_REQUESTS,
     }
 }

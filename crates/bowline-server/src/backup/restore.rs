@@ -24,6 +24,8 @@ use crate::start::{SECRET_FILE, TOKEN_FILE};
 const MARK_FILE: &str = "restore-under-way";
 /// Where the backup is unpacked.
 const FRESH_FOLDER: &str = ".restore";
+/// Most restores within one second that are told apart.
+const ASIDE_MAX: u32 = 1_000;
 /// What a folder may hold and still be called empty: an owner's lock.
 const NOTHING: [&str; 2] = ["bowline.db.lock", FRESH_FOLDER];
 
@@ -76,10 +78,7 @@ pub fn restore(file: &Path, data: &Path, force: Force, at: jiff::Timestamp) -> R
 
 /// Refuses a folder where a restore broke off: a server does not start on it.
 pub fn half_restored(data: &Path) -> Result<(), BackupError> {
-    match data.join(MARK_FILE).exists() {
-        true => Err(BackupError::HalfRestored { path: data.to_owned() }),
-        false => Ok(()),
-    }
+    if data.join(MARK_FILE).exists() { Err(BackupError::HalfRestored { path: data.to_owned() }) } else { Ok(()) }
 }
 
 fn first_thing(data: &Path) -> Result<Option<String>, BackupError> {
@@ -109,7 +108,7 @@ fn put_aside(data: &Path, at: jiff::Timestamp) -> Result<Option<PathBuf>, Backup
         0 => data.join(format!("replaced-{stamp}")),
         more => data.join(format!("replaced-{stamp}-{more}")),
     };
-    let folder = (0..).map(free).find(|folder| !folder.exists()).unwrap_or_else(|| free(0));
+    let folder = (0..ASIDE_MAX).map(free).find(|folder| !folder.exists()).unwrap_or_else(|| free(ASIDE_MAX));
     fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed("make", &folder))?;
     for name in there {
         let from = data.join(name);

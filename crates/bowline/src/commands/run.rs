@@ -253,7 +253,9 @@ async fn finish(on: &Setting, client: &Client, run: &Run, out: &Path) -> anyhow:
         on.out.note(format!("{} succeeded", run.id));
         return Ok(Exit::GOOD);
     }
-    let why = run.outcome.as_ref().map(|outcome| format!(": {}", clean_lines(&outcome.message))).unwrap_or_default();
+    // What a failed step says has been told above.
+    let why = run.outcome.as_ref().filter(|_| failed.is_empty());
+    let why = why.map(|outcome| format!(": {}", clean_lines(&outcome.message))).unwrap_or_default();
     on.out.note(format!("{} {}{why}", run.id, run.state));
     Ok(Exit::FAILED)
 }

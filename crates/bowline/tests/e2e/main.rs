@@ -18,14 +18,17 @@
 mod harness;
 
 mod api;
+mod backup;
 mod bad_input;
 mod census;
 mod demo;
 mod doors;
+mod fleet;
 mod interface;
 mod lifecycle;
 mod network;
 mod offline;
+mod pausing;
 mod policies;
 mod promises;
 mod runs;

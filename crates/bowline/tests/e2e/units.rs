@@ -66,7 +66,7 @@ fn unit(name: &str) -> (PathBuf, String) {
     (path, text)
 }
 
-/// The arguments of its ExecStart, with this folder in place of the one below /var/lib.
+/// The arguments of its `ExecStart`, with this folder in place of the one below /var/lib.
 fn exec_start(unit: &str, folder: &Path) -> Vec<String> {
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/bowline ")).unwrap();
     line.split(' ')

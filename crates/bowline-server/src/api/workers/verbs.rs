@@ -203,10 +203,10 @@ async fn ask(
     worker: WorkerName,
     verb: Verb,
 ) -> Result<Result<WorkerName, Refused>, Fault> {
-    use bowline_core::answer::RefusalCode::{Busy, NotLeading};
+    use bowline_core::answer::RefusalCode::{Busy, NotLeading, RolledBack};
     match shell.app.leader.request(caller.actor.clone(), verb.request(worker.clone())).await {
         Ok(answer) => done(answer).map(|()| Ok(worker)),
-        Err(refusal) if matches!(refusal.code, Busy | NotLeading) => Err(refusal.into()),
+        Err(refusal) if matches!(refusal.code, Busy | NotLeading | RolledBack) => Err(refusal.into()),
         Err(Refusal { code, message }) => Ok(Err((worker.to_string(), code.name().to_owned(), message))),
     }
 }

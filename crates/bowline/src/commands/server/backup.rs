@@ -41,7 +41,7 @@ pub(crate) struct Args {
 
 /// What was written.
 #[derive(Debug, Serialize)]
-struct Made<'a> {
+struct Written<'a> {
     file: &'a Path,
     bytes: u64,
     files: usize,
@@ -131,7 +131,7 @@ impl Drop for Part {
 }
 
 fn tell(on: &Setting, file: &Path, bytes: u64, manifest: &Manifest) -> anyhow::Result<Exit> {
-    let made = Made {
+    let made = Written {
         file,
         bytes,
         files: manifest.files.len(),

@@ -1,6 +1,7 @@
 //! `bowline worker drain`: workers let go of everything, and what that waits for is shown as it goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bowline_api::{ConnectionState, DrainRequest, HeldAttempt, Worker, WorkerVerbName};
@@ -124,16 +125,16 @@ fn attempt(worker: &Worker, held: &HeldAttempt) -> String {
     let mut text = format!("{} waits for {}#{}", clean(&worker.name), held.task, held.attempt);
     if let Some(of) = &held.of {
         let name = of.name.as_deref().unwrap_or(&of.action);
-        text.push_str(&format_args!(" ({}), {}", clean(name), of.state).to_string());
+        write!(text, " ({}), {}", clean(name), of.state).ok();
         if let Some(started) = of.started_at {
-            text.push_str(&format!(" for {}", age(started)));
+            write!(text, " for {}", age(started)).ok();
         }
         if let Some(until) = of.until {
-            text.push_str(&format!(", at most until {until:.0}"));
+            write!(text, ", at most until {until:.0}").ok();
         }
     }
     if let Some(at) = worker.drain.as_ref().and_then(|drain| drain.release_at) {
-        text.push_str(&format!("; stopped and given back at {at:.0}"));
+        write!(text, "; stopped and given back at {at:.0}").ok();
     }
     if held.doubtful {
         text.push_str("; its worker is silent, and nobody knows how it is");
@@ -270,7 +271,7 @@ fn summary(waiting: &[String]) -> String {
     let more = waiting.len().saturating_sub(NAMED_MAX);
     let mut text = waiting.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
     if more > 0 {
-        text.push_str(&format!("; and {more} more"));
+        write!(text, "; and {more} more").ok();
     }
     text
 }

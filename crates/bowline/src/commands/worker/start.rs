@@ -25,7 +25,7 @@ const WITHIN_DEFAULT: Duration = Duration::from_hours(1);
 /// How often it is looked whether the event loop has turned.
 const TURN_LOOK: Duration = Duration::from_millis(100);
 /// The first turn is waited for in spans of this length.
-const READY_WAIT: Duration = Duration::from_secs(60);
+const READY_WAIT: Duration = Duration::from_mins(1);
 /// What of its own environment a worker hands to its jobs.
 const HANDED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
