@@ -36,3 +36,6 @@ const MANIFEST_FILE: &str = "manifest.json";
 const PIECE_BYTES: usize = 256 << 10;
 /// Largest manifest, in bytes: some five million files. 1 GiB.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests;

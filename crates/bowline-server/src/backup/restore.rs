@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bowline_core::id::Generation;
 use bowline_store::RollbackStore as _;
-use bowline_store_sqlite::{OpenError, Ownership, state_of};
+use bowline_store_sqlite::{OpenError, Opened, Ownership, state_of};
 
 use super::error::failed;
 use super::read::{Unpack, unpack};
@@ -88,10 +88,18 @@ fn first_thing(data: &Path) -> Result<Option<String>, BackupError> {
 }
 
 fn raise(store: &Path, was: Option<Generation>) -> Result<Generation, BackupError> {
-    let mut opened = bowline_store_sqlite::open(store)?;
-    let raised = opened.store.accept_rollback(was).map_err(OpenError::from)?;
-    // Closing it moves its log into it.
-    drop(opened);
+    let Opened { store: mut writer, reader } = bowline_store_sqlite::open(store)?;
+    let raised = writer.accept_rollback(was).map_err(OpenError::from)?;
+    // Whoever closes it last moves its log into it, and a reader cannot.
+    drop(reader);
+    drop(writer);
+    for log in STORE_LOGS {
+        let log = store.with_file_name(log);
+        if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            let left = io::Error::other("the store's log could not be moved into the store");
+            return Err(failed("close", &log)(left));
+        }
+    }
     File::open(store).and_then(|file| file.sync_all()).map_err(failed("sync", store))?;
     Ok(raised)
 }

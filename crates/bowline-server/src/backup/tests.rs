@@ -1,0 +1,103 @@
+//! A data folder backed up and put back, without a server.
+
+use std::path::PathBuf;
+
+use bowline_store::RollbackStore as _;
+use tempfile::TempDir;
+
+use super::*;
+
+const AT: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+
+/// A data folder with an empty store, and something beside it.
+fn data() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(data.join("logs/0/1")).unwrap();
+    std::fs::create_dir_all(data.join("blobs")).unwrap();
+    drop(bowline_store_sqlite::open(&data.join(STORE_FILE)).unwrap());
+    for (name, text) in [("token", "t"), ("secret", "s"), ("logs/0/1/_.0.1.out", "said"), ("blobs/ab", "kept")] {
+        std::fs::write(data.join(name), text).unwrap();
+    }
+    (folder, data)
+}
+
+fn backup(data: &std::path::Path, contents: Contents) -> PathBuf {
+    let file = data.with_file_name(format!("{contents:?}.tar"));
+    let manifest = write(data, contents, AT, std::fs::File::create(&file).unwrap()).unwrap();
+    assert_eq!(check(&file).unwrap(), manifest);
+    file
+}
+
+#[test]
+fn what_was_backed_up_comes_back_as_a_later_generation_each_time() {
+    let (_folder, data) = data();
+    let (all, store) = (backup(&data, Contents::All), backup(&data, Contents::Store));
+    let fresh = data.with_file_name("fresh");
+    let restored = restore(&all, &fresh, Force::No, AT).unwrap();
+    assert_eq!((restored.generation, &restored.aside), (1, &None));
+    for name in ["token", "secret", "logs/0/1/_.0.1.out", "blobs/ab"] {
+        assert_eq!(std::fs::read(fresh.join(name)).unwrap(), std::fs::read(data.join(name)).unwrap(), "{name}");
+    }
+    assert!(matches!(restore(&all, &fresh, Force::No, AT), Err(BackupError::NotEmpty { .. })));
+    // A longer log is the newer one, and stays.
+    std::fs::write(fresh.join("logs/0/1/_.0.1.out"), "said more").unwrap();
+    std::fs::write(fresh.join("token"), "another").unwrap();
+    assert_eq!(bowline_store_sqlite::state_of(&fresh.join(STORE_FILE)).unwrap().0.0, 1);
+    for (file, generation) in [(&store, 2), (&all, 3), (&store, 4)] {
+        let restored = restore(file, &fresh, Force::Yes, AT).unwrap();
+        assert_eq!(restored.generation, generation);
+        assert!(restored.aside.unwrap().join(STORE_FILE).exists());
+    }
+    assert_eq!(std::fs::read_to_string(fresh.join("logs/0/1/_.0.1.out")).unwrap(), "said more");
+    assert_eq!(std::fs::read_to_string(fresh.join("token")).unwrap(), "t");
+    assert_eq!(std::fs::read_to_string(fresh.join("replaced-19700101T000000Z/token")).unwrap(), "another");
+    half_restored(&fresh).unwrap();
+}
+
+#[test]
+fn a_folder_in_use_is_refused_and_a_broken_backup_changes_nothing() {
+    let (_folder, data) = data();
+    let file = backup(&data, Contents::All);
+    let mut opened = bowline_store_sqlite::open(&data.join(STORE_FILE)).unwrap();
+    let refused = restore(&file, &data, Force::Yes, AT).unwrap_err();
+    assert!(refused.is_refusal(), "{refused}");
+    opened.store.accept_rollback(None).unwrap();
+    // Beside whoever has it open.
+    let at = write(&data, Contents::Store, AT, std::io::sink()).unwrap();
+    assert_eq!(at.generation, 1);
+    drop(opened);
+    let bytes = std::fs::read(&file).unwrap();
+    for length in [0, 100, 512, bytes.len() / 2, bytes.len() - 2_000] {
+        std::fs::write(&file, &bytes[..length]).unwrap();
+        let broken = restore(&file, &data, Force::Yes, AT).unwrap_err();
+        assert!(matches!(broken, BackupError::NotWhole { .. }), "{length}: {broken:?}");
+        assert_eq!(bowline_store_sqlite::state_of(&data.join(STORE_FILE)).unwrap().0.0, 1);
+    }
+    let left: Vec<String> = std::fs::read_dir(&data)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(left.iter().all(|name| !name.starts_with('.') && !name.starts_with("replaced")), "{left:?}");
+}
+
+#[test]
+fn a_tar_that_leads_out_of_the_folder_is_refused() {
+    let (_folder, data) = data();
+    let file = data.with_file_name("evil.tar");
+    for name in ["../evil", "/evil", "logs/../../evil", "other"] {
+        let mut tar = tar::Builder::new(std::fs::File::create(&file).unwrap());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_entry_type(tar::EntryType::Regular);
+        let field = &mut header.as_old_mut().name;
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        tar.append(&header, &b"x"[..]).unwrap();
+        tar.finish().unwrap();
+        let refused = check(&file).unwrap_err();
+        assert!(matches!(refused, BackupError::NotWhole { .. }), "{name}: {refused:?}");
+        assert!(!data.with_file_name("evil").exists());
+    }
+}
