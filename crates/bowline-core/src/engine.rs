@@ -8,6 +8,7 @@ mod array;
 mod aside;
 mod check;
 mod claim;
+mod delivery;
 mod depend;
 mod drain;
 mod element;

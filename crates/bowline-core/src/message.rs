@@ -115,6 +115,18 @@ pub enum FromWorker {
         /// What is known, for people.
         why: String,
     },
+    /// How the message of this kind about this attempt got here, which comes next: not at once, or not at the
+    /// first try. Recorded where that message is news.
+    Late {
+        /// Whose.
+        attempt: AttemptRef,
+        /// What comes next.
+        of: Assured,
+        /// Since it was said, on the worker's own clock.
+        waited: Duration,
+        /// How often it was sent.
+        sends: u32,
+    },
     /// A file that the attempt leaves; its bytes are durable.
     ArtifactCommitted {
         /// Whose.

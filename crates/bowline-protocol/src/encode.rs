@@ -25,6 +25,11 @@ pub(crate) fn worker_message(message: &WorkerMessage) -> wire::WorkerMessage {
         WorkerMessage::Heartbeat(vitals) => WorkerKind::Heartbeat(vitals.to_wire()),
         WorkerMessage::Artifact(file) => WorkerKind::ArtifactCommitted(artifact(file)),
         WorkerMessage::Log(segment) => WorkerKind::LogSegment(log_segment(segment)),
+        WorkerMessage::Engine(FromWorker::Late { waited, sends, .. }) => {
+            // No message of its own: it stands beside the one that comes next.
+            let delivery = wire::Delivery { waited_us: micros(*waited), sends: *sends };
+            return wire::WorkerMessage { kind: None, delivery: Some(delivery) };
+        }
         WorkerMessage::Engine(message) => from_worker(message),
     };
     wire::WorkerMessage { kind: Some(kind), delivery: None }
@@ -32,7 +37,7 @@ pub(crate) fn worker_message(message: &WorkerMessage) -> wire::WorkerMessage {
 
 fn from_worker(message: &FromWorker) -> WorkerKind {
     match message {
-        FromWorker::Heartbeat => WorkerKind::Heartbeat(wire::Heartbeat::default()),
+        FromWorker::Heartbeat | FromWorker::Late { .. } => WorkerKind::Heartbeat(wire::Heartbeat::default()),
         FromWorker::Demand { attempts_max, room: offered } => {
             WorkerKind::Demand(wire::Demand { attempts_max: *attempts_max, room: Some(room(offered)) })
         }

@@ -206,6 +206,13 @@ impl WorkerMessage {
                 FromWorker::Finished(_) => Kind::Finished,
                 FromWorker::Released { .. } => Kind::Released,
                 FromWorker::Gone { .. } => Kind::Gone,
+                FromWorker::Late { of, .. } => match of {
+                    Assured::Started => Kind::Started,
+                    Assured::Finished => Kind::Finished,
+                    Assured::Released => Kind::Released,
+                    Assured::Gone => Kind::Gone,
+                    Assured::Artifact(_) => Kind::ArtifactCommitted,
+                },
                 FromWorker::ArtifactCommitted { .. } => Kind::ArtifactCommitted,
                 FromWorker::Health(_) => Kind::Health,
                 FromWorker::Bye { .. } => Kind::Bye,

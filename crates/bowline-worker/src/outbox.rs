@@ -217,7 +217,11 @@ pub(crate) fn assured(message: &WorkerMessage) -> Option<Assured> {
             FromWorker::Released { .. } => Some(Assured::Released),
             FromWorker::Gone { .. } => Some(Assured::Gone),
             FromWorker::ArtifactCommitted { name, .. } => Some(Assured::Artifact(name.clone())),
-            FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => None,
+            FromWorker::Heartbeat
+            | FromWorker::Late { .. }
+            | FromWorker::Demand { .. }
+            | FromWorker::Health(_)
+            | FromWorker::Bye { .. } => None,
         },
     }
 }

@@ -330,6 +330,7 @@ impl Needs<'_> {
             FromWorker::Started(attempt)
             | FromWorker::Released { attempt, .. }
             | FromWorker::Gone { attempt, .. }
+            | FromWorker::Late { attempt, .. }
             | FromWorker::ArtifactCommitted { attempt, .. } => self.task(attempt.task.task),
             FromWorker::Finished(finished) => self.task(finished.attempt.task.task),
             FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => {}

@@ -19,7 +19,7 @@ use super::worker::{Leaving, Suspect};
 const EVIDENCE_MAX: usize = 10_000;
 
 /// How an attempt that a worker speaks of stands.
-enum Standing {
+pub(super) enum Standing {
     /// It is the newest, and its unit is in this state.
     Newest(StateKind, Owner),
     /// A newer one exists, or its round is over.
@@ -30,7 +30,7 @@ enum Standing {
 
 /// Whether the attempt lives on the worker that speaks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     Speaker,
     Nobody,
 }
@@ -49,6 +49,7 @@ impl Engine {
             FromWorker::Finished(finished) => self.finished(id, finished),
             FromWorker::Released { attempt, started, why } => self.released(id, attempt, started, why),
             FromWorker::Gone { attempt, why } => self.reported_gone(id, attempt, why),
+            FromWorker::Late { attempt, of, waited, sends } => self.came_late(id, (attempt, &of), waited, sends),
             FromWorker::ArtifactCommitted { attempt, name, digest, bytes } => {
                 let artifact = ArtifactRow { attempt, name, digest, bytes, at: self.now };
                 self.artifact(id, artifact);
@@ -101,7 +102,7 @@ impl Engine {
         self.refresh_free(id);
     }
 
-    fn standing(&self, id: WorkerId, attempt: AttemptRef) -> Standing {
+    pub(super) fn standing(&self, id: WorkerId, attempt: AttemptRef) -> Standing {
         let Some(task) = self.tasks.get(&attempt.task.task) else { return Standing::Gone };
         let Some(hot) = task.unit(attempt.task) else {
             let exists = attempt.task.index.zip(task.array.as_ref());
@@ -128,7 +129,7 @@ impl Engine {
         self.send(id, ToWorker::Verdict { attempt, verdict: Verdict::Gone });
     }
 
-    fn actor_of(&self, id: WorkerId) -> Actor {
+    pub(super) fn actor_of(&self, id: WorkerId) -> Actor {
         self.workers.get(&id).map_or_else(Actor::server, |worker| Actor::from(&worker.row.name))
     }
 

@@ -5,6 +5,7 @@
 
 mod bench;
 mod checks;
+mod delivery;
 mod matching;
 mod paths;
 mod sessions;

@@ -9,7 +9,7 @@ use bowline_core::message::{Assured, FromWorker, ToWorker, Verdict};
 use bowline_core::spec::RESULT_BYTES_MAX;
 use bowline_protocol::wire::worker_message::Kind as WireKind;
 use bowline_protocol::wire::{self, WorkerFrame};
-use bowline_protocol::{Artifact, Kind, LogSegment, ServerMessage, WorkerMessage};
+use bowline_protocol::{Artifact, Delivery, Kind, LogSegment, ServerMessage, WorkerMessage};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
@@ -58,6 +58,7 @@ impl<'a> Incoming<'a> {
 
     async fn take(&mut self, mut message: wire::WorkerMessage) -> Result<(), Status> {
         cap_result(&mut message);
+        let delivery = Delivery::of(&message);
         let read = WorkerMessage::from_wire(message);
         // What is malformed would come again after a reconnect; the worker must hear of it.
         let read = read.map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -70,7 +71,12 @@ impl<'a> Incoming<'a> {
                 self.shared.state.sessions.reported(self.worker, self.session, *vitals);
                 self.pass_on(FromWorker::Heartbeat).await
             }
-            WorkerMessage::Engine(message) => self.pass_on(message).await,
+            WorkerMessage::Engine(message) => {
+                if let Some(late) = delivery.and_then(|delivery| late(&message, delivery)) {
+                    self.pass_on(late).await?;
+                }
+                self.pass_on(message).await
+            }
             WorkerMessage::Artifact(artifact) => self.artifact(artifact).await,
             WorkerMessage::Log(segment) => self.log(segment),
         }
@@ -140,6 +146,23 @@ impl std::fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Incoming").field("session", &self.session).field("worker", &self.worker).finish_non_exhaustive()
     }
+}
+
+/// How a message got here, where that is worth recording.
+fn late(message: &FromWorker, Delivery { waited, sends }: Delivery) -> Option<FromWorker> {
+    let (attempt, of) = match message {
+        FromWorker::Started(attempt) => (*attempt, Assured::Started),
+        FromWorker::Finished(finished) => (finished.attempt, Assured::Finished),
+        FromWorker::Released { attempt, .. } => (*attempt, Assured::Released),
+        FromWorker::Gone { attempt, .. } => (*attempt, Assured::Gone),
+        FromWorker::Heartbeat
+        | FromWorker::Demand { .. }
+        | FromWorker::Late { .. }
+        | FromWorker::ArtifactCommitted { .. }
+        | FromWorker::Health(_)
+        | FromWorker::Bye { .. } => return None,
+    };
+    Some(FromWorker::Late { attempt, of, waited, sends })
 }
 
 /// A result beyond its limit fails the attempt: refusing the message would have it sent for ever.
