@@ -13,7 +13,7 @@ use bowline_core::input::{
     Completion, DryRun, Evaluation, Fact, IdempotencyKey, Input, Need, NewTask, Request, RunVerb, StartRun, Submit,
     TaskVerb,
 };
-use bowline_core::message::{Assign, Finished, FromWorker, Hello, JobEnd, ToWorker};
+use bowline_core::message::{Assign, Drain, DrainMode, Exit, Finished, FromWorker, Hello, JobEnd, ToWorker};
 use bowline_core::name::{Actor, Namespace, StepName, WorkerName, WorkflowName};
 use bowline_core::row::Loaded;
 use bowline_core::run::{DueKind, Edge, Graph, Join, Node};
@@ -42,6 +42,8 @@ pub(crate) struct Bench {
     next_reply: u64,
     next_session: u64,
     epoch: u64,
+    /// Raised by each roll-back.
+    pub(crate) generation: Generation,
 }
 
 /// How long commits and reads take.
@@ -118,6 +120,7 @@ impl Bench {
             next_reply: 0,
             next_session: 0,
             epoch: 1,
+            generation: Generation(1),
         };
         bench.engine.loaded(now);
         bench
@@ -126,7 +129,7 @@ impl Bench {
     /// A crash: memory is gone, another leader loads what is durable.
     pub(crate) fn crash(&mut self) {
         self.epoch += 1;
-        self.engine = Engine::new(EngineConfig::new(Epoch(self.epoch), Generation(1), 7));
+        self.engine = Engine::new(EngineConfig::new(Epoch(self.epoch), self.generation, 7));
         self.log.clear();
         for row in self.tables.load() {
             self.log.push(Moved::Load(Box::new(row.clone())));
@@ -142,6 +145,21 @@ impl Bench {
         self.settle();
     }
 
+    /// The store is put back to what it was, and that is accepted: another generation begins.
+    pub(crate) fn roll_back(&mut self, to: Tables) {
+        self.tables = to;
+        self.generation = self.generation.next();
+        self.crash();
+    }
+
+    /// Another engine made of the rows alone.
+    pub(crate) fn shadow(&self) -> Engine {
+        let mut engine = Engine::new(EngineConfig::new(Epoch(self.epoch), self.generation, 7));
+        self.tables.load().into_iter().for_each(|row| engine.load(row));
+        engine.loaded(self.now);
+        engine
+    }
+
     fn move_engine(&mut self, input: Input) {
         self.now = self.now.plus(Duration::from_micros(1));
         self.log.push(Moved::Apply(self.now, Box::new(input.clone())));
@@ -150,7 +168,7 @@ impl Bench {
 
     /// The same calls on another engine give the same batches and needs, byte for byte.
     pub(crate) fn replay(&self) {
-        let mut engine = Engine::new(EngineConfig::new(Epoch(self.epoch), Generation(1), 7));
+        let mut engine = Engine::new(EngineConfig::new(Epoch(self.epoch), self.generation, 7));
         for moved in self.log.clone() {
             match moved {
                 Moved::Load(row) => engine.load(*row),
@@ -276,6 +294,20 @@ impl Bench {
     pub(crate) fn enrol(&mut self, name: &str) {
         let worker = WorkerName::new(name).unwrap();
         self.request(Request::Enrol { token: None, worker, key: [1; 32] }).unwrap();
+    }
+
+    pub(crate) fn drain(&mut self, name: &str, mode: DrainMode, within: Option<Duration>) -> Reply {
+        let exit = if mode == DrainMode::Handoff { Exit::Yes } else { Exit::No };
+        let worker = WorkerName::new(name).unwrap();
+        self.request(Request::DrainWorker { worker, drain: Drain { mode, within, exit } })
+    }
+
+    pub(crate) fn undrain(&mut self, name: &str) -> Reply {
+        self.request(Request::UndrainWorker { worker: WorkerName::new(name).unwrap() })
+    }
+
+    pub(crate) fn forget(&mut self, name: &str) -> Reply {
+        self.request(Request::ForgetWorker { worker: WorkerName::new(name).unwrap() })
     }
 
     pub(crate) fn next_session(&mut self) -> SessionId {

@@ -1,11 +1,13 @@
 //! What must always hold, by the numbers of the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::answer::{Answer, Overview};
+use bowline_core::effect::Effect;
 use bowline_core::explain::{Explanation, WaitReason};
-use bowline_core::id::{AttemptNo, AttemptRef, TaskRef};
+use bowline_core::id::{AttemptRef, Fence, ReplyTo, TaskRef, WorkerId};
 use bowline_core::input::{Input, Request};
+use bowline_core::name::Actor;
 use bowline_core::row::{Subject, Unit};
 use bowline_core::state::{AttemptEnd, StateKind};
 
@@ -15,7 +17,7 @@ use super::world::{PREFETCH, SLOTS, World};
 /// What the last check saw.
 #[derive(Default)]
 pub(crate) struct Seen {
-    newest: BTreeMap<TaskRef, AttemptNo>,
+    newest: BTreeMap<TaskRef, Fence>,
     ends: BTreeMap<AttemptRef, Option<AttemptEnd>>,
     round: BTreeMap<TaskRef, Option<StateKind>>,
     history: usize,
@@ -31,11 +33,72 @@ fn units(world: &World) -> Vec<(TaskRef, &Unit, bool)> {
 pub(crate) fn check(world: &mut World, seen: &mut Seen) {
     check_attempts(world, seen);
     check_workers(world);
+    check_drained(world);
     check_history(world, seen);
     if world.bench.pace == Pace::AtOnce {
         check_counts(world);
         check_explained(world);
+        check_held(world);
+        check_shadow(world);
     }
+}
+
+/// I7: nothing that a drained worker holds was given to it after the drain.
+fn check_drained(world: &World) {
+    let tables = &world.bench.tables;
+    for worker in tables.workers.values() {
+        let Some(mark) = &worker.drain else { continue };
+        for row in tables.attempts.values().filter(|row| row.end.is_none() && row.worker == Some(worker.id)) {
+            assert!(
+                row.assigned_at <= mark.since,
+                "I7: {} was given to {}, which is drained",
+                row.attempt,
+                worker.name
+            );
+        }
+    }
+}
+
+/// I13: what is being stopped keeps its slot until its end is told; what is lost gives it up.
+fn check_held(world: &mut World) {
+    let mut live: BTreeMap<WorkerId, BTreeSet<AttemptRef>> = BTreeMap::new();
+    for row in world.bench.tables.attempts.values().filter(|row| row.end.is_none()) {
+        if let Some(worker) = row.worker {
+            live.entry(worker).or_default().insert(row.attempt);
+        }
+    }
+    for view in overview(&mut world.bench).workers {
+        let held: BTreeSet<AttemptRef> = view.attempts.iter().copied().collect();
+        assert_eq!(held, live.remove(&view.id).unwrap_or_default(), "I13: {} holds its live attempts", view.name);
+        let slots = u32::try_from(held.len()).unwrap().min(SLOTS);
+        assert!(view.used.slots <= slots, "I4: {} uses {} slots", view.name, view.used.slots);
+        assert!(view.doubtful.is_empty() || view.silent_since.is_some(), "{} is heard", view.name);
+    }
+    assert!(live.is_empty(), "every live attempt is held by a worker that is known: {live:?}");
+    world.deliver();
+}
+
+/// I11: an engine made of the rows says of every task what this one says.
+fn check_shadow(world: &mut World) {
+    let mut shadow = world.bench.shadow();
+    let now = world.bench.now;
+    let mut ask = |request: Request| {
+        shadow.apply(now, Input::Request { reply: ReplyTo(1), actor: Actor::new("ada"), request });
+        // The rows of ended tasks would have to be read first.
+        shadow.take_needs();
+        let effects = shadow.take_batch().effects;
+        effects.into_iter().find_map(|effect| if let Effect::Reply { reply, .. } = effect { Some(reply) } else { None })
+    };
+    let Some(Ok(Answer::Overview(made))) = ask(Request::Overview) else { panic!("it answers") };
+    let open: Vec<TaskRef> =
+        units(world).into_iter().filter(|(_, row, _)| !row.state.is_ended()).map(|(unit, ..)| unit).collect();
+    for task in open {
+        let said = ask(Request::Explain { namespace: namespace(), task });
+        let Some(Ok(Answer::Explained(said))) = said else { panic!("I11: {task}: {said:?}") };
+        assert_eq!(Some(lasting(*said)), explain(&mut world.bench, task).map(lasting), "I11: {task}");
+    }
+    assert_eq!(made.states, overview(&mut world.bench).states, "I11");
+    world.deliver();
 }
 
 /// Whatever is ready, and could be given to nobody, has a reason; so nothing that could be given is left.
@@ -70,8 +133,8 @@ fn check_attempts(world: &World, seen: &mut Seen) {
     }
     for (unit, row, is_array) in units(world) {
         let newest = seen.newest.entry(unit).or_default();
-        assert!(row.attempt >= *newest, "I1: fences of {unit} only grow");
-        *newest = row.attempt;
+        assert!(row.fence() >= *newest, "I1: fences of {unit} only grow");
+        *newest = row.fence();
         let is_live = row.state.is_live() && !is_array;
         assert_eq!(live.get(&unit).map(|attempt| attempt.fence), is_live.then(|| row.fence()), "I1: {unit} {row:?}");
         assert!(

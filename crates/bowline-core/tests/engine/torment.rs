@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use bowline_core::answer::Connection;
 use bowline_core::id::{TaskId, TaskRef};
-use bowline_core::input::{DryRun, Evaluation, IdempotencyKey, NewTask, Request, RunVerb, TaskVerb};
-use bowline_core::message::{FromWorker, JobEnd, KnownAs, Paused};
+use bowline_core::input::{Completion, DryRun, Evaluation, IdempotencyKey, Input, NewTask, Request, RunVerb, TaskVerb};
+use bowline_core::message::{DrainMode, FromWorker, JobEnd, KnownAs, Paused};
 use bowline_core::name::WorkerName;
 use bowline_core::run::DueKind;
-use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, OnWorkerLoss, TaskSpec, Work};
+use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, OnWorkerLoss, Overlap, TaskSpec, Work};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
 use bowline_core::worker::Room;
@@ -37,7 +38,7 @@ fn any_unit(world: &World, a: u8, b: u8) -> Option<TaskRef> {
 
 fn spec(world: &World, a: u8, b: u8) -> TaskSpec {
     let mut spec = noop();
-    match a % 12 {
+    match a % 15 {
         0 => spec.retry.extra = u32::from(b % 3),
         1 => spec.delay = Some(Span::secs(u64::from(b % 20))),
         2 => spec.priority = i32::from(b) - 100,
@@ -52,6 +53,16 @@ fn spec(world: &World, a: u8, b: u8) -> TaskSpec {
         8 => spec.on_worker_loss = OnWorkerLoss::Fail,
         9 => spec.deadline = Some(world.bench.now.plus(Duration::from_secs(u64::from(b)))),
         10 => spec.timeouts.setup = Some(Span::secs(u64::from(b % 30))),
+        11 => spec.overlap = Some(Overlap::Forbid),
+        12 => {
+            spec.overlap = Some(Overlap::Forbid);
+            spec.stop_after = Some(Span::secs(u64::from(b % 60)));
+        }
+        13 => {
+            spec.on_worker_loss = OnWorkerLoss::Fail;
+            spec.overlap = Some(Overlap::Allow);
+            spec.lost_after = Some(Span::secs(u64::from(b % 90)));
+        }
         _ => {}
     }
     spec
@@ -100,6 +111,10 @@ fn act(world: &mut World, which: usize, b: u8) {
             let (name, digest) = ("a.txt".to_owned(), format!("{b:064x}"));
             world.report(which, FromWorker::ArtifactCommitted { attempt, name, digest, bytes: 1 });
         }
+        (KnownAs::Running, 3) => {
+            world.workers[which].jobs.insert(attempt, KnownAs::EndedPending);
+            world.report(which, FromWorker::Gone { attempt, why: "its supervisor died".into() });
+        }
         (_, 1) => world.finish(which, attempt, error("no luck")),
         (_, 2) => {
             world.workers[which].jobs.insert(attempt, KnownAs::EndedPending);
@@ -130,6 +145,17 @@ fn pause(world: &mut World, a: u8, b: u8) {
     drop(world.bench.request(request));
 }
 
+fn drain(world: &mut World, which: usize, b: u8) {
+    let name = world.workers[which].name.clone();
+    let within = (b % 3 == 0).then(|| Duration::from_secs(u64::from(b % 30)));
+    drop(match b % 5 {
+        0 | 1 => world.bench.drain(&name, DrainMode::Finish, within),
+        2 => world.bench.drain(&name, DrainMode::Release, None),
+        3 => world.bench.drain(&name, DrainMode::Handoff, None),
+        _ => world.bench.undrain(&name),
+    });
+}
+
 fn say(world: &mut World, which: usize, b: u8) {
     let room = Room { slots: SLOTS.min(u32::from(b % 8)), ..Room::default() };
     let message = match b % 3 {
@@ -143,7 +169,7 @@ fn say(world: &mut World, which: usize, b: u8) {
 
 fn step(world: &mut World, (what, a, b): Step) {
     let which = usize::from(a) % world.workers.len();
-    match what % 32 {
+    match what % 42 {
         0..=3 => submit(world, a, b),
         4 => drop(any_unit(world, a, b).map(|unit| world.bench.cancel(unit))),
         5 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Retry))),
@@ -170,6 +196,29 @@ fn step(world: &mut World, (what, a, b): Step) {
             _ => world.restart(which),
         },
         15..=17 => act(world, which, b),
+        32 | 33 => drain(world, which, b),
+        34 => world.move_away(which),
+        35 => {
+            let known = [KnownAs::Running, KnownAs::GivenBack, KnownAs::Failed, KnownAs::Gone];
+            world.claim_left(which, known[usize::from(b) % 4]);
+            world.connect(which);
+        }
+        36 => {
+            let name = world.workers[which].name.clone();
+            drop(world.bench.forget(&name));
+        }
+        37 => {
+            let length = Duration::from_secs(u64::from(b % 90));
+            world.bench.now = world.bench.now.plus(length);
+            world.bench.apply(Input::StoodStill { length });
+        }
+        38 => {
+            if let Some(unit) = any_unit(world, a, b) {
+                let how = if b % 2 == 0 { Completion::Success(None) } else { Completion::Failure("no".into()) };
+                drop(world.bench.verb(unit, TaskVerb::Resolve { how }));
+            }
+        }
+        39 => drop(any_unit(world, a, b).map(|unit| world.bench.verb(unit, TaskVerb::Retry))),
         18 => {
             let message = (!world.sent.is_empty()).then(|| world.sent[usize::from(b) % world.sent.len()].clone());
             if let Some((message, session)) = message.zip(world.workers[which].session) {
@@ -199,6 +248,7 @@ fn step(world: &mut World, (what, a, b): Step) {
         24 => world.bench.pace = Pace::Lagging,
         25 => world.bench.catch_up(),
         26..=30 => world.bench.go_on(b),
+        40 | 41 => {}
         _ => match b % 4 {
             0 => drop(any_unit(world, a, b).map(|unit| world.bench.complete(unit))),
             1 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Delete))),
@@ -215,9 +265,10 @@ fn calm(world: &mut World) {
     for namespace in [None, Some(namespace())] {
         world.bench.request(Request::Pause { namespace, paused: Paused::No }).unwrap();
     }
-    for which in 0..world.workers.len() {
-        let worker = WorkerName::new(&world.workers[which].name).unwrap();
-        world.bench.request(Request::PauseWorker { worker, paused: Paused::No }).unwrap();
+    let names: Vec<_> = world.bench.tables.workers.values().map(|row| row.name.clone()).collect();
+    for worker in names {
+        world.bench.request(Request::PauseWorker { worker: worker.clone(), paused: Paused::No }).unwrap();
+        world.bench.request(Request::UndrainWorker { worker }).unwrap();
     }
     let runs: Vec<_> = world.bench.tables.runs.keys().copied().collect();
     for run in runs {
@@ -239,6 +290,7 @@ fn calm(world: &mut World) {
 fn calm_once(world: &mut World) -> bool {
     for which in 0..world.workers.len() {
         if world.workers[which].session.is_none() {
+            world.claim_left(which, KnownAs::GivenBack);
             world.connect(which);
         }
         if let Some(session) = world.workers[which].session {
@@ -249,6 +301,11 @@ fn calm_once(world: &mut World) -> bool {
         }
         world.flush(which);
         act(world, which, 5);
+    }
+    // Of an identity under which nobody acts any more somebody vouches that nothing of it lives.
+    let away: Vec<_> = overview(&mut world.bench).workers;
+    for view in away.into_iter().filter(|view| view.connection == Connection::Away) {
+        drop(world.bench.request(Request::ForgetWorker { worker: view.name }));
     }
     while !world.due.is_empty() {
         evaluate(world, 4);
@@ -301,8 +358,14 @@ proptest! {
     fn everything_that_must_hold_holds(steps in prop::collection::vec(any::<Step>(), 1..120)) {
         let mut world = World::new();
         let mut seen = Seen::default();
-        (0..3).for_each(|which| world.connect(which));
+        (0..5).for_each(|which| world.connect(which));
         for next in steps {
+            if next.0 % 42 == 40 && next.1 % 3 == 0 && world.bench.pace == Pace::AtOnce {
+                world.backup = Some(world.bench.tables.clone());
+            }
+            if next.0 % 42 == 41 && world.bench.pace == Pace::AtOnce && world.roll_back() {
+                seen = Seen::default();
+            }
             step(&mut world, next);
             check(&mut world, &mut seen);
         }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::effect::Effect;
 use bowline_core::id::{AttemptRef, RunId, SessionId};
-use bowline_core::input::Input;
-use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, KnownAs, ToWorker, Verdict};
+use bowline_core::input::{Input, Request};
+use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, KnownAs, StopWhy, ToWorker, Verdict};
+use bowline_core::name::PoolName;
 use bowline_core::run::DueKind;
+use bowline_core::tables::Tables;
 
 use super::bench::{Bench, hello};
 
@@ -18,16 +20,31 @@ pub(crate) struct World {
     /// Every assured message ever sent, to be sent again at odd times.
     pub(crate) sent: Vec<FromWorker>,
     pub(crate) dead_sessions: Vec<SessionId>,
+    /// The rows as they were once, to be put back.
+    pub(crate) backup: Option<Tables>,
 }
 
 pub(crate) struct SimWorker {
+    /// Its own number: of its machine and its directories.
+    pub(crate) number: usize,
     pub(crate) name: String,
+    pub(crate) pool: bool,
+    /// Which of its state directories it acts from.
+    pub(crate) dir: u32,
     pub(crate) process: u32,
     pub(crate) boot: u32,
     pub(crate) incarnation: u32,
     pub(crate) session: Option<SessionId>,
     pub(crate) jobs: BTreeMap<AttemptRef, KnownAs>,
     pub(crate) outbox: Vec<FromWorker>,
+    /// What keeps it out, as it was told.
+    pub(crate) left: Vec<AttemptRef>,
+    /// What it says of that when it comes again.
+    pub(crate) claims: Vec<(AttemptRef, KnownAs)>,
+}
+
+fn pool() -> PoolName {
+    PoolName::new("pool").unwrap()
 }
 
 pub(crate) const SLOTS: u32 = 2;
@@ -59,20 +76,23 @@ fn is_acked(message: &FromWorker, attempt: AttemptRef, of: &Assured) -> bool {
 impl World {
     pub(crate) fn new() -> Self {
         let mut bench = Bench::new();
-        let workers = (0..3).map(|number| format!("lab-{number}")).collect::<Vec<_>>();
-        for name in &workers {
-            bench.enrol(name);
-        }
-        let workers = workers.into_iter().map(|name| SimWorker {
-            name,
+        bench.request(Request::EnrolInPool { token: None, pool: pool(), key: [1; 32] }).unwrap();
+        let workers = (0..5).map(|number| SimWorker {
+            number,
+            name: format!("lab-{number}"),
+            pool: number > 2,
+            dir: 1,
             process: 1,
             boot: 1,
             incarnation: 0,
             session: None,
             jobs: BTreeMap::new(),
             outbox: Vec::new(),
+            left: Vec::new(),
+            claims: Vec::new(),
         });
-        Self { bench, workers: workers.collect(), due: Vec::new(), sent: Vec::new(), dead_sessions: Vec::new() }
+        let workers = workers.collect();
+        Self { bench, workers, due: Vec::new(), sent: Vec::new(), dead_sessions: Vec::new(), backup: None }
     }
 
     /// Everything that has left the engine arrives.
@@ -100,8 +120,15 @@ impl World {
         }
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.session == Some(session)) else { return };
         match message {
-            ToWorker::Welcome { incarnation, verdicts, .. } => {
+            ToWorker::Welcome { name, incarnation, verdicts, .. } => {
+                name.as_str().clone_into(&mut worker.name);
                 worker.incarnation = incarnation.0;
+                worker.left.clear();
+                for (attempt, known) in std::mem::take(&mut worker.claims) {
+                    if known == KnownAs::Running {
+                        worker.jobs.entry(attempt).or_insert(known);
+                    }
+                }
                 for (attempt, verdict) in verdicts {
                     worker.obey(attempt, verdict);
                 }
@@ -112,27 +139,35 @@ impl World {
                 let running = u32::try_from(worker.jobs.values().filter(is_live).count()).unwrap();
                 assert!(running <= SLOTS + PREFETCH + 8, "I4: {running} jobs");
             }
-            ToWorker::Cancel { attempt, .. } => worker.stop(attempt),
+            ToWorker::Cancel { attempt, why: StopWhy::Cancel | StopWhy::Timeout } => worker.stop(attempt),
+            ToWorker::Cancel { attempt, why: why @ (StopWhy::Drain | StopWhy::Recall) } => worker.release(attempt, why),
             ToWorker::Verdict { attempt, verdict } => worker.obey(attempt, verdict),
             ToWorker::Ack { attempt, of } => {
                 worker.outbox.retain(|message| !is_acked(message, attempt, &of));
-                if matches!(of, Assured::Finished | Assured::Released) {
+                if matches!(of, Assured::Finished | Assured::Released | Assured::Gone) {
                     worker.jobs.remove(&attempt);
                 }
             }
-            ToWorker::TryLater { .. } | ToWorker::Fenced { .. } => worker.incarnation = 0,
+            ToWorker::TryLater { left, .. } => worker.left = left.into_iter().map(|left| left.attempt).collect(),
+            ToWorker::Fenced { .. } => worker.end(),
             ToWorker::HeartbeatAck | ToWorker::Pause { .. } | ToWorker::Drain(_) | ToWorker::Undrain => {}
         }
     }
 
     /// A session opens: Hello, then the whole outbox.
     pub(crate) fn connect(&mut self, which: usize) {
-        let worker = &self.workers[which];
-        let mut hello = hello(&worker.name, &format!("{}/{}", worker.name, worker.process), SLOTS);
-        hello.seat.boot_id = format!("boot {}", worker.boot);
+        self.enrol_if_unknown(which);
+        let worker = &mut self.workers[which];
+        // Of what its supervisor does not have it can only say that it is gone.
+        let process = format!("{}/{}", worker.number, worker.process);
+        let mut hello = hello(&worker.name, &process, SLOTS);
+        hello.seat.boot_id = format!("boot {} of {}", worker.boot, worker.number);
+        hello.seat.state_dir = format!("dir {} of {}", worker.dir, worker.number);
         hello.incarnation.0 = worker.incarnation;
         hello.prefetch = PREFETCH;
+        hello.pool = worker.pool.then(pool);
         hello.attempts = worker.jobs.iter().map(|(attempt, known)| (*attempt, *known)).collect();
+        hello.attempts.extend(worker.claims.iter().filter(|(attempt, _)| !worker.jobs.contains_key(attempt)));
         if let Some(old) = worker.session {
             self.dead_sessions.push(old);
         }
@@ -141,6 +176,30 @@ impl World {
         self.bench.apply(Input::Connected { session, hello: Box::new(hello), key: [1; 32] });
         self.deliver();
         self.flush(which);
+    }
+
+    fn enrol_if_unknown(&mut self, which: usize) {
+        let name = &self.workers[which].name;
+        let is_known = self.bench.tables.workers.values().any(|row| row.name.as_str() == name);
+        if !is_known && !self.workers[which].pool {
+            let name = name.clone();
+            drop(self.bench.request(Request::Enrol { token: None, worker: name.parse().unwrap(), key: [1; 32] }));
+        }
+    }
+
+    /// The worker begins anew from another directory; what it had runs on in the old one, unheard.
+    pub(crate) fn move_away(&mut self, which: usize) {
+        self.restart(which);
+        let worker = &mut self.workers[which];
+        worker.dir += 1;
+        worker.jobs.clear();
+        worker.outbox.clear();
+    }
+
+    /// What the worker says next time of what it was told is in its way.
+    pub(crate) fn claim_left(&mut self, which: usize, known: KnownAs) {
+        let worker = &mut self.workers[which];
+        worker.claims = std::mem::take(&mut worker.left).into_iter().map(|attempt| (attempt, known)).collect();
     }
 
     /// Sends what is not acknowledged, in order.
@@ -193,6 +252,18 @@ impl World {
         self.report(which, FromWorker::Finished(Finished { attempt, how, result }));
     }
 
+    /// The store is put back to what it was.
+    pub(crate) fn roll_back(&mut self) -> bool {
+        let Some(backup) = self.backup.take() else { return false };
+        for worker in &mut self.workers {
+            self.dead_sessions.extend(worker.session.take());
+        }
+        self.due.clear();
+        self.bench.roll_back(backup);
+        self.deliver();
+        true
+    }
+
     /// The server dies and another one leads.
     pub(crate) fn crash(&mut self) {
         for worker in &mut self.workers {
@@ -209,7 +280,11 @@ impl World {
             let stopped: BTreeSet<AttemptRef> = self.workers[which]
                 .outbox
                 .iter()
-                .filter(|message| matches!(message, FromWorker::Finished(finished) if finished.how == JobEnd::Stopped))
+                .filter(|message| match message {
+                    FromWorker::Finished(finished) => finished.how == JobEnd::Stopped,
+                    FromWorker::Released { why, .. } => why == "drained",
+                    _ => false,
+                })
                 .filter_map(attempt_of)
                 .collect();
             if !stopped.is_empty() {
@@ -229,6 +304,25 @@ impl SimWorker {
                 self.outbox.retain(|message| attempt_of(message) != Some(attempt));
             }
         }
+    }
+
+    /// Fenced: its jobs are stopped, and it ends. Whoever starts it again starts another process.
+    fn end(&mut self) {
+        self.incarnation = 0;
+        self.process += 1;
+        self.jobs.clear();
+        self.outbox.clear();
+    }
+
+    /// Stopped and given back; what has begun is not called back.
+    fn release(&mut self, attempt: AttemptRef, why: StopWhy) {
+        let started = match (self.jobs.get(&attempt), why) {
+            (Some(KnownAs::Assigned), _) => false,
+            (Some(KnownAs::Running), StopWhy::Drain) => true,
+            _ => return,
+        };
+        self.jobs.insert(attempt, KnownAs::EndedPending);
+        self.outbox.push(FromWorker::Released { attempt, started, why: "drained".into() });
     }
 
     /// Stopped at once; the report waits in the outbox.
