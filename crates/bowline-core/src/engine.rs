@@ -263,6 +263,11 @@ impl Engine {
         self.timers.first().map(|(at, _)| *at)
     }
 
+    /// The identity for which a session speaks. `None`: it is turned away, or over.
+    pub fn worker_of(&self, session: SessionId) -> Option<WorkerId> {
+        self.sessions.get(&session).copied()
+    }
+
     /// Everything that changed since the last call, to be committed; and what follows from it. An
     /// empty batch is not counted: the next one has the same number.
     pub fn take_batch(&mut self) -> Batch {

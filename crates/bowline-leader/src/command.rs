@@ -7,7 +7,7 @@ use bowline_core::message::{FromWorker, Hello};
 use bowline_core::name::Actor;
 use tokio::sync::oneshot;
 
-use crate::handle::SessionOutbox;
+use crate::handle::{Opened, SessionOutbox};
 
 /// What handles say to the writer.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) enum Command {
     /// Somebody asks for something.
     Request { actor: Actor, request: Request, reply: oneshot::Sender<Reply> },
     /// A worker has connected.
-    Connect { hello: Box<Hello>, key: [u8; 32], outbox: SessionOutbox, opened: oneshot::Sender<SessionId> },
+    Connect { hello: Box<Hello>, key: [u8; 32], outbox: SessionOutbox, opened: oneshot::Sender<Opened> },
     /// A worker says something.
     FromWorker { session: SessionId, message: FromWorker },
     /// A connection is gone.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bowline_core::answer::{Refusal, RefusalCode, Reply};
-use bowline_core::id::{AttemptRef, CommitNo, Epoch, Generation, RunId, SessionId};
+use bowline_core::id::{AttemptRef, CommitNo, Epoch, Generation, RunId, SessionId, WorkerId};
 use bowline_core::input::Request;
 use bowline_core::message::{FromWorker, Hello, ToWorker};
 use bowline_core::name::{Actor, Namespace, StepName};
@@ -52,6 +52,15 @@ pub enum LeaderStatus {
         /// The last durable commit. Kept up to date without a wake-up of who watches.
         commit_no: CommitNo,
     },
+}
+
+/// A session that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Its number.
+    pub session: SessionId,
+    /// The identity that it speaks for: of a pool, the one that it was given. `None`: it is turned away.
+    pub worker: Option<WorkerId>,
 }
 
 /// What goes with an assignment.
@@ -103,7 +112,7 @@ impl Leader {
 
     /// Opens a session: gives it a number and says its Hello to the engine, with the BLAKE3 hash of the
     /// key that opened the door. Messages to the worker come through `outbox`.
-    pub async fn connect(&self, hello: Hello, key: [u8; 32], outbox: SessionOutbox) -> Result<SessionId, Refusal> {
+    pub async fn connect(&self, hello: Hello, key: [u8; 32], outbox: SessionOutbox) -> Result<Opened, Refusal> {
         self.check_leading()?;
         let (opened, session) = oneshot::channel();
         self.send(Command::Connect { hello: Box::new(hello), key, outbox, opened }).await?;

@@ -30,6 +30,6 @@ mod works;
 mod writer;
 
 pub use config::{LeaderConfig, SweptSink, WriterStore};
-pub use handle::{Assigned, Committed, Leader, LeaderStatus, SessionOutbox};
+pub use handle::{Assigned, Committed, Leader, LeaderStatus, Opened, SessionOutbox};
 pub use stats::{COMMIT_SECONDS, LeaderStats};
 pub use task::{LeaderTask, StartError};

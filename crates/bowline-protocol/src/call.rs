@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use bowline_core::name::{BadName, WorkerName};
+use bowline_core::name::{BadName, PoolName, WorkerName};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
 /// The worker's key: `Bearer <key>`.
 pub const AUTHORIZATION: &str = "authorization";
 /// The worker's name.
 pub const WORKER: &str = "bowline-worker";
+/// The pool's name, where it asks for an identity of one.
+pub const POOL: &str = "bowline-pool";
 /// The protocol's version, `major.minor`. The server answers with its own under the same name.
 pub const PROTOCOL: &str = "bowline-protocol";
 
@@ -48,6 +50,8 @@ impl ProtocolVersion {
 pub struct Caller {
     /// The identity.
     pub worker: WorkerName,
+    /// The pool of which it wants an identity, whichever is free: the key is then a key of that pool.
+    pub pool: Option<PoolName>,
     /// Its key.
     pub key: String,
 }
@@ -85,6 +89,10 @@ pub fn put(metadata: &mut MetadataMap, caller: &Caller) -> Result<(), BadCall> {
     // A name may hold letters that a header may not.
     let name: String = caller.worker.as_str().escape_default().collect();
     metadata.insert(WORKER, value(&name, WORKER)?);
+    if let Some(pool) = &caller.pool {
+        let pool: String = pool.as_str().escape_default().collect();
+        metadata.insert(POOL, value(&pool, POOL)?);
+    }
     put_version(metadata);
     Ok(())
 }
@@ -101,7 +109,9 @@ pub fn read(metadata: &MetadataMap) -> Result<Caller, BadCall> {
     check_version(metadata)?;
     let key = text(metadata, AUTHORIZATION)?.strip_prefix("Bearer ").ok_or(BadCall::Missing(AUTHORIZATION))?;
     let name = unescape(text(metadata, WORKER)?).ok_or(BadCall::Missing(WORKER))?;
-    Ok(Caller { worker: WorkerName::new(name).map_err(BadCall::Name)?, key: key.to_owned() })
+    let pool = metadata.contains_key(POOL).then(|| unescape(text(metadata, POOL)?).ok_or(BadCall::Missing(POOL)));
+    let pool = pool.transpose()?.map(|pool| PoolName::new(pool).map_err(BadCall::Name)).transpose()?;
+    Ok(Caller { worker: WorkerName::new(name).map_err(BadCall::Name)?, pool, key: key.to_owned() })
 }
 
 /// Checks that the other end's version goes with ours.
@@ -135,7 +145,15 @@ mod tests {
     use super::*;
 
     fn caller(name: &str) -> Caller {
-        Caller { worker: WorkerName::new(name).unwrap(), key: "ab".repeat(32) }
+        Caller { worker: WorkerName::new(name).unwrap(), pool: None, key: "ab".repeat(32) }
+    }
+
+    #[test]
+    fn a_call_may_name_a_pool() {
+        let caller = Caller { pool: Some(PoolName::new("büro").unwrap()), ..caller("lab") };
+        let mut metadata = MetadataMap::new();
+        put(&mut metadata, &caller).unwrap();
+        assert_eq!(read(&metadata).unwrap(), caller);
     }
 
     #[test]

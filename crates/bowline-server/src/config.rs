@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use bowline_core::Timing;
 use bowline_store::RetentionPolicy;
 
 /// The address at which commands look for a local server.
@@ -19,6 +20,8 @@ pub struct ServerConfig {
     pub exposure: Exposure,
     /// How long what has ended is kept.
     pub retention: RetentionPolicy,
+    /// How patient the server is with its workers.
+    pub timing: Timing,
     /// Most connections at a time; more wait to be accepted.
     pub connections_max: usize,
 }
@@ -41,6 +44,7 @@ impl ServerConfig {
             listen: LISTEN_DEFAULT,
             exposure: Exposure::default(),
             retention: RetentionPolicy::default(),
+            timing: Timing::default(),
             connections_max: 10_000,
         }
     }

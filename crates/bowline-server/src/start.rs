@@ -189,7 +189,12 @@ fn lead(config: &ServerConfig, purge: mpsc::UnboundedSender<Vec<TaskId>>) -> Res
     // Where the receiver is gone the server is stopping, and what is left is found no more than
     // before: by its task's number.
     let swept = Arc::new(move |tasks: &[TaskId]| drop(purge.send(tasks.to_vec())));
-    let leader = LeaderConfig { retention: config.retention, swept: Some(swept), ..LeaderConfig::default() };
+    let leader = LeaderConfig {
+        retention: config.retention,
+        timing: config.timing.clone(),
+        swept: Some(swept),
+        ..LeaderConfig::default()
+    };
     Ok(Leader::start(leader, Box::new(opened.store), opened.reader)?)
 }
 

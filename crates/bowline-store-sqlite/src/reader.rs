@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bowline_core::id::{CommitNo, RunId, TaskId, TaskRef};
 use bowline_core::input::{Fact, Need, Token};
+use bowline_core::name::WorkerName;
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, EndedRun, EndedTask, ResultRow, RunRow, Subject, TaskRow, WorkerRow,
 };
@@ -165,6 +166,14 @@ impl ReadStore for SqliteReader {
 
     fn workers(&self) -> Result<Vec<WorkerRow>, StoreError> {
         self.read("workers", workers::by_name)
+    }
+
+    fn worker(&self, name: &WorkerName) -> Result<Option<WorkerRow>, StoreError> {
+        self.read("workers", |connection| workers::named(connection, name))
+    }
+
+    fn token(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
+        self.read("tokens", |connection| tokens::one_of(connection, hash))
     }
 
     fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -151,6 +151,10 @@ pub trait ReadStore: Send + Sync {
     fn run(&self, run: RunId) -> Result<Option<RunDetail>, StoreError>;
     /// All workers, by name.
     fn workers(&self) -> Result<Vec<WorkerRow>, StoreError>;
+    /// The worker of this name.
+    fn worker(&self, name: &WorkerName) -> Result<Option<WorkerRow>, StoreError>;
+    /// The token of this hash.
+    fn token(&self, hash: &[u8; 32]) -> Result<Option<bowline_core::input::Token>, StoreError>;
     /// All tokens.
     fn tokens(&self) -> Result<Vec<bowline_core::input::Token>, StoreError>;
 }

@@ -127,7 +127,7 @@ impl Dispatcher {
     /// Takes over what the process before left, and begins.
     pub(crate) async fn start(seat: Seat, key: String) -> Result<(Self, Inboxes), WorkerError> {
         let Seat { config, place, share, client } = seat;
-        let caller = Caller { worker: config.identity.clone(), key };
+        let caller = Caller { worker: config.identity.clone(), pool: None, key };
         let path = place.journal();
         let (journal, recovered, said) = blocking(move || Journal::open(&path)).await?;
         let (jobs, supervisor) = Jobs::start(Program {

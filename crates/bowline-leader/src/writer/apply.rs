@@ -11,6 +11,7 @@ use super::Writer;
 use crate::clock;
 use crate::command::{Command, not_rolled_back};
 use crate::config::BATCH_INPUTS_MAX;
+use crate::handle::Opened;
 
 impl Writer<'_> {
     /// Looks at the clock. After a gap longer than a heartbeat this process stood still (it was stopped, or
@@ -37,13 +38,15 @@ impl Writer<'_> {
             },
             Command::Connect { hello, key, outbox, opened } => {
                 let session = self.desk.open(outbox);
-                // The number alone lets nobody in: nothing is said to the session before it may be.
-                if opened.send(session).is_err() {
-                    self.desk.forget(session);
-                } else if let Some(seen) = hello.seen.filter(|seen| *seen > self.position()) {
+                if let Some(seen) = hello.seen.filter(|seen| *seen > self.position()) {
                     self.turn_away(session, &hello, seen);
                 } else {
                     self.apply(now, Input::Connected { session, hello, key });
+                }
+                // The number alone lets nobody in: nothing is said to the session before it may be.
+                if opened.send(Opened { session, worker: self.engine.worker_of(session) }).is_err() {
+                    self.desk.forget(session);
+                    self.lose_session(session);
                 }
             }
             Command::FromWorker { session, message } => {

@@ -107,7 +107,7 @@ impl House {
 
     async fn open(&self, hello: Hello, queue: usize) -> Worker {
         let (outbox, messages) = mpsc::channel(queue);
-        let session = self.leader.connect(hello, [7; 32], outbox).await.unwrap();
+        let session = self.leader.connect(hello, [7; 32], outbox).await.unwrap().session;
         Worker { session, messages, leader: self.leader.clone() }
     }
 }

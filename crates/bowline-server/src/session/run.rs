@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bowline_core::id::{SessionId, WorkerId};
 use bowline_core::message::Hello;
-use bowline_core::name::WorkerName;
+use bowline_core::name::{PoolName, WorkerName};
+use bowline_leader::Opened;
 use bowline_protocol::wire::{ServerFrame, WorkerFrame};
 use bowline_protocol::{Kind, WorkerMessage};
 use tokio::sync::mpsc;
@@ -20,9 +21,9 @@ use super::{HELLO_WAIT_MAX, LOG_ANSWERS_MAX, LOG_SEGMENTS_MAX, OUTBOX_MAX};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) shared: Arc<Sessions>,
-    /// Whose key was shown.
+    /// Whose key was shown: an identity's, or a pool's.
     pub(super) name: WorkerName,
-    pub(super) worker: WorkerId,
+    pub(super) pool: Option<PoolName>,
     /// BLAKE3 of that key.
     pub(super) key: [u8; 32],
     pub(super) frames: mpsc::Sender<Result<ServerFrame, Status>>,
@@ -44,11 +45,13 @@ impl Session {
         let (hello, rest) = self.hello(stream).await?;
         let (outbox, to_send) = mpsc::channel(OUTBOX_MAX);
         let opened = self.shared.state.leader.connect(hello, self.key, outbox).await;
-        let session = opened.map_err(|refusal| Status::unavailable(refusal.message))?;
+        let Opened { session, worker } = opened.map_err(|refusal| Status::unavailable(refusal.message))?;
+        // Who is turned away says nothing, and is told so by the leader; no identity has the number 0.
+        let worker = worker.unwrap_or_default();
         tracing::info!(worker = %self.name, %session, "session opened");
-        self.shared.state.sessions.session_opened(self.worker, session);
-        let over = self.both_ways(session, to_send, (rest, stream)).await;
-        self.shared.state.sessions.forget_report(self.worker, session);
+        self.shared.state.sessions.session_opened(worker, session);
+        let over = self.both_ways((worker, session), to_send, (rest, stream)).await;
+        self.shared.state.sessions.forget_report(worker, session);
         self.shared.state.leader.disconnect(session).await;
         over
     }
@@ -64,6 +67,9 @@ impl Session {
             return Err(Status::invalid_argument("the first message of a session must be Hello"));
         };
         self.shared.state.sessions.passed(Kind::Hello);
+        if hello.pool != self.pool {
+            return Err(Status::permission_denied("the key is not that of the pool that Hello names"));
+        }
         if hello.name != self.name {
             return Err(Status::permission_denied(format!(
                 "the key is that of the worker `{}`, and Hello names `{}`",
@@ -75,19 +81,19 @@ impl Session {
 
     async fn both_ways(
         &self,
-        session: SessionId,
+        (worker, session): (WorkerId, SessionId),
         outbox: mpsc::Receiver<Option<bowline_core::message::ToWorker>>,
         (first, stream): (WorkerFrame, &mut Streaming<WorkerFrame>),
     ) -> Result<(), Status> {
         let (segments, to_keep) = mpsc::channel(LOG_SEGMENTS_MAX);
         let (answers, log_answers) = mpsc::channel(LOG_ANSWERS_MAX);
-        let incoming = Incoming::new(&self.shared, (session, self.worker), segments, answers.clone());
-        let outgoing = Outgoing { shared: &self.shared, worker: self.worker, frames: &self.frames };
+        let incoming = Incoming::new(&self.shared, (session, worker), segments, answers.clone());
+        let outgoing = Outgoing { shared: &self.shared, worker, frames: &self.frames };
         let logs = Arc::clone(&self.shared.logs);
         tokio::select! {
             over = outgoing.run(outbox, log_answers) => over,
             over = incoming.run(first, stream) => over,
-            over = logs.keep_all(self.worker, to_keep, answers) => over,
+            over = logs.keep_all(worker, to_keep, answers) => over,
             () = self.shared.state.stopping.cancelled() => Err(Status::unavailable("the server is stopping")),
         }
     }

@@ -34,10 +34,9 @@ impl Fleet for Service {
 
     async fn session(&self, request: Request<Streaming<WorkerFrame>>) -> Result<Response<Self::SessionStream>, Status> {
         let caller = call::read(request.metadata()).map_err(|error| refused(&error))?;
-        let worker = self.0.keys.check(&caller).await?;
+        let key = self.0.keys.check(&caller).await?;
         let (frames, stream) = mpsc::channel(FRAMES_MAX);
-        let key = crate::auth::secret_hash(&caller.key);
-        let session = Session { shared: Arc::clone(&self.0), name: caller.worker, worker, key, frames };
+        let session = Session { shared: Arc::clone(&self.0), name: caller.worker, pool: caller.pool, key, frames };
         self.0.tasks.spawn(session.run(request.into_inner()));
         let mut response = Response::new(ReceiverStream::new(stream));
         call::put_version(response.metadata_mut());

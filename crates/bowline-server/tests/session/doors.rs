@@ -34,7 +34,7 @@ async fn another_version_is_told_what_to_do() {
     house.enrol("lab", "key").await;
     let mut client = FleetClient::new(house.channel().await);
     let mut request = tonic::Request::new(tokio_stream::empty());
-    let caller = Caller { worker: "lab".parse().unwrap(), key: "key".to_owned() };
+    let caller = Caller { worker: "lab".parse().unwrap(), pool: None, key: "key".to_owned() };
     call::put(request.metadata_mut(), &caller).unwrap();
     request.metadata_mut().insert(PROTOCOL, "9.0".parse().unwrap());
     let status = soon("a refusal", client.session(request)).await.unwrap_err();

@@ -114,7 +114,7 @@ impl Hand {
         let mut client = FleetClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
         let (frames, to_send) = mpsc::channel(64);
         let mut request = tonic::Request::new(ReceiverStream::new(to_send));
-        let caller = Caller { worker: WorkerName::new(name).unwrap(), key: key.to_owned() };
+        let caller = Caller { worker: WorkerName::new(name).unwrap(), pool: None, key: key.to_owned() };
         call::put(request.metadata_mut(), &caller).unwrap();
         let response = soon("the call is taken", client.session(request)).await?;
         Ok(Self { frames, stream: response.into_inner(), come: VecDeque::new() })

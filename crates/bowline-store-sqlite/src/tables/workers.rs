@@ -1,9 +1,9 @@
 //! Workers' durable parts.
 
 use bowline_core::id::{Incarnation, WorkerId};
-use bowline_core::name::PoolName;
+use bowline_core::name::{PoolName, WorkerName};
 use bowline_core::row::WorkerRow;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Written;
 use crate::codec::Columns;
@@ -15,16 +15,17 @@ const UPDATE: &str = "UPDATE OR IGNORE workers SET version = ?2, name = ?3, key 
      offer = ?7, paused = ?8, enrolled_at = ?9, pool = ?10, drain = ?11, aside = ?12 WHERE id = ?1 AND version = ?2 - 1";
 const FORGET: &str = "DELETE FROM workers WHERE id = ?1";
 macro_rules! select {
-    ($order:literal) => {
+    ($rest:literal) => {
         concat!(
             "SELECT id, version, name, key, incarnation, seat, offer, paused, enrolled_at, pool, drain, aside \
-             FROM workers ORDER BY ",
-            $order
+             FROM workers ",
+            $rest
         )
     };
 }
-const BY_ID: &str = select!("id");
-const BY_NAME: &str = select!("name");
+const BY_ID: &str = select!("ORDER BY id");
+const NAMED: &str = select!("WHERE name = ?1");
+const BY_NAME: &str = select!("ORDER BY name");
 
 pub(crate) fn put(writer: &mut Writer<'_>, row: &WorkerRow) -> Written {
     let touched = writer
@@ -75,4 +76,9 @@ pub(crate) fn by_id(connection: &Connection) -> rusqlite::Result<Vec<WorkerRow>>
 
 pub(crate) fn by_name(connection: &Connection) -> rusqlite::Result<Vec<WorkerRow>> {
     connection.prepare_cached(BY_NAME)?.query_map([], read)?.collect()
+}
+
+/// The one of this name.
+pub(crate) fn named(connection: &Connection, name: &WorkerName) -> rusqlite::Result<Option<WorkerRow>> {
+    connection.prepare_cached(NAMED)?.query_row([name.as_str()], read).optional()
 }

@@ -125,7 +125,8 @@ pub fn a_worker_is_forgotten_once(factory: Factory) {
     let pool = PoolName::new("lab").ok();
     let first = WorkerRow { pool, drain: Some(drain), aside: Some(aside), ..worker(2, "lab-2") };
     stand.commit(vec![Row::Worker(Box::new(first.clone()))]);
-    assert_eq!(ok(stand.reader().workers()), vec![first]);
+    assert_eq!(ok(stand.reader().workers()), vec![first.clone()]);
+    assert_eq!(ok(stand.reader().worker(&first.name)), Some(first));
     stand.commit(vec![Row::WorkerGone(WorkerId(2))]);
     stand.refuse(&[Row::WorkerGone(WorkerId(2))]);
     assert!(ok(stand.reader().workers()).is_empty());

@@ -155,6 +155,14 @@ impl ReadStore for MemoryStore {
         Ok(rows)
     }
 
+    fn worker(&self, name: &WorkerName) -> Result<Option<WorkerRow>, StoreError> {
+        Ok(self.state.lock().workers.values().find(|row| row.name == *name).cloned())
+    }
+
+    fn token(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
+        Ok(self.state.lock().tokens.get(hash).cloned())
+    }
+
     fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         Ok(self.state.lock().tokens.values().cloned().collect())
     }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use bowline_core::Timing;
 use bowline_core::answer::{Answer, Connection};
 use bowline_core::input::Request;
 use bowline_core::name::Actor;
+use bowline_core::time::Span;
 use bowline_leader::{Leader, LeaderStatus};
 use bowline_server::{Exposure, Server, ServerConfig, ServerError};
 use tokio::sync::broadcast::error::RecvError;
@@ -40,9 +42,59 @@ pub(crate) struct Args {
     /// Allow an address that other machines can reach, without TLS
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    patience: Patience,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     stop_with_parent: bool,
+}
+
+/// How patient the server is with workers of which it hears nothing.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Patience {
+    /// How often workers say that they are there
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    heartbeat: Span,
+    /// Without a heartbeat for so long a worker is suspect and given nothing new [default: three heartbeats]
+    #[arg(long, value_name = "DURATION")]
+    suspect_after: Option<Span>,
+    /// Without a heartbeat for so long an attempt is lost, where its task says nothing else
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    lost_after: Span,
+    /// Nothing is lost for so long after a start, except by proof
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    take_over_grace: Span,
+    /// A worker that was put aside is tried with one task after so long
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    aside_for: Span,
+    /// An identity of a pool may be given away when its holder was silent for so long
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pool_gone_after: Span,
+}
+
+/// The shortest heartbeat.
+const HEARTBEAT_MIN: Span = Span(Duration::from_millis(100));
+
+impl Patience {
+    fn timing(self) -> anyhow::Result<Timing> {
+        let suspect_after = self.suspect_after.map_or(self.heartbeat.0 * 3, |after| after.0);
+        if self.heartbeat.0 < HEARTBEAT_MIN.0 {
+            return Err(Trouble::usage("--heartbeat must be at least 100ms.").into());
+        }
+        if suspect_after <= self.heartbeat.0 || self.lost_after.0 < suspect_after {
+            let wrong = "--heartbeat must be shorter than --suspect-after, and that no longer than --lost-after.";
+            return Err(Trouble::usage(wrong).into());
+        }
+        Ok(Timing {
+            heartbeat: self.heartbeat.0,
+            suspect_after,
+            lost_after: self.lost_after.0,
+            take_over_grace: self.take_over_grace.0,
+            aside_for: self.aside_for.0,
+            pool_gone_after: self.pool_gone_after.0,
+            ..Timing::default()
+        })
+    }
 }
 
 /// Starts it, and serves until it is told to stop.
@@ -53,6 +105,7 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let mut config = ServerConfig::new(&data);
     config.listen = listen_address(on, args.listen)?;
     config.exposure = if args.insecure { Exposure::Insecure } else { Exposure::Loopback };
+    config.timing = args.patience.timing()?;
     let mut stop = signals::Stop::new()?;
     let mut server = bowline_server::start(config).await.map_err(|error| {
         let exit = exit_of(&error);
