@@ -101,9 +101,12 @@ pub struct NewGeneration {
 pub struct NewToken {
     /// For people.
     pub name: String,
-    /// `enrol` (one worker, once) or `admin` (everything).
+    /// `enrol` (one worker, once; with a pool: any number of workers of that pool) or `admin` (everything).
     #[schema(value_type = String)]
     pub role: TokenRole,
+    /// The pool to which an enrolment token is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// A token that was made. The secret is told this once, and kept nowhere.
@@ -132,4 +135,7 @@ pub struct Token {
     /// What it may do.
     #[schema(value_type = String)]
     pub role: TokenRole,
+    /// The pool to which it is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }

@@ -217,6 +217,9 @@ pub struct HeldTask {
 pub struct Enrol {
     /// The name that it wants to act under.
     pub name: String,
+    /// The pool of which it wants an identity, whichever is free. `name` is then of no matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Its own key: 32 random bytes as 64 hexadecimal digits. The server keeps only a hash of it.
     pub key: String,
 }

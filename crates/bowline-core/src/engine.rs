@@ -23,6 +23,7 @@ mod overview;
 mod park;
 mod pause;
 mod report;
+mod retention;
 mod run;
 mod session;
 mod submit;
@@ -119,6 +120,10 @@ pub struct Engine {
     tasks: BTreeMap<TaskId, table::Task>,
     /// Removed, until that is durable: what a fact says of them is stale.
     tasks_gone: BTreeMap<TaskId, u64>,
+    /// The same of runs.
+    runs_gone: BTreeMap<RunId, u64>,
+    /// What ended by then may be removed from the store at this moment.
+    sweeping: Option<Timestamp>,
     unfinished_arrays: BTreeSet<TaskId>,
     /// Live attempts.
     attempts: BTreeMap<AttemptRef, AttemptRow>,
@@ -158,6 +163,8 @@ impl Engine {
             counters: Counters::default(),
             tasks: BTreeMap::new(),
             tasks_gone: BTreeMap::new(),
+            runs_gone: BTreeMap::new(),
+            sweeping: None,
             unfinished_arrays: BTreeSet::new(),
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -278,6 +285,17 @@ impl Engine {
     /// no batch.
     pub fn take_needs(&mut self) -> Vec<(ParkId, Vec<Need>)> {
         self.wanted()
+    }
+
+    /// What ended by then may be removed from the store, from now on until [`Engine::swept`]: nothing of it
+    /// is brought back to life meanwhile.
+    pub fn sweeping(&mut self, ended_by: Timestamp) {
+        self.sweeping = Some(ended_by);
+    }
+
+    /// These were removed from the store: memory forgets them too, and takes no older news of them.
+    pub fn swept(&mut self, tasks: &[TaskId], runs: &[RunId]) {
+        self.forget_swept(tasks, runs);
     }
 
     /// Every batch up to this one is durable: what ended in them may leave memory.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bowline_core::effect::Effect;
 use bowline_core::id::{CommitNo, Generation, SessionId};
-use bowline_core::time::Timestamp;
+use bowline_core::time::{Timestamp, micros};
 use bowline_core::{Engine, Input};
 use bowline_store::Leadership;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -82,6 +82,13 @@ enum Flight {
     Sweep,
 }
 
+/// Whether something was applied before retention was announced, and is still to be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    No,
+    Yes,
+}
+
 /// What a take-over gives.
 pub(crate) struct Taken {
     pub(crate) leadership: Leadership,
@@ -110,6 +117,8 @@ pub(crate) struct Writer<'a> {
     /// When the last batch went to the committer.
     committed_at: Option<Instant>,
     sweep_at: Instant,
+    /// Nothing that had ended long before this moment is brought back to life: it is about to be removed.
+    barred: Option<(Timestamp, Pending)>,
     /// Sessions that were closed here, and of which the engine is still to be told.
     lost_sessions: VecDeque<SessionId>,
     /// What a worker has seen and the store does not hold: the leadership is over.
@@ -134,6 +143,7 @@ impl<'a> Writer<'a> {
             applied_at: clock.now(),
             committed_at: None,
             sweep_at: clock::monotonic() + lasting.config.sweep_every,
+            barred: None,
             lost_sessions: VecDeque::new(),
             rolled_back: None,
         }
@@ -215,9 +225,7 @@ impl<'a> Writer<'a> {
                 return Ok(());
             }
             let now = clock::monotonic();
-            // Under load without a pause retention has its turn all the same, if a late one.
-            let sweep_at = if self.filling == 0 { self.sweep_at } else { self.sweep_at + SWEEP_LATE_MAX };
-            if now >= sweep_at {
+            if self.may_sweep(now) {
                 return self.sweep();
             }
             if self.filling == 0 {
@@ -239,6 +247,9 @@ impl<'a> Writer<'a> {
 
     fn take_batch(&mut self) -> Result<(), End> {
         self.filling = 0;
+        if let Some((_, pending)) = &mut self.barred {
+            *pending = Pending::No;
+        }
         let mut batch = self.engine.take_batch();
         if batch.is_empty() {
             // It has no number of its own: the next one will have it.
@@ -258,9 +269,25 @@ impl<'a> Writer<'a> {
         self.aides.committer.send(Job::Commit { now, batch }).map_err(|_| gone("the committer"))
     }
 
+    /// Whether retention has its turn. First nothing that is old may be brought back to life any more; then
+    /// whatever was before that is committed; then what is old can be removed.
+    fn may_sweep(&mut self, now: Instant) -> bool {
+        // Under load without a pause retention has its turn all the same, if a late one.
+        let sweep_at = if self.filling == 0 { self.sweep_at } else { self.sweep_at + SWEEP_LATE_MAX };
+        if self.barred.is_none() && now >= sweep_at {
+            let at = self.clock.now();
+            let ended_by = Timestamp(at.0.saturating_sub(micros(self.lasting.config.retention.ended)));
+            self.engine.sweeping(ended_by);
+            let pending = if self.filling == 0 { Pending::No } else { Pending::Yes };
+            self.barred = Some((at, pending));
+        }
+        matches!(self.barred, Some((_, Pending::No)))
+    }
+
     fn sweep(&mut self) -> Result<(), End> {
+        let Some((now, _)) = self.barred.take() else { return Ok(()) };
         self.flight = Flight::Sweep;
-        let job = Job::Sweep { now: self.clock.now(), policy: self.lasting.config.retention };
+        let job = Job::Sweep { now, policy: self.lasting.config.retention };
         self.aides.committer.send(job).map_err(|_| gone("the committer"))
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn sweep(connection: &Connection, now: Timestamp, policy: &RetentionP
 /// Runs go with all their tasks, one run at a time, until the batch is full.
 fn sweep_runs(writer: &mut Writer<'_>, by: Timestamp, most: usize, swept: &mut Swept) -> Written {
     for run in runs::old(writer.connection(), by)? {
-        if swept.tasks.len() + swept.runs >= most {
+        if swept.tasks.len() + swept.runs.len() >= most {
             break;
         }
         if tasks::run_is_held(writer.connection(), run)? {
@@ -58,7 +58,7 @@ fn sweep_runs(writer: &mut Writer<'_>, by: Timestamp, most: usize, swept: &mut S
         nodes::forget(writer, run)?;
         history::forget_run(writer, run)?;
         runs::forget(writer, run)?;
-        swept.runs += 1;
+        swept.runs.push(run);
     }
     Ok(())
 }

@@ -118,7 +118,7 @@ pub struct Swept {
     /// Tasks removed: their logs and blobs may go.
     pub tasks: Vec<bowline_core::id::TaskId>,
     /// Runs removed.
-    pub runs: usize,
+    pub runs: Vec<bowline_core::id::RunId>,
     /// Commits whose events were removed.
     pub events: usize,
     /// Keys removed.
@@ -128,7 +128,7 @@ pub struct Swept {
 impl Swept {
     /// Whether there was nothing to remove.
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.runs == 0 && self.events == 0 && self.keys == 0
+        self.tasks.is_empty() && self.runs.is_empty() && self.events == 0 && self.keys == 0
     }
 }
 

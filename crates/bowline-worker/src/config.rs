@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::name::WorkerName;
+use bowline_core::name::{PoolName, WorkerName};
 use bowline_core::worker::{Capabilities, Room};
 use bowline_supervisor::Way;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,11 @@ pub struct WorkerConfig {
     pub further: Vec<Server>,
     /// The identity under which it acts.
     pub identity: WorkerName,
+    /// The pool of which it wants an identity, whichever is free; `identity` is then its name in logs until
+    /// the server says which.
+    pub pool: Option<PoolName>,
+    /// What it says of attempts that the identity's last holder left in another state directory.
+    pub left: LeftBehind,
     /// Where it keeps what must outlive it. Made where it is missing, with mode 0700.
     pub state_dir: PathBuf,
     /// What it can do, beside its actions.
@@ -75,6 +80,19 @@ pub struct WorkerConfig {
     pub version: String,
     /// Where it counts what it does, of all servers together.
     pub stats: Arc<Stats>,
+}
+
+/// What a worker says of attempts that the last holder of its identity left in another state directory,
+/// where they keep it from taking the identity. Nobody but who starts it knows that they run no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LeftBehind {
+    /// Nothing: it waits until they have ended or are lost.
+    #[default]
+    Wait,
+    /// They are given back.
+    Release,
+    /// They count as failed.
+    Fail,
 }
 
 /// What a worker does when it is told to stop.
@@ -127,6 +145,8 @@ impl WorkerConfig {
             server: server.into(),
             further: Vec::new(),
             identity,
+            pool: None,
+            left: LeftBehind::Wait,
             state_dir,
             capabilities: Capabilities::new(),
             room: Room { slots, amounts: BTreeMap::new() },

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
+use bowline_core::name::WorkerName;
 use bowline_protocol::WorkerMessage;
 use bowline_protocol::call::Caller;
 use bowline_supervisor::Program;
@@ -106,6 +107,10 @@ pub(crate) struct Dispatcher {
     demand: Demand,
     seen: Option<(Generation, CommitNo)>,
     incarnation: Incarnation,
+    /// The identity that it was given: its own, or one of its pool.
+    name: WorkerName,
+    /// What keeps it from taking the identity, as the server said last.
+    in_the_way: Vec<AttemptRef>,
     troubles: BTreeMap<Trouble, String>,
     looking: bool,
     look_due: bool,
@@ -127,7 +132,7 @@ impl Dispatcher {
     /// Takes over what the process before left, and begins.
     pub(crate) async fn start(seat: Seat, key: String) -> Result<(Self, Inboxes), WorkerError> {
         let Seat { config, place, share, client } = seat;
-        let caller = Caller { worker: config.identity.clone(), pool: None, key };
+        let caller = Caller { worker: config.identity.clone(), pool: config.pool.clone(), key };
         let path = place.journal();
         let (journal, recovered, said) = blocking(move || Journal::open(&path)).await?;
         let (jobs, supervisor) = Jobs::start(Program {
@@ -165,6 +170,8 @@ impl Dispatcher {
             demand: Demand::new(config.prefetch),
             seen: None,
             incarnation: Incarnation(0),
+            name: config.identity.clone(),
+            in_the_way: Vec::new(),
             troubles: BTreeMap::new(),
             looking: false,
             look_due: false,

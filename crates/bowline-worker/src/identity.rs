@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bowline_core::name::WorkerName;
+use bowline_core::name::{PoolName, WorkerName};
 use reqwest::{Client, StatusCode};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ pub(crate) struct Enrolment<'a> {
     pub(crate) client: &'a Client,
     pub(crate) server: &'a str,
     pub(crate) name: &'a WorkerName,
+    pub(crate) pool: Option<&'a PoolName>,
     pub(crate) token: Option<&'a str>,
 }
 
@@ -70,8 +71,14 @@ async fn enrol(
 }
 
 /// Has the server take a key that it does not know any more. Says whether it did.
-pub(crate) async fn enrol_again(client: Client, server: String, name: WorkerName, token: String, key: String) -> bool {
-    let enrolment = Enrolment { client: &client, server: &server, name: &name, token: None };
+pub(crate) async fn enrol_again(
+    client: Client,
+    server: String,
+    (name, pool): (WorkerName, Option<PoolName>),
+    token: String,
+    key: String,
+) -> bool {
+    let enrolment = Enrolment { client: &client, server: &server, name: &name, pool: pool.as_ref(), token: None };
     match ask(&enrolment, &token, &key).await {
         Asked::Taken => true,
         Asked::Refused(why) | Asked::Unreachable(why) => {
@@ -89,7 +96,10 @@ enum Asked {
 
 async fn ask(enrolment: &Enrolment<'_>, token: &str, key: &str) -> Asked {
     let url = format!("{}/api/v1/workers/enrol", enrolment.server.trim_end_matches('/'));
-    let body = serde_json::json!({ "name": enrolment.name.as_str(), "key": key });
+    let mut body = serde_json::json!({ "name": enrolment.name.as_str(), "key": key });
+    if let Some(pool) = enrolment.pool {
+        body["pool"] = pool.as_str().into();
+    }
     let call = enrolment.client.post(url).bearer_auth(token).json(&body).timeout(REQUEST_TIMEOUT);
     let response = match call.send().await {
         Ok(response) => response,
@@ -152,7 +162,7 @@ mod tests {
         let held = crate::state_dir::StateDir::open(dir.path(), Duration::ZERO).unwrap();
         let state = held.places(&[url.to_owned()], &name).unwrap().remove(0);
         let client = crate::http_action::client().unwrap();
-        let enrolment = Enrolment { client: &client, server: url, name: &name, token };
+        let enrolment = Enrolment { client: &client, server: url, name: &name, pool: None, token };
         let key = key(&state, &enrolment, &CancellationToken::new()).await?;
         assert_eq!(state.key()?, key);
         Ok(key)

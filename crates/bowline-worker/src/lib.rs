@@ -51,6 +51,6 @@ mod shares;
 mod state_dir;
 pub mod stats;
 
-pub use config::{OnTerm, Server, Stop, WorkerConfig, WorkerExit};
+pub use config::{LeftBehind, OnTerm, Server, Stop, WorkerConfig, WorkerExit};
 pub use error::WorkerError;
 pub use run::run;

@@ -84,6 +84,7 @@ async fn try_serve(seat: Seat, stop: &Stop) -> Result<WorkerExit, WorkerError> {
         client: &seat.client,
         server: &seat.config.server,
         name: &seat.config.identity,
+        pool: seat.config.pool.as_ref(),
         token: seat.config.enrol_token.as_deref(),
     };
     let Some(key) = identity::key(&seat.place, &enrolment, &stop.leave).await? else {

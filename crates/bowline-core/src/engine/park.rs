@@ -212,7 +212,7 @@ impl Engine {
     fn recall_run(&mut self, ended: EndedRun) {
         let EndedRun { row, graph, nodes } = ended;
         let id = row.id;
-        if self.runs.contains_key(&id) || !row.state.is_ended() {
+        if self.runs.contains_key(&id) || self.runs_gone.contains_key(&id) || !row.state.is_ended() {
             return;
         }
         let mut run = Run::new(row, graph);
@@ -240,6 +240,9 @@ impl Engine {
             match self.evictions.queue.pop_front() {
                 Some((_, Leaves::Task(id))) => self.evict_task(id, floor),
                 Some((_, Leaves::Run(id))) => {
+                    if self.runs_gone.get(&id).is_some_and(|batch| *batch <= floor) {
+                        self.runs_gone.remove(&id);
+                    }
                     if self.runs.get(&id).is_some_and(|run| run.row.state.is_ended() && run.written <= floor) {
                         self.runs.remove(&id);
                     }
@@ -307,7 +310,11 @@ impl Needs<'_> {
             Request::StartRun(start) => self.key(&start.namespace, start.key.as_ref()),
             Request::Tasks { tasks, .. } => tasks.iter().for_each(|unit| self.task(unit.task)),
             Request::Run { run, .. } => {
-                if run.0 > 0 && *run < self.engine.counters.run && !self.engine.runs.contains_key(run) {
+                if run.0 > 0
+                    && *run < self.engine.counters.run
+                    && !self.engine.runs.contains_key(run)
+                    && !self.engine.runs_gone.contains_key(run)
+                {
                     self.add(Need::Run(*run));
                 }
             }

@@ -493,6 +493,7 @@ impl Engine {
                 return Err(Refusal::new(RefusalCode::Conflict, message));
             }
         }
+        self.check_not_swept(self.runs.get(&id).and_then(|run| run.row.ended_at), &format!("Run r{id}"))?;
         let mut again = Vec::new();
         if let Some(run) = self.runs.get_mut(&id) {
             run.row.state = RunState::Running;

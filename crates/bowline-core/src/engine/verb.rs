@@ -144,6 +144,7 @@ impl Engine {
         if !task.is_ended() {
             return Err(conflict(unit, "retried", Refused::NotEnded));
         }
+        self.check_not_swept(task.hot.ended_at.get(), &format!("Task {unit}"))?;
         if let Some(array) = &task.array {
             if array.counts.succeeded == array.counts.count {
                 let message = format!("Every element of task {unit} succeeded, so there is nothing to retry.");
@@ -203,6 +204,7 @@ impl Engine {
         if !task.is_ended() {
             return Err(conflict(unit, "deleted", Refused::NotEnded));
         }
+        self.check_not_swept(task.hot.ended_at.get(), &format!("Task {unit}"))?;
         if let Some((run, _)) = task.policy.run {
             let message = format!("Task {unit} belongs to run r{run}, and goes when that goes.");
             return Err(Refusal::new(RefusalCode::Conflict, message));

@@ -65,6 +65,7 @@ impl Writer<'_> {
 
     fn swept(&mut self, swept: &Swept) {
         self.flight = Flight::None;
+        self.engine.swept(&swept.tasks, &swept.runs);
         let pause = if swept.is_empty() { self.lasting.config.sweep_every } else { SWEEP_PAUSE };
         self.sweep_at = clock::monotonic() + pause;
         if swept.is_empty() {
@@ -72,7 +73,7 @@ impl Writer<'_> {
         }
         tracing::info!(
             tasks = swept.tasks.len(),
-            runs = swept.runs,
+            runs = swept.runs.len(),
             events = swept.events,
             "retention removed a batch"
         );

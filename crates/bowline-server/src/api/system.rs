@@ -10,9 +10,9 @@ use bowline_api::{
     WriteQuery, from_core_time,
 };
 use bowline_core::answer::{Answer, Connection, Overview};
-use bowline_core::input::{Request, Token as CoreToken};
+use bowline_core::input::{Request, Token as CoreToken, TokenRole};
 use bowline_core::message::Paused;
-use bowline_core::name::Namespace;
+use bowline_core::name::{Namespace, PoolName};
 use bowline_core::row::PauseMark;
 use bowline_leader::LeaderStatus;
 use utoipa_axum::router::OpenApiRouter;
@@ -165,6 +165,15 @@ async fn create_token(
             format!("`name` must have 1 to {TOKEN_NAME_BYTES_MAX} bytes and no control characters."),
         ));
     }
+    let pool = new.pool.as_deref().map(PoolName::new).transpose();
+    let pool = pool.map_err(|error| Fault::field("pool", format!("{error}.")))?;
+    match (new.role, &pool) {
+        (TokenRole::Admin, None) | (TokenRole::Enrol, _) => {}
+        (TokenRole::Admin, Some(_)) => {
+            return Err(Fault::field("pool", "Only an enrolment token can be bound to a pool."));
+        }
+        (TokenRole::Member, _) => return Err(Fault::field("role", "`role` must be `enrol` or `admin`.")),
+    }
     if query.dry_run == Some(true) {
         return Ok((StatusCode::OK, Json(TokenIssued { name: new.name, role: new.role, token: String::new() })));
     }
@@ -173,7 +182,7 @@ async fn create_token(
             crate::secrets::random_secret().map_err(|error| Fault::internal("make a token", &error))
         })
         .await?;
-    let made = CoreToken { hash: secret_hash(&token), name: new.name.clone(), role: new.role, pool: None };
+    let made = CoreToken { hash: secret_hash(&token), name: new.name.clone(), role: new.role, pool };
     let reply = shell.ask(caller.actor, Request::PutToken(made)).await;
     shell.tokens_changed();
     match reply? {
@@ -192,7 +201,14 @@ async fn tokens(
 ) -> Result<Json<List<Token>>, Fault> {
     caller.administer()?;
     let tokens = shell.tokens().await?;
-    let items = tokens.iter().map(|token| Token { name: token.name.clone(), role: token.role }).collect();
+    // A worker's key is no token, wherever it is kept.
+    let issued = tokens.iter().filter(|token| token.role != TokenRole::Member);
+    let document = |token: &CoreToken| Token {
+        name: token.name.clone(),
+        role: token.role,
+        pool: token.pool.as_ref().map(ToString::to_string),
+    };
+    let items = issued.map(document).collect();
     Ok(Json(List { items, next_cursor: None }))
 }
 

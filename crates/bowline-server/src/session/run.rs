@@ -70,7 +70,8 @@ impl Session {
         if hello.pool != self.pool {
             return Err(Status::permission_denied("the key is not that of the pool that Hello names"));
         }
-        if hello.name != self.name {
+        // A pool's key opens each of its identities.
+        if hello.pool.is_none() && hello.name != self.name {
             return Err(Status::permission_denied(format!(
                 "the key is that of the worker `{}`, and Hello names `{}`",
                 self.name, hello.name

@@ -109,15 +109,15 @@ async fn what_is_not_there_is_a_problem_too() {
 #[tokio::test]
 async fn a_worker_enrols_once_and_may_ask_again() {
     let house = House::new().await;
-    let token = NewToken { name: "for lab-3".to_owned(), role: TokenRole::Enrol };
+    let token = NewToken { name: "for lab-3".to_owned(), role: TokenRole::Enrol, pool: None };
     let issued = house.client().create_token(&token).await.unwrap();
     let newcomer = bowline_client::Client::new(&house.server.url(), Some(&issued.token)).unwrap();
     let error = newcomer.queue().await.unwrap_err();
     assert_eq!(error.api().map(|error| error.status), Some(403), "it enrols, and opens nothing else");
-    let own = Enrol { name: "lab-3".to_owned(), key: "ab".repeat(32) };
+    let own = Enrol { name: "lab-3".to_owned(), pool: None, key: "ab".repeat(32) };
     assert_eq!(newcomer.enrol(&own).await.unwrap().name, "lab-3");
     assert_eq!(newcomer.enrol(&own).await.unwrap().name, "lab-3", "the same key again is fine");
-    let other = Enrol { name: "lab-3".to_owned(), key: "cd".repeat(32) };
+    let other = Enrol { name: "lab-3".to_owned(), pool: None, key: "cd".repeat(32) };
     let error = newcomer.enrol(&other).await.unwrap_err();
     assert_eq!(error.api().map(|error| error.status), Some(401), "the token is used up");
     let workers = house.client().workers().await.unwrap();

@@ -417,7 +417,7 @@ impl Pair {
                 let swept = ok(self.memory.sweep(epoch, now, &policy));
                 assert_eq!(swept, ok(self.sqlite().store.sweep(epoch, now, &policy)));
                 swept.tasks.iter().for_each(|task| known.forget_task(task.0));
-                if swept.runs > 0 {
+                if !swept.runs.is_empty() {
                     let there = |id: u64| ok(bowline_store::ReadStore::run(&self.memory, RunId(id))).is_some();
                     let gone: Vec<u64> = known.runs.keys().copied().filter(|id| !there(*id)).collect();
                     known.runs.retain(|id, _| !gone.contains(id));

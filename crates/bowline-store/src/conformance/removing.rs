@@ -120,12 +120,12 @@ pub fn a_runs_tasks_go_with_their_run(factory: Factory) {
     ok(stand.try_commit(rows, vec![line(subject.clone(), "running", 1)]));
     stand.now = Timestamp(60 * DAY);
     let swept = stand.sweep(&policy());
-    assert_eq!((swept.tasks.len(), swept.runs), (0, 0));
+    assert_eq!((swept.tasks.len(), swept.runs.len()), (0, 0));
     let mut ended = run(1, RunState::Succeeded, 10 * DAY);
     ended.version = 2;
     stand.commit(vec![Row::Run(Box::new(ended))]);
     let swept = stand.sweep(&policy());
-    assert_eq!((swept.tasks, swept.runs), (vec![TaskId(1)], 1));
+    assert_eq!((swept.tasks, swept.runs.len()), (vec![TaskId(1)], 1));
     assert_eq!((ok(stand.reader().run(RunId(1))), ok(stand.reader().task(TaskId(1)))), (None, None));
     assert!(ok(stand.reader().history(&subject, None, 10)).items.is_empty());
     assert!(ok(stand.reader().run(RunId(2))).is_some());
@@ -149,7 +149,7 @@ pub fn what_an_unfinished_task_needs_stays(factory: Factory) {
     assert!(stand.sweep(&policy()).is_empty());
     stand.commit(vec![Row::Task(Box::new(moved(&waits, StateKind::Skipped, 59 * DAY)))]);
     let swept = stand.sweep(&policy());
-    assert_eq!((swept.tasks, swept.runs), (vec![TaskId(1), TaskId(2)], 1));
+    assert_eq!((swept.tasks, swept.runs.len()), (vec![TaskId(1), TaskId(2)], 1));
     assert!(ok(stand.reader().task(TaskId(3))).is_some());
 }
 

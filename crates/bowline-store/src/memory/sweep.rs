@@ -48,7 +48,7 @@ impl State {
             .collect();
         old.sort_unstable();
         for (_, run) in old {
-            if swept.tasks.len() + swept.runs >= policy.batch_max {
+            if swept.tasks.len() + swept.runs.len() >= policy.batch_max {
                 return;
             }
             let tasks: Vec<_> =
@@ -61,7 +61,7 @@ impl State {
                 swept.tasks.push(task.row.id);
             }
             self.forget_run(run);
-            swept.runs += 1;
+            swept.runs.push(run);
         }
     }
 

@@ -87,7 +87,7 @@ impl Dispatcher {
             handover: known.handover.clone(),
             work: known.work.clone(),
             folder: known.folder.clone(),
-            worker: self.config.identity.as_str().to_owned(),
+            worker: self.name.as_str().to_owned(),
             server: self.config.server.clone(),
             base_env: self.job_env.clone(),
         })

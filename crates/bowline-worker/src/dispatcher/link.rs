@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bowline_core::id::SessionId;
-use bowline_core::message::{FromWorker, Hello, KnownAs};
+use bowline_core::message::{FromWorker, Hello, KnownAs, Left};
 use bowline_core::worker::{Offer, Seat};
 use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
 use bowline_protocol::{Class, Vitals, WorkerMessage};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Dispatcher, Done, Timer};
 use crate::attempt::Announced;
 use crate::attempt::machine::State;
+use crate::config::LeftBehind;
 use crate::journal::Op;
 use crate::session::backoff::Backoff;
 use crate::session::{self, FromLink, Handed, LinkEnd, LinkEvent, LinkNo, Outgoing, Target};
@@ -142,8 +143,8 @@ impl Dispatcher {
 
     fn hello(&self) -> Hello {
         Hello {
-            pool: None,
-            name: self.config.identity.clone(),
+            pool: self.config.pool.clone(),
+            name: self.name.clone(),
             incarnation: self.incarnation,
             seat: Seat {
                 state_dir: self.place.id().to_owned(),
@@ -174,7 +175,19 @@ impl Dispatcher {
             Some((*attempt, known))
         });
         let ended = self.outbox.attempts().filter(|attempt| self.outbox.holds_end(*attempt));
-        living.chain(ended.map(|attempt| (attempt, KnownAs::EndedPending))).take(HELLO_ATTEMPTS_MAX).collect()
+        let ended = ended.map(|attempt| (attempt, KnownAs::EndedPending));
+        living.chain(ended).chain(self.of_the_last_holder()).take(HELLO_ATTEMPTS_MAX).collect()
+    }
+
+    /// What is said of attempts that the identity's last holder left in another state directory.
+    fn of_the_last_holder(&self) -> impl Iterator<Item = (bowline_core::id::AttemptRef, KnownAs)> + '_ {
+        let known = match self.config.left {
+            LeftBehind::Wait => None,
+            LeftBehind::Release => Some(KnownAs::GivenBack),
+            LeftBehind::Fail => Some(KnownAs::Failed),
+        };
+        let left = self.in_the_way.iter().filter(|attempt| !self.attempts.contains_key(attempt));
+        left.filter_map(move |attempt| Some((*attempt, known?)))
     }
 
     pub(super) fn on_link(&mut self, said: FromLink) {
@@ -241,9 +254,9 @@ impl Dispatcher {
     fn enrol_again(&mut self) -> bool {
         let Some(token) = self.config.enrol_token.clone() else { return false };
         let (client, server, name) = (self.client.clone(), self.config.server.clone(), self.config.identity.clone());
-        let key = self.caller.key.clone();
+        let (key, pool) = (self.caller.key.clone(), self.config.pool.clone());
         self.pool.spawn(async move {
-            Done::EnrolledAgain(crate::identity::enrol_again(client, server, name, token, key).await)
+            Done::EnrolledAgain(crate::identity::enrol_again(client, server, (name, pool), token, key).await)
         });
         true
     }
@@ -263,7 +276,8 @@ impl Dispatcher {
     }
 
     /// The identity cannot be had now.
-    pub(super) fn try_later(&mut self, why: &str) {
+    pub(super) fn try_later(&mut self, why: &str, left: &[Left]) {
+        self.in_the_way = left.iter().map(|left| left.attempt).collect();
         tracing::warn!(why, wait = ?TRY_LATER, "the server asks to come back later");
         self.drop_link();
         self.timers.after(TRY_LATER, Timer::Reconnect);

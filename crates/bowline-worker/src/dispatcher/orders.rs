@@ -22,6 +22,8 @@ impl Dispatcher {
                 ToWorker::Welcome { epoch, name, incarnation, generation, heartbeat, verdicts, left } => {
                     tracing::info!(%epoch, %incarnation, %generation, worker = %name, "welcome");
                     self.incarnation = incarnation;
+                    self.name = name;
+                    self.in_the_way.clear();
                     if !left.is_empty() {
                         tracing::info!(?left, "what the process before left under this identity");
                     }
@@ -31,7 +33,7 @@ impl Dispatcher {
                         self.judged(attempt, verdict);
                     }
                 }
-                ToWorker::TryLater { why, left: _ } => self.try_later(&why),
+                ToWorker::TryLater { why, left } => self.try_later(&why, &left),
                 ToWorker::Fenced { why } => self.fenced(why),
                 ToWorker::HeartbeatAck => self.heartbeat_answered(),
                 ToWorker::Assign(assign) => {

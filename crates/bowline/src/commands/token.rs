@@ -29,11 +29,15 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bowline token create --enrol --out lab-3.token    then there: bowline worker start --token-file lab-3.token
+  bowline token create --enrol --pool lab --out lab.token    for any number of workers of the pool lab
   bowline token create --admin --name ci --out ci.token")]
 pub(crate) struct Create {
     /// Good for enrolling one worker, once
     #[arg(long, required_unless_present = "admin")]
     enrol: bool,
+    /// With --enrol: good for any number of workers, but only of this pool
+    #[arg(long, value_name = "NAME", conflicts_with = "admin")]
+    pool: Option<String>,
     /// Good for everything
     #[arg(long, conflicts_with = "enrol")]
     admin: bool,
@@ -68,7 +72,7 @@ async fn create(on: &Setting, args: Create) -> anyhow::Result<Exit> {
                 .with_context(|| format!("The file `{}` cannot be made.", path.display()))
         })
         .transpose()?;
-    let issued = on.client()?.create_token(&NewToken { name: args.name, role }).await?;
+    let issued = on.client()?.create_token(&NewToken { name: args.name, role, pool: args.pool }).await?;
     match (file, &args.out) {
         (Some(mut file), Some(path)) => {
             writeln!(file, "{}", issued.token)
@@ -93,7 +97,11 @@ async fn list(on: &Setting) -> anyhow::Result<Exit> {
         TokenRole::Enrol => "enrol",
         TokenRole::Member => "member",
     };
-    let rows = tokens.items.into_iter().map(|token| vec![token.name, role(token.role).to_owned()]).collect();
-    on.out.table(&["name", "role"], rows)?;
+    let rows = tokens
+        .items
+        .into_iter()
+        .map(|token| vec![token.name, role(token.role).to_owned(), token.pool.unwrap_or_default()])
+        .collect();
+    on.out.table(&["name", "role", "pool"], rows)?;
     Ok(Exit::GOOD)
 }

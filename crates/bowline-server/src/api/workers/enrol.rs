@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use bowline_api::{Enrol, Enrolled, PageQuery, Problem};
 use bowline_core::answer::Answer;
-use bowline_core::input::Request;
+use bowline_core::input::{Request, TokenRole};
+use bowline_core::name::PoolName;
 use bowline_core::row::WorkerRow;
 
 use super::worker_name;
@@ -32,8 +33,12 @@ pub(super) async fn enrol(
         return Err(Fault::field("key", "`key` must be 64 hexadecimal digits: 32 random bytes."));
     }
     let key = secret_hash(&enrol.key);
+    if let Some(pool) = &enrol.pool {
+        let pool = PoolName::new(pool).map_err(|error| Fault::field("pool", format!("{error}.")))?;
+        return enrol_in_pool(&shell, &headers, pool, key).await;
+    }
     let name = worker.clone();
-    let known = shell.read(move |store| Ok(store.workers()?.into_iter().find(|row| row.name == name))).await?;
+    let known = shell.read(move |store| Ok(store.worker(&name)?)).await?;
     let same = |row: &WorkerRow| blake3::Hash::from_bytes(row.key) == blake3::Hash::from_bytes(key);
     if known.as_ref().is_some_and(same) {
         return Ok(Json(Enrolled { name: worker.to_string() }));
@@ -53,6 +58,32 @@ pub(super) async fn enrol(
     shell.tokens_changed();
     match reply? {
         Answer::Enrolled(_) => Ok(Json(Enrolled { name: worker.to_string() })),
+        other => Err(unexpected("enrol the worker", &other)),
+    }
+}
+
+/// Lets a key act under the identities of a pool. The same key again is fine without any token.
+async fn enrol_in_pool(
+    shell: &Shell,
+    headers: &HeaderMap,
+    pool: PoolName,
+    key: [u8; 32],
+) -> Result<Json<Enrolled>, Fault> {
+    let named = Json(Enrolled { name: pool.to_string() });
+    let known = shell.read(move |store| Ok(store.token(&key)?)).await?;
+    if known.is_some_and(|token| token.role == TokenRole::Member && token.pool.as_ref() == Some(&pool)) {
+        return Ok(named);
+    }
+    let caller = auth::caller(shell, headers).await?;
+    let token = match &caller.role {
+        Role::Admin => None,
+        Role::Enrol(hash) => Some(*hash),
+        Role::Attempt(_) => return Err(Fault::forbidden("An attempt's token enrols no worker.")),
+    };
+    let reply = shell.ask(caller.actor, Request::EnrolInPool { token, pool, key }).await;
+    shell.tokens_changed();
+    match reply? {
+        Answer::Done => Ok(named),
         other => Err(unexpected("enrol the worker", &other)),
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bowline_core::name::WorkerName;
+use bowline_core::name::{PoolName, WorkerName};
 use bowline_core::size::parse_size;
 use bowline_core::time::Span;
 use bowline_supervisor::Way;
 use bowline_worker::config::OUTBOX_BYTES_DEFAULT;
 use bowline_worker::stats::Stats;
-use bowline_worker::{OnTerm, Server, Stop, WorkerConfig, WorkerError, WorkerExit};
+use bowline_worker::{LeftBehind, OnTerm, Server, Stop, WorkerConfig, WorkerError, WorkerExit};
 use clap::ValueEnum;
 
 use super::{Offers, Setting};
@@ -35,6 +35,7 @@ const HANDED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
   bowline worker start --server http://10.0.0.1:7420 --token-file lab-3.token --identity lab-3
   bowline worker start --slots 8 --capability gpu=a100 --memory 64GiB
   bowline worker start --on-term finish --within 1h
+  bowline worker start --pool lab --token-file lab.token
   bowline worker start --server http://a:7420 --token-file a.token --server http://b:7420 --token-file b.token
 
 The token is needed once: from then on the worker's own key, in its state folder, opens the door.
@@ -49,6 +50,12 @@ managers must not restart on it.")]
 pub(crate) struct Args {
     #[command(flatten)]
     offers: Offers,
+    /// Act under whichever identity of this pool is free: NAME-1, NAME-2, …
+    #[arg(long, value_name = "NAME", conflicts_with = "identity")]
+    pool: Option<PoolName>,
+    /// Of attempts that the identity's last holder left in another state folder, and that keep this worker out
+    #[arg(long, value_name = "WHAT", default_value = "wait")]
+    left: Left,
     /// Where it keeps its key, its journal and its jobs [default: ~/.local/state/bowline/worker-NAME]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -104,6 +111,17 @@ enum Mode {
     Release,
     /// Leave what runs to the supervisor
     Handoff,
+}
+
+/// What is said of attempts that the last holder of the identity left elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Left {
+    /// Wait until they have ended or are lost
+    Wait,
+    /// They run no more, and are given back
+    Release,
+    /// They run no more, and count as failed
+    Fail,
 }
 
 /// Starts it.
@@ -215,10 +233,19 @@ fn mode_name(mode: Mode) -> &'static str {
 fn config(on: &Setting, args: &Args) -> anyhow::Result<WorkerConfig> {
     let mut located = connect::locate_all(&on.config).into_iter();
     let Some(first) = located.next() else { return Err(Trouble::usage("No server is named.").into()) };
-    let identity = args.offers.identity(on)?;
+    let identity = match &args.pool {
+        Some(pool) => WorkerName::new(pool.as_str())?,
+        None => args.offers.identity(on)?,
+    };
     let state = state_folder(on, args.state.clone(), &identity)?;
     // `/proc/self/exe` still works when the file was replaced by a newer one.
     let mut config = WorkerConfig::new(first.url.clone(), identity, state, PathBuf::from("/proc/self/exe"));
+    config.pool.clone_from(&args.pool);
+    config.left = match args.left {
+        Left::Wait => LeftBehind::Wait,
+        Left::Release => LeftBehind::Release,
+        Left::Fail => LeftBehind::Fail,
+    };
     config.capabilities = args.offers.capabilities();
     config.room = args.offers.room(on)?;
     let token = |server: &connect::Located| server.token_file.as_deref().map(connect::read_token).transpose();
