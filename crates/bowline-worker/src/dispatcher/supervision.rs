@@ -109,6 +109,7 @@ impl Dispatcher {
                 tracing::error!(job = key, ?pids, "processes of a job cannot be killed: they keep their slot");
                 if let Some(attempt) = of_key(&key) {
                     self.supervision.stuck.insert(attempt, pids);
+                    self.say_heartbeat();
                 }
             }
             Said::Refused { key, why } => self.refused(key.as_deref(), why),

@@ -33,6 +33,7 @@ mod policies;
 mod promises;
 mod runs;
 mod store_trouble;
+mod supervision;
 mod tasks;
 mod torment;
 mod units;
