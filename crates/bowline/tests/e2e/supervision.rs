@@ -293,8 +293,8 @@ fn supervisors_of_two_versions_work_side_by_side_whichever_is_older() {
         assert_eq!(task.attempt, 1, "it was not disturbed");
         assert_eq!(house.cli(&["logs", &busy[0].to_string()]), "one\ntwo\n");
         until("the old one leaves with its last job", || !house.supervisors(name).contains(&before[0]));
-        house.room.stop_supervisor(name);
         assert_eq!(part.stop(), Some(0));
+        house.room.stop_supervisor(name);
         until("no supervisor is left", || house.supervisors(name).is_empty());
     }
     house.over(vec![]);
