@@ -124,7 +124,6 @@ fn a_stalled_connection_is_given_up_within_the_keepalive_and_the_result_comes_by
 fn a_connection_that_is_reset_or_half_closed_is_opened_anew_whichever_half_it_is() {
     let room = Room::new();
     let line = Line::new(&room, "2");
-    type Break = fn(&Relay);
     let breaks: [(&str, Break); 3] = [
         ("reset", Relay::reset),
         ("up", |relay| relay.half_close(Way::Up)),
@@ -186,6 +185,9 @@ fn a_very_slow_line_delays_results_and_loses_none() {
     done_once(&room, (0..TASKS).map(name));
     line.over();
 }
+
+/// Something that is done to a line.
+type Break = fn(&Relay);
 
 /// How a worker is cut off.
 #[derive(Debug, Clone, Copy)]
@@ -279,7 +281,9 @@ fn cut_off_and_back(cut: Cut) {
     let soon_lost = |name| NewTask { lost_after: Some("7s".parse().unwrap()), ..job(&room, name, Some(&gate(name))) };
     let ids = cable.submit(vec![soon_lost("ends"), soon_lost("goes-on")]);
     let (ends, goes_on) = (ids[0], ids[1]);
-    ids.iter().for_each(|id| cable.runs(*id));
+    for id in &ids {
+        cable.runs(*id);
+    }
     cut.set(&cable.networks, &room, false);
     until("both attempts are lost", || ids.iter().all(|id| cable.task(*id).losses == 1));
     // What is lost goes back to its line; nobody else is there to begin it.

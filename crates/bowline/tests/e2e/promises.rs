@@ -110,7 +110,7 @@ fn a_killed_workers_jobs_run_on_and_their_output_has_no_gap_and_no_repeat() {
         worker = fleet.worker_unseen(&room, "w", &[]);
     }
     fleet.is_in(id, StateKind::Succeeded);
-    let expected: String = (1..=LINES).map(|line| format!("line {line}\n")).collect();
+    let expected = (1..=LINES).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n") + "\n";
     until("the whole log is there", || fleet.log(&room, id).len() >= expected.len());
     assert_eq!(fleet.log(&room, id), expected);
     assert_eq!(fleet.task(id).attempt, 1, "{}", said(&room, "w"));
