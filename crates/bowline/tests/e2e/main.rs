@@ -22,6 +22,7 @@ mod backup;
 mod bad_input;
 mod census;
 mod demo;
+mod documents;
 mod doors;
 mod fleet;
 mod interface;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bowline_api::{NewTask, Task};
 use bowline_client::{Client, Write};
 use bowline_core::id::TaskRef;
+use bowline_core::spec::Overlap;
 use bowline_core::state::StateKind;
 
 use crate::harness::net::{Relay, Way, Weather, takes};
@@ -272,32 +273,58 @@ fn cut_by_link_or_by_route_jobs_run_on_and_their_results_come_afterwards() {
     cable.over();
 }
 
-/// One job ends during the cut, one runs on through it; both are lost meanwhile as far as the server knows.
-/// (Nothing is lost within 30 s of a server's start, so this takes longer than that.)
+/// Whether a process of the job of this name is there.
+fn lives(room: &Room, name: &str) -> bool {
+    let mark = format!("\0NAME={name}\0");
+    room.processes().iter().any(|(pid, _)| {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        format!("\0{}", String::from_utf8_lossy(&environ)).contains(&mark)
+    })
+}
+
+/// Four jobs on a worker that is cut off: as far as the server knows two are lost, of which one ends
+/// meanwhile and one goes on; one must not overlap, and is not lost by silence alone; one stops by itself,
+/// and is lost after that. (Nothing is lost within 30 s of a server's start, so this takes longer than that.)
 fn cut_off_and_back(cut: Cut) {
     let room = Room::new();
     let cable = Cable::new(&room);
     let gate = |name: &str| room.path().join(name);
     let soon_lost = |name| NewTask { lost_after: Some("7s".parse().unwrap()), ..job(&room, name, Some(&gate(name))) };
-    let ids = cable.submit(vec![soon_lost("ends"), soon_lost("goes-on")]);
-    let (ends, goes_on) = (ids[0], ids[1]);
+    let forbid = |name| NewTask { overlap: Some(Overlap::Forbid), ..soon_lost(name) };
+    let stops =
+        NewTask { stop_after: Some("10s".parse().unwrap()), grace: Some("300ms".parse().unwrap()), ..forbid("stops") };
+    let ids = cable.submit(vec![soon_lost("ends"), soon_lost("goes-on"), forbid("held"), stops]);
+    let [ends, goes_on, held, stops] = ids[..] else { panic!("four were submitted") };
     for id in &ids {
         cable.runs(*id);
     }
     cut.set(&cable.networks, &room, false);
-    until("both attempts are lost", || ids.iter().all(|id| cable.task(*id).losses == 1));
+    until("the job that is to stop by itself has", || !lives(&room, "stops"));
+    assert_eq!(cable.task(stops).losses, 0, "it stops before the server counts it as lost");
+    until("three attempts are lost", || [ends, goes_on, stops].iter().all(|id| cable.task(*id).losses == 1));
     // What is lost goes back to its line; nobody else is there to begin it.
-    for id in &ids {
-        assert_eq!((cable.task(*id).state, cable.task(*id).attempt), (StateKind::Ready, 1));
+    for id in [ends, goes_on, stops] {
+        assert_eq!((cable.task(id).state, cable.task(id).attempt), (StateKind::Ready, 1));
     }
+    assert_eq!((cable.task(held).state, cable.task(held).losses), (StateKind::Running, 0));
     std::fs::write(gate("ends"), "").unwrap();
     until("one job has ended", || has_ended(&room, "ends"));
     cut.set(&cable.networks, &room, true);
     cable.ended_well(&room, ends);
     until("the other goes on in its attempt", || cable.task(goes_on).state == StateKind::Running);
-    std::fs::write(gate("goes-on"), "").unwrap();
+    for name in ["goes-on", "held", "stops"] {
+        std::fs::write(gate(name), "").unwrap();
+    }
     cable.ended_well(&room, goes_on);
-    done_once(&room, ["ends".to_owned(), "goes-on".to_owned()]);
+    cable.ended_well(&room, held);
+    until("what had stopped was made again", || cable.task(stops).state.is_ended());
+    assert_eq!((cable.task(stops).state, cable.task(stops).attempt), (StateKind::Succeeded, 2));
+    let marks = room.work().join("marks");
+    let text = std::fs::read_to_string(&marks).unwrap();
+    assert_eq!(text.matches("stops begun").count(), 2, "{text}");
+    // Its first attempt began too.
+    std::fs::write(&marks, text.replacen("stops begun\n", "", 1)).unwrap();
+    done_once(&room, ["ends", "goes-on", "held", "stops"].map(str::to_owned));
     cable.over();
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use bowline_api::{NewTask, PageQuery, Task, TaskVerbName};
 use bowline_client::{Client, Write};
 use bowline_core::id::TaskRef;
-use bowline_core::spec::OnWorkerLoss;
+use bowline_core::spec::{OnWorkerLoss, Overlap};
 use bowline_core::state::{AttemptEnd, StateKind};
 use rustix::process::Signal;
 
@@ -390,6 +390,103 @@ fn server_and_worker_killed_together_in_either_order_begin_nothing_twice_and_los
         assert_eq!(fleet.begun(*id), 1, "task {id}: {:?}", fleet.history(*id));
     }
     assert_eq!(lines(&room, "marks").len(), 90);
+    assert_eq!(worker.stop(), Some(0));
+    clear(&room, "w");
+    fleet.over();
+}
+
+#[test]
+fn frozen_past_every_limit_and_replaced_meanwhile_the_older_stops_its_job_and_ends_with_70() {
+    let room = Room::new();
+    let fleet = Fleet::new(&room);
+    let older = fleet.worker(&room, "w", &["--slots", "2"]);
+    let gate = room.path().join("gate");
+    let script = format!("echo $BOWLINE_ATTEMPT >>'{}'; {}", room.path().join("marks").display(), wait_for(&gate));
+    let task = NewTask { lost_after: Some("6s".parse().unwrap()), ..shell("task", script) };
+    let id = fleet.one(task);
+    until("it has begun", || lines(&room, "marks") == ["1"]);
+    older.signal(Signal::STOP);
+    std::fs::create_dir(room.work().join("copy")).unwrap();
+    std::fs::copy(room.work().join("w/key"), room.work().join("copy/key")).unwrap();
+    // It has to wait until what the older one holds is lost; nothing is within 30 s of the server's start.
+    let newer = fleet.worker_unseen(&room, "w", &["--state", "copy", "--slots", "2"]);
+    until("the newer one has begun it", || lines(&room, "marks") == ["1", "2"]);
+    older.signal(Signal::CONT);
+    assert_eq!(older.ended(), Some(70), "{}", said(&room, "w"));
+    let of_the_first = || {
+        room.processes()
+            .iter()
+            .filter(|(pid, _)| {
+                let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                String::from_utf8_lossy(&environ).contains("BOWLINE_ATTEMPT=1\0")
+            })
+            .count()
+    };
+    until("its job is gone", || of_the_first() == 0);
+    std::fs::write(&gate, "").unwrap();
+    fleet.is_in(id, StateKind::Succeeded);
+    assert_eq!((fleet.task(id).attempt, fleet.task(id).losses), (2, 1));
+    let ends = fleet.history(id).into_iter().filter(|what| is_end(what)).count();
+    assert_eq!(ends, 1);
+    assert_eq!(newer.stop(), Some(0));
+    clear(&room, "w");
+    clear(&room, "copy");
+    fleet.over();
+}
+
+#[test]
+fn what_a_forgotten_worker_had_goes_on_elsewhere_at_once() {
+    let room = Room::new();
+    let fleet = Fleet::new(&room);
+    let gone = fleet.worker(&room, "gone", &["--slots", "1"]);
+    let gate = room.path().join("gate");
+    let id = fleet.one(NewTask { overlap: Some(Overlap::Forbid), ..shell("task", wait_for(&gate)) });
+    fleet.is_in(id, StateKind::Running);
+    gone.kill();
+    clear(&room, "gone");
+    let stays = fleet.worker(&room, "stays", &["--slots", "1"]);
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(fleet.task(id).state, StateKind::Running, "silence alone loses nothing that must not overlap");
+    let token = fleet.server.token_file.to_str().unwrap();
+    room.good(&["worker", "forget", "gone", "--yes", "--server", &fleet.server.url, "--token-file", token]);
+    fleet.is_in(id, StateKind::Succeeded);
+    assert_eq!((fleet.task(id).worker.as_deref(), fleet.task(id).attempt), (Some("stays"), 2));
+    assert_eq!(stays.stop(), Some(0));
+    clear(&room, "stays");
+    fleet.over();
+}
+
+#[test]
+fn drained_under_load_a_worker_holds_nothing_and_undrained_it_goes_on_where_it_stopped() {
+    const TASKS: usize = 30;
+    let room = Room::new();
+    let fleet = Fleet::new(&room);
+    let worker = fleet.worker(&room, "w", &["--slots", "3"]);
+    let (marks, token) = (room.path().join("marks"), fleet.server.token_file.to_str().unwrap().to_owned());
+    let job = |number| shell(&format!("{number}"), format!("sleep 0.1; echo {number} >>'{}'", marks.display()));
+    let ids = fleet.submit((0..TASKS).map(job).collect());
+    let verb = |words: &[&str]| {
+        room.good(&[words, &["--server", &fleet.server.url, "--token-file", &token]].concat());
+    };
+    for part in 1..=2 {
+        until("more have ended", || lines(&room, "marks").len() > part * 6);
+        verb(&["worker", "drain", "w", "--mode", if part == 1 { "finish" } else { "release" }]);
+        until("it holds nothing", || runtime().block_on(fleet.client.worker("w")).unwrap().attempts.is_empty());
+        let states: Vec<_> = ids.iter().map(|id| fleet.task(*id).state).collect();
+        let in_state = |state| states.iter().filter(|one| **one == state).count();
+        let waiting = in_state(StateKind::Ready);
+        assert!(waiting > 0, "there is still something to do");
+        assert_eq!(waiting + in_state(StateKind::Succeeded), TASKS, "what is not done waits: {states:?}");
+        verb(&["worker", "undrain", "w"]);
+    }
+    for id in &ids {
+        fleet.is_in(*id, StateKind::Succeeded);
+    }
+    let mut ended: Vec<usize> = lines(&room, "marks").iter().map(|line| line.parse().unwrap()).collect();
+    ended.sort_unstable();
+    // A job that was stopped when it had left its mark leaves another one.
+    ended.dedup();
+    assert_eq!(ended, (0..TASKS).collect::<Vec<_>>());
     assert_eq!(worker.stop(), Some(0));
     clear(&room, "w");
     fleet.over();
