@@ -171,6 +171,8 @@ pub fn work_doc(work: &Work) -> WorkDoc {
         artifacts: work.artifacts.clone(),
         output: work.output,
         split_output: work.split_output,
+        secrets: work.secrets.clone(),
+        log_limit: work.log_bytes_max,
         grace: work.grace,
         ..WorkDoc::default()
     };

@@ -64,6 +64,15 @@ pub struct NewTask {
     /// Standard output and standard error in logs of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_output: Option<bool>,
+    /// Variables that hold a secret: each by the name of the secret that its worker knows. The secret is
+    /// masked in the logs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// Of a longer log only the first and last bytes are kept, so many together: a number, or a size such
+    /// as `10MiB`; at least `4KiB`. The worker's own limit where not said, and never more than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub log_limit: Option<Amount>,
     /// Between TERM and KILL when it is stopped. 10 s where not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

@@ -157,6 +157,15 @@ pub struct LogQuery {
     /// Go on as it grows, until it is sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follow: Option<bool>,
+    /// In frames, each a line `KIND OFFSET LENGTH TIME` and, of the kind `bytes`, so many bytes after it.
+    /// Kinds: `bytes`; `left_out` (so many bytes of the log are not kept); `truncated` (the job truncated
+    /// its own output); `end` (nothing more will come, or not now where the log is not followed).
+    /// TIME is in milliseconds since 1970 by the worker's clock, 0 where it is not asked for or not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<bool>,
+    /// With `frames`: a frame for each time at which something was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<bool>,
 }
 
 /// Which events.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bowline_core::input::NewTask as CoreTask;
 use bowline_core::spec::{
-    ARRAY_ELEMENTS_MAX, ArraySpec, Condition, DEPENDENCIES_MAX, Dependency, ITEMS_MAX, RetryPolicy, SLOTS_MAX,
-    SPEC_BYTES_MAX, SUBMIT_TASKS_MAX, TaskSpec, Timeouts as CoreTimeouts, Work, file_path_is_good,
+    ARRAY_ELEMENTS_MAX, ArraySpec, Condition, DEPENDENCIES_MAX, Dependency, ITEMS_MAX, LOG_BYTES_MIN, RetryPolicy, SLOTS_MAX,
+    SPEC_BYTES_MAX, SUBMIT_TASKS_MAX, TaskSpec, Timeouts as CoreTimeouts, Work, file_path_is_good, secret_name_is_good,
 };
 
 use crate::action::Said;
@@ -165,6 +165,8 @@ fn work(task: &NewTask, found: &mut Found<'_>) -> Option<Work> {
             artifacts: task.artifacts.clone(),
             output: task.output,
             split_output: task.split_output.unwrap_or(false),
+            secrets: task.secrets.clone(),
+            log_bytes_max: task.log_limit.map(|limit| limit.0),
             grace: task.grace,
         }),
         Err(mistake) => {
@@ -213,6 +215,8 @@ fn merged(task: &NewTask, element: &NewElement) -> NewTask {
         artifacts: task.artifacts.clone(),
         output: task.output,
         split_output: task.split_output,
+        secrets: task.secrets.clone(),
+        log_limit: task.log_limit,
         grace: task.grace,
         ..NewTask::default()
     };
@@ -314,6 +318,7 @@ fn check_texts(task: &NewTask, found: &mut Found<'_>) {
         }
     }
     check_env(&task.env, found);
+    check_log(task, found);
     if task.dir.as_deref().is_some_and(|dir| !dir.starts_with('/') || dir.contains('\0')) {
         found.field("dir", "`dir` must be an absolute path on the worker, such as `/srv/data`.");
     }
@@ -346,6 +351,21 @@ fn check_env(env: &std::collections::BTreeMap<String, String>, found: &mut Found
     }
 }
 
+fn check_log(task: &NewTask, found: &mut Found<'_>) {
+    for (variable, name) in &task.secrets {
+        let shown: String = name.chars().take(64).collect();
+        if variable.is_empty() || variable.contains(['=', '\0']) || !secret_name_is_good(name) {
+            found.field(
+                &format!("secrets.{}", variable.chars().take(64).collect::<String>()),
+                format!("`{shown}` cannot be the name of a secret: write letters, digits, `.`, `_` and `-`."),
+            );
+        }
+    }
+    if task.log_limit.is_some_and(|limit| limit.0 < LOG_BYTES_MIN) {
+        found.field("log_limit", "`log_limit` must be at least `4KiB`.");
+    }
+}
+
 fn check_counts(task: &NewTask, found: &mut Found<'_>) {
     let counts = [
         ("labels", task.labels.len(), ITEMS_MAX),
@@ -355,6 +375,7 @@ fn check_counts(task: &NewTask, found: &mut Found<'_>) {
         ("after", task.after.len(), DEPENDENCIES_MAX),
         ("env", task.env.len(), ENV_MAX),
         ("files", task.files.len(), ENV_MAX),
+        ("secrets", task.secrets.len(), ITEMS_MAX),
     ];
     for (name, count, most) in counts {
         if count > most {

@@ -237,6 +237,13 @@ pub struct WorkDoc {
     /// Standard output and standard error in logs of their own.
     #[serde(default)]
     pub split_output: bool,
+    /// Variables that hold a secret: each by the name of the secret that its worker knows. The secret is
+    /// masked in the logs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// So many bytes of a log are kept at most. Absent: as many as its worker keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_limit: Option<u64>,
     /// Between TERM and KILL when it is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

@@ -1,132 +1,65 @@
-//! Blobs by the BLAKE3 hash of their bytes: `xx/<64 hex digits>`, written under a temporary name,
-//! synced, then renamed. The same bytes again change nothing.
+//! Blobs by the BLAKE3 hash of their bytes.
+//!
+//! | name | what |
+//! |---|---|
+//! | `xx/HEX` | a whole blob, `xx` being the first two digits |
+//! | `xx/HEX.sums` | of one larger than a mebibyte: the hash of each mebibyte, so that any range is checked as it is read |
+//! | `incoming/HEX` | the bytes that have come of an upload; what is cut off goes on from there |
+//! | `damaged/HEX` | a blob whose bytes are not what they were; never given out, replaced when it comes again |
+//!
+//! A blob appears under its name only when its bytes are synced and have its hash. Whoever puts or
+//! names a blob *touches* it; what nobody names is collected when it was not touched for long enough
+//! ([`BlobStore::collect`]). So a crash between any two steps leaves nothing but what is collected
+//! later, and nothing is collected that somebody is about to name.
 
-use std::fmt;
+mod collect;
+mod digest;
+mod read;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::error::BlobError;
 
-/// The BLAKE3 hash of a blob's bytes: its name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
+pub use collect::Collected;
+pub use digest::Digest;
+pub use read::BlobReader;
+pub use upload::Upload;
 
-impl Digest {
-    /// Of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
-    }
-
-    /// As bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Digest {
-    type Err = BlobError;
-
-    fn from_str(text: &str) -> Result<Self, BlobError> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| BlobError::BadDigest(text.chars().take(80).collect()))?;
-        Ok(Self(*hash.as_bytes()))
-    }
-}
+/// Bytes that are checked at a time when a blob is read: 1 MiB.
+pub const PIECE_BYTES: u64 = 1 << 20;
 
 /// Blobs in one folder.
 #[derive(Debug)]
 pub struct BlobStore {
     root: PathBuf,
-    temporary: AtomicU64,
+    /// Uploads under way: one at a time for each blob.
+    uploading: Mutex<HashSet<Digest>>,
+    /// Held while a blob is put in place, touched, or collected.
+    steps: Mutex<()>,
 }
 
 impl BlobStore {
-    /// Opens the folder, makes it where it is not there, and removes what an interrupted `put` left.
+    /// Opens the folder, and makes it where it is not there. What interrupted uploads left stays: they
+    /// go on from there, or it is collected.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, BlobError> {
         let root = root.into();
-        let incoming = root.join("incoming");
-        match fs::remove_dir_all(&incoming) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(BlobError::io("clear", &incoming, source));
-            }
-            _ => {}
+        for folder in [root.join("incoming"), root.join("damaged")] {
+            fs::create_dir_all(&folder).map_err(|source| BlobError::io("create", &folder, source))?;
         }
-        fs::create_dir_all(&incoming).map_err(|source| BlobError::io("create", &incoming, source))?;
-        Ok(Self { root, temporary: AtomicU64::new(0) })
+        Ok(Self { root, uploading: Mutex::default(), steps: Mutex::default() })
     }
 
-    /// Stores bytes; they are durable when this returns. Blocks.
-    pub fn put(&self, bytes: &[u8]) -> Result<Digest, BlobError> {
-        let digest = Digest::of(bytes);
-        self.put_as(digest, bytes)?;
-        Ok(digest)
-    }
-
-    /// Stores bytes that were announced with a digest; refused where they do not have it. Blocks.
-    pub fn put_verified(&self, expected: Digest, bytes: &[u8]) -> Result<(), BlobError> {
-        let actual = Digest::of(bytes);
-        if actual != expected {
-            return Err(BlobError::Damaged { expected, actual });
-        }
-        self.put_as(expected, bytes)
-    }
-
-    fn put_as(&self, digest: Digest, bytes: &[u8]) -> Result<(), BlobError> {
-        let path = self.path(digest);
-        let folder = path.parent().expect("a blob lies in a folder of the store");
-        if path.exists() {
-            // Whoever put it may not have synced its name yet.
-            return sync_folder(folder).map_err(|source| BlobError::io("sync", folder, source));
-        }
-        fs::create_dir_all(folder).map_err(|source| BlobError::io("create", folder, source))?;
-        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.root.join("incoming").join(number.to_string());
-        let written = write_synced(&temporary, bytes)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .and_then(|()| sync_folder(folder))
-            .and_then(|()| sync_folder(&self.root));
-        written.map_err(|source| {
-            // What is left of it is removed at the next start at the latest.
-            drop(fs::remove_file(&temporary));
-            BlobError::io("store blob", &path, source)
-        })
-    }
-
-    /// All bytes of a blob, checked against its digest. `None`: there is no such blob. Blocks.
-    pub fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, BlobError> {
-        let path = self.path(digest);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let actual = Digest::of(&bytes);
-                if actual == digest { Ok(Some(bytes)) } else { Err(BlobError::Damaged { expected: digest, actual }) }
-            }
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(BlobError::io("read", &path, source)),
-        }
-    }
-
-    /// A blob's size in bytes. `None`: there is no such blob. Blocks.
+    /// A blob's size in bytes. `None`: there is no such blob, whole. Blocks.
     pub fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
-        let path = self.path(digest);
-        match fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(BlobError::io("look at", &path, source)),
-        }
+        length_of(&self.path(digest))
     }
 
     /// Whether there is such a blob. Blocks.
@@ -134,83 +67,82 @@ impl BlobStore {
         Ok(self.size(digest)?.is_some())
     }
 
-    /// Removes a blob. One that is not there is no error. Blocks.
-    pub fn delete(&self, digest: Digest) -> Result<(), BlobError> {
+    /// Whether a blob of this name was found damaged, and has not come again since. Blocks.
+    pub fn is_damaged(&self, digest: Digest) -> Result<bool, BlobError> {
+        Ok(!self.exists(digest)? && length_of(&self.damaged(digest))?.is_some())
+    }
+
+    /// As [`BlobStore::size`]; from now on it counts as wanted for as long as [`BlobStore::collect`] is
+    /// told to wait. Blocks.
+    pub fn touch(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        let _step = self.steps.lock();
         let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(BlobError::io("remove", &path, source)),
-            _ => Ok(()),
+        let Some(size) = length_of(&path)? else { return Ok(None) };
+        touch(&path)?;
+        Ok(Some(size))
+    }
+
+    /// Stores bytes; they are durable when this returns. Blocks.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, BlobError> {
+        let digest = Digest::of(bytes);
+        if self.touch(digest)?.is_none() {
+            let mut upload = self.upload(digest, bytes.len() as u64)?;
+            let from = usize::try_from(upload.offset()).unwrap_or(usize::MAX);
+            upload.write(bytes.get(from..).unwrap_or_default())?;
+            upload.finish()?;
         }
+        Ok(digest)
+    }
+
+    /// Removes a blob, whoever names it. One that is not there is no error. Blocks.
+    pub fn delete(&self, digest: Digest) -> Result<(), BlobError> {
+        let _step = self.steps.lock();
+        remove(&self.path(digest))?;
+        remove(&self.sums(digest))
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
         let hex = digest.to_string();
         self.root.join(&hex[..2]).join(hex)
     }
+
+    fn sums(&self, digest: Digest) -> PathBuf {
+        self.path(digest).with_extension("sums")
+    }
+
+    fn incoming(&self, digest: Digest) -> PathBuf {
+        self.root.join("incoming").join(digest.to_string())
+    }
+
+    fn damaged(&self, digest: Digest) -> PathBuf {
+        self.root.join("damaged").join(digest.to_string())
+    }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+fn length_of(path: &Path) -> Result<Option<u64>, BlobError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(BlobError::io("look at", path, source)),
+    }
+}
+
+/// Its time of change is now.
+fn touch(path: &Path) -> Result<(), BlobError> {
+    use rustix::fs::{CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+    let special = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps { last_access: special(UTIME_OMIT), last_modification: special(UTIME_NOW) };
+    let done = rustix::fs::utimensat(CWD, path, &times, rustix::fs::AtFlags::empty());
+    done.map_err(|error| BlobError::io("touch", path, error.into()))
+}
+
+fn remove(path: &Path) -> Result<(), BlobError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(BlobError::io("remove", path, source)),
+        _ => Ok(()),
+    }
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_put_is_got_and_the_same_bytes_again_change_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = BlobStore::open(folder.path().join("blobs")).unwrap();
-        let digest = store.put(b"census").unwrap();
-        assert_eq!(store.put(b"census").unwrap(), digest);
-        assert_eq!(store.get(digest).unwrap().unwrap(), b"census");
-        assert_eq!(store.size(digest).unwrap(), Some(6));
-        assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
-        store.delete(digest).unwrap();
-        store.delete(digest).unwrap();
-        assert!(!store.exists(digest).unwrap());
-        assert_eq!(store.get(digest).unwrap(), None);
-    }
-
-    #[test]
-    fn bytes_with_another_digest_are_refused_and_leave_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = BlobStore::open(folder.path()).unwrap();
-        let announced = Digest::of(b"one thing");
-        let refused = store.put_verified(announced, b"another thing").unwrap_err();
-        assert!(matches!(refused, BlobError::Damaged { expected, .. } if expected == announced));
-        assert!(!store.exists(announced).unwrap());
-        assert!(!store.exists(Digest::of(b"another thing")).unwrap());
-    }
-
-    #[test]
-    fn a_damaged_file_is_an_error_and_not_other_bytes() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = BlobStore::open(folder.path()).unwrap();
-        let digest = store.put(b"whole").unwrap();
-        fs::write(store.path(digest), b"whale").unwrap();
-        assert!(matches!(store.get(digest), Err(BlobError::Damaged { .. })));
-    }
-
-    #[test]
-    fn no_name_leads_out_of_the_store() {
-        for name in ["", "../../etc/passwd", "abc", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65)] {
-            assert!(matches!(name.parse::<Digest>(), Err(BlobError::BadDigest(_))), "{name}");
-        }
-    }
-
-    #[test]
-    fn what_an_interrupted_put_left_is_gone_after_the_next_open() {
-        let folder = tempfile::tempdir().unwrap();
-        drop(BlobStore::open(folder.path()).unwrap());
-        fs::write(folder.path().join("incoming/7"), b"half").unwrap();
-        drop(BlobStore::open(folder.path()).unwrap());
-        assert_eq!(fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
-    }
 }

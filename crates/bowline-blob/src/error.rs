@@ -28,6 +28,17 @@ pub enum BlobError {
         /// The digest that the bytes have.
         actual: Digest,
     },
+    /// Somebody else uploads the same blob.
+    #[error("the blob {0} is being uploaded by somebody else: ask again in a moment how much of it has come")]
+    Busy(Digest),
+    /// More bytes came than were announced.
+    #[error("the blob {digest} was announced with {total} bytes, and more came")]
+    TooMany {
+        /// The announced digest.
+        digest: Digest,
+        /// The announced size.
+        total: u64,
+    },
     /// Not 64 hexadecimal digits.
     #[error("`{0}` is no digest: write the 64 hexadecimal digits of a BLAKE3 hash")]
     BadDigest(String),

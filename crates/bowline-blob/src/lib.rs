@@ -4,12 +4,12 @@
 //! All calls **block** on the disk: async callers use a blocking pool.
 //!
 //! **Invariant:** what was acknowledged as durable is read back byte for byte, or as an error; a
-//! blob's bytes are checked against its name whenever they are read in full.
+//! blob's bytes are checked whenever they are read.
 
 pub mod blob;
 mod error;
 pub mod log;
 
-pub use blob::{BlobStore, Digest};
+pub use blob::{BlobReader, BlobStore, Collected, Digest, Upload};
 pub use error::{BlobError, LogError};
-pub use log::{LogKey, LogState, LogStore, LogStream};
+pub use log::{LogKey, LogMarks, LogState, LogStore, LogStream, Segment};

@@ -6,10 +6,13 @@
 //! last byte. Appending is not durable by itself: [`LogStore::sync`] makes everything durable that
 //! was appended before it was called, and callers at the same time share one round of syncs.
 //!
-//! On disk: `TASK/1000 / TASK / INDEX.GENERATION.ATTEMPT.STREAM`, with `.sealed` at the end once it is.
+//! On disk: `TASK/1000 / TASK / INDEX.GENERATION.ATTEMPT.STREAM`, with `.sealed` at the end once it is;
+//! beside it, without that, `.index` holds what it says of itself ([`LogMarks`]) and when what was
+//! written. Bytes that are left out are holes in the file: offsets are those of the job's own output.
 
 mod entry;
 mod key;
+mod marks;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -30,6 +33,7 @@ use entry::Entry;
 use sync::Syncer;
 
 pub use key::{LogKey, LogStream};
+pub use marks::LogMarks;
 
 /// Most logs that are kept open at a time; more only while somebody writes or follows each of them.
 pub const OPEN_LOGS_MAX: usize = 512;
@@ -53,6 +57,23 @@ pub enum LogEnd {
     Open,
     /// It is complete.
     Sealed,
+}
+
+/// Bytes of a log, with what goes with them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Segment<'a> {
+    /// Where they begin.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// What lies between there and `offset` will never come.
+    pub left_out_from: Option<u64>,
+    /// Offsets, with the milliseconds since 1970 at which the bytes from there on were written.
+    pub times: &'a [(u64, u64)],
+    /// Whether the job truncated its output just before `offset`.
+    pub truncated: bool,
+    /// First and last bytes that are kept of a log that is longer than both together.
+    pub keep: Option<(u64, u64)>,
 }
 
 impl LogState {
@@ -83,8 +104,18 @@ impl LogStore {
     /// Appends a segment that begins at `offset`. What is there already is skipped; a gap is refused
     /// with what is expected. The answer may be acknowledged after [`LogStore::sync`]. Blocks.
     pub fn append(&self, key: LogKey, stream: LogStream, offset: u64, bytes: &[u8]) -> Result<LogState, LogError> {
+        self.append_segment(key, stream, &Segment { offset, bytes, ..Segment::default() })
+    }
+
+    /// As [`LogStore::append`], with what goes with the bytes.
+    pub fn append_segment(
+        &self,
+        key: LogKey,
+        stream: LogStream,
+        segment: &Segment<'_>,
+    ) -> Result<LogState, LogError> {
         let entry = self.entry(key, stream);
-        let state = entry.append(offset, bytes)?;
+        let state = entry.append(segment)?;
         self.syncer.mark(&entry);
         Ok(state)
     }
@@ -127,6 +158,23 @@ impl LogStore {
     /// How far a log is; one of which nothing is there is empty and open. Blocks.
     pub fn state(&self, key: LogKey, stream: LogStream) -> Result<LogState, LogError> {
         self.entry(key, stream).state()
+    }
+
+    /// What is left out of a log, and where its job truncated it. Blocks.
+    pub fn marks(&self, key: LogKey, stream: LogStream) -> Result<LogMarks, LogError> {
+        self.entry(key, stream).marks()
+    }
+
+    /// When what was written: offsets, each with the milliseconds since 1970 at which the bytes from
+    /// there on were written, by the clock of their worker; and the place from which to go on. Begins at
+    /// place 0; nothing new: the same place. Blocks.
+    pub fn times(&self, key: LogKey, stream: LogStream, place: u64) -> Result<(Vec<(u64, u64)>, u64), LogError> {
+        let (records, place) = marks::read(&marks::index(&key.path(&self.root, stream)), place)?;
+        let time = |record| match record {
+            marks::Record::Time(at, ms) => Some((at, ms)),
+            marks::Record::Gap(..) | marks::Record::Truncated(_) | marks::Record::Keep(..) => None,
+        };
+        Ok((records.into_iter().filter_map(time).collect(), place))
     }
 
     /// How far a log is, and each change of it. Ends with an error when the log is deleted. Blocks.

@@ -24,6 +24,6 @@ pub use bowline_api as api;
 pub use error::{ApiError, ClientError};
 pub use events::{EventItem, EventStream};
 pub use http::Client;
-pub use logs::{LogRequest, LogStart, LogStream};
+pub use logs::{LogPiece, LogRequest, LogStart, LogStream};
 pub use system::BackupContents;
 pub use tasks::{ByteStream, Write};

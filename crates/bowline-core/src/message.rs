@@ -138,6 +138,15 @@ pub enum FromWorker {
         /// Its size.
         bytes: u64,
     },
+    /// A file that the attempt left and that cannot be kept: recorded, so that nobody looks for it in vain.
+    ArtifactUndelivered {
+        /// Whose.
+        attempt: AttemptRef,
+        /// Its name within the attempt.
+        name: String,
+        /// Why, for people.
+        why: String,
+    },
     /// How the worker is.
     Health(Health),
     /// Leaves in order.
@@ -306,7 +315,7 @@ pub enum Assured {
     Released,
     /// `Gone`.
     Gone,
-    /// `ArtifactCommitted`, by the artifact's name.
+    /// `ArtifactCommitted` or `ArtifactUndelivered`, by the artifact's name.
     Artifact(String),
 }
 

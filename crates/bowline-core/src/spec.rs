@@ -24,6 +24,8 @@ pub const DEPENDENCIES_MAX: usize = 1_000;
 pub const ITEMS_MAX: usize = 64;
 /// Most slots that one task may ask for.
 pub const SLOTS_MAX: u32 = 10_000;
+/// The smallest limit of a log, in bytes.
+pub const LOG_BYTES_MIN: u64 = 4 << 10;
 /// Longest wait between TERM and KILL when a job is stopped, and what is used by default.
 pub const GRACE_DEFAULT: Span = Span::secs(10);
 
@@ -154,6 +156,14 @@ pub struct Work {
     /// Standard output and standard error in logs of their own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub split_output: bool,
+    /// Variables that hold a secret: the variable's name, and the secret's, which the worker knows. The
+    /// secret itself never leaves the worker; in the job's logs it is masked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// Of a longer log only its first and last bytes are kept, so many together. `None`: the worker's
+    /// own limit, which is also the most that counts here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bytes_max: Option<u64>,
     /// Between TERM and KILL when the job is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Span>,
@@ -170,6 +180,8 @@ impl Work {
             artifacts: Vec::new(),
             output: None,
             split_output: false,
+            secrets: BTreeMap::new(),
+            log_bytes_max: None,
             grace: None,
         }
     }
@@ -185,6 +197,16 @@ pub fn file_path_is_good(path: &str) -> bool {
         && path.len() <= FILE_PATH_BYTES_MAX
         && !path.contains('\0')
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// Longest name of a secret, in bytes.
+pub const SECRET_NAME_BYTES_MAX: usize = 64;
+
+/// Whether a name can be a secret's: letters, digits, `.`, `_` and `-`, not beginning with a dot.
+pub fn secret_name_is_good(name: &str) -> bool {
+    (1..=SECRET_NAME_BYTES_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// How standard output becomes the attempt's result.

@@ -14,6 +14,9 @@ pub const POOL: &str = "bowline-pool";
 /// The protocol's version, `major.minor`. The server answers with its own under the same name.
 pub const PROTOCOL: &str = "bowline-protocol";
 
+/// The process that calls, as Hello named it.
+pub const PROCESS: &str = "bowline-process";
+
 /// The protocol's version. One minor version apart works both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProtocolVersion {
@@ -86,15 +89,24 @@ pub enum BadCall {
 /// Writes name, key and version into a call's metadata.
 pub fn put(metadata: &mut MetadataMap, caller: &Caller) -> Result<(), BadCall> {
     metadata.insert(AUTHORIZATION, value(&format!("Bearer {}", caller.key), AUTHORIZATION)?);
-    // A name may hold letters that a header may not.
-    let name: String = caller.worker.as_str().escape_default().collect();
-    metadata.insert(WORKER, value(&name, WORKER)?);
+    metadata.insert(WORKER, value(&escaped(&caller.worker), WORKER)?);
     if let Some(pool) = &caller.pool {
         let pool: String = pool.as_str().escape_default().collect();
         metadata.insert(POOL, value(&pool, POOL)?);
     }
     put_version(metadata);
     Ok(())
+}
+
+/// Writes the id of the process that calls.
+pub fn put_process(metadata: &mut MetadataMap, process: &str) -> Result<(), BadCall> {
+    metadata.insert(PROCESS, value(process, PROCESS)?);
+    Ok(())
+}
+
+/// The id of the process that calls.
+pub fn process(metadata: &MetadataMap) -> Result<&str, BadCall> {
+    text(metadata, PROCESS)
 }
 
 /// Writes this end's version.
@@ -126,6 +138,28 @@ fn value(text: &str, field: &'static str) -> Result<AsciiMetadataValue, BadCall>
 
 fn text<'a>(metadata: &'a MetadataMap, field: &'static str) -> Result<&'a str, BadCall> {
     metadata.get(field).and_then(|value| value.to_str().ok()).ok_or(BadCall::Missing(field))
+}
+
+/// A worker's name as it is written into metadata: it may hold letters that a header may not.
+fn escaped(worker: &WorkerName) -> String {
+    worker.as_str().escape_default().collect()
+}
+
+/// What a worker puts on its calls over HTTP beside its key.
+pub fn http_headers(caller: &Caller) -> Vec<(&'static str, String)> {
+    let pool = caller.pool.as_ref().map(|pool| (POOL, pool.as_str().escape_default().collect()));
+    [(WORKER, escaped(&caller.worker))].into_iter().chain(pool).collect()
+}
+
+/// Who calls over HTTP, with this key. `None`: the headers name nobody.
+pub fn of_http(headers: &http::HeaderMap, key: &str) -> Option<Caller> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().ok().and_then(unescape));
+    let worker = WorkerName::new(text(WORKER)??).ok()?;
+    let pool = match text(POOL) {
+        Some(pool) => Some(PoolName::new(pool?).ok()?),
+        None => None,
+    };
+    Some(Caller { worker, pool, key: key.to_owned() })
 }
 
 /// Undoes `char::escape_default` for names: they hold neither backslash nor quote of their own.

@@ -17,7 +17,10 @@ use bowline_core::worker::{Health, Offer, Room, Seat};
 use prost::bytes::Bytes;
 
 use crate::limits;
-use crate::message::{Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};
+use crate::message::{
+    Artifact, Handover, LogAck, LogKeep, LogSegment, LogStream, LogTime, Sealed, ServerMessage, Truncated,
+    UploadProgress, WorkerMessage,
+};
 use crate::vitals::Vitals;
 use crate::wire;
 use wire::server_message::Kind as ServerKind;
@@ -76,6 +79,14 @@ pub(crate) fn worker_message(message: wire::WorkerMessage) -> Checked<Option<Wor
         }),
         WorkerKind::ArtifactCommitted(file) => WorkerMessage::Artifact(artifact(file)?),
         WorkerKind::LogSegment(segment) => WorkerMessage::Log(log_segment(segment)?),
+        WorkerKind::ArtifactUndelivered(file) => WorkerMessage::Engine(FromWorker::ArtifactUndelivered {
+            attempt: attempt(file.attempt)?,
+            name: artifact_name(file.name)?,
+            why: text(file.why, "why", limits::TEXT_BYTES_MAX)?,
+        }),
+        WorkerKind::UploadProgress(wire::UploadProgress { attempt: of, files, sent, bytes }) => {
+            WorkerMessage::Upload(UploadProgress { attempt: attempt(of)?, files, sent, bytes })
+        }
         WorkerKind::Health(health) => WorkerMessage::Engine(FromWorker::Health(match health.broken {
             None => Health::Ok,
             Some(why) => Health::Broken(text(why, "broken", limits::TEXT_BYTES_MAX)?),
@@ -188,17 +199,18 @@ fn finished(end: wire::Finished) -> Checked<Finished> {
 }
 
 fn artifact(file: wire::ArtifactCommitted) -> Checked<Artifact> {
-    bytes(&file.content, "content", limits::ARTIFACT_BYTES_MAX)?;
     let digest_is_hex = file.digest.len() == limits::DIGEST_HEX_BYTES
         && file.digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if !digest_is_hex {
         return Err(BadMessage::Missing("digest"));
     }
-    let name = text(file.name, "name", limits::ARTIFACT_NAME_BYTES_MAX)?;
-    if !is_artifact_name(&name) {
-        return Err(BadMessage::Missing("name"));
-    }
-    Ok(Artifact { attempt: attempt(file.attempt)?, name, digest: file.digest, content: file.content })
+    let name = artifact_name(file.name)?;
+    Ok(Artifact { attempt: attempt(file.attempt)?, name, digest: file.digest, bytes: file.bytes })
+}
+
+fn artifact_name(name: String) -> Checked<String> {
+    let name = text(name, "name", limits::ARTIFACT_NAME_BYTES_MAX)?;
+    if is_artifact_name(&name) { Ok(name) } else { Err(BadMessage::Missing("name")) }
 }
 
 /// Whether a name can be an artifact's: parts joined by `/`, none of them empty, `.` or `..`, without
@@ -214,12 +226,20 @@ fn log_segment(segment: wire::LogSegment) -> Checked<LogSegment> {
     if segment.sealed_at.is_some_and(|length| length < end) {
         return Err(BadMessage::Missing("sealed_at"));
     }
+    if segment.left_out_from.is_some_and(|from| from > segment.offset) {
+        return Err(BadMessage::Missing("left_out_from"));
+    }
+    items(segment.times.len(), "times", limits::LOG_TIMES_MAX)?;
     Ok(LogSegment {
         attempt: attempt(segment.attempt)?,
         stream: LogStream::from_number(segment.stream).ok_or(BadMessage::Missing("stream"))?,
         offset: segment.offset,
         content: segment.content,
         sealed_at: segment.sealed_at,
+        left_out_from: segment.left_out_from,
+        times: segment.times.iter().map(|time| LogTime { offset: time.offset, at_ms: time.at_ms }).collect(),
+        truncated: if segment.truncated { Truncated::Yes } else { Truncated::No },
+        keep: segment.keep.map(|keep| LogKeep { head: keep.head, tail: keep.tail }),
     })
 }
 

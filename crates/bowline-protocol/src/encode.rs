@@ -14,7 +14,9 @@ use bowline_core::time::micros;
 use bowline_core::worker::{Health, Room};
 
 use crate::limits::TEXT_BYTES_MAX;
-use crate::message::{Artifact, Handover, LogAck, LogSegment, Sealed, ServerMessage, WorkerMessage};
+use crate::message::{
+    Artifact, Handover, LogAck, LogSegment, Sealed, ServerMessage, Truncated, UploadProgress, WorkerMessage,
+};
 use crate::wire;
 use wire::server_message::Kind as ServerKind;
 use wire::worker_message::Kind as WorkerKind;
@@ -30,6 +32,7 @@ pub(crate) fn worker_message(message: &WorkerMessage) -> wire::WorkerMessage {
             let delivery = wire::Delivery { waited_us: micros(*waited), sends: *sends };
             return wire::WorkerMessage { kind: None, delivery: Some(delivery) };
         }
+        WorkerMessage::Upload(progress) => WorkerKind::UploadProgress(upload_progress(progress)),
         WorkerMessage::Engine(message) => from_worker(message),
     };
     wire::WorkerMessage { kind: Some(kind), delivery: None }
@@ -49,12 +52,19 @@ fn from_worker(message: &FromWorker) -> WorkerKind {
         FromWorker::Gone { attempt: of, why } => {
             WorkerKind::Gone(wire::Gone { attempt: Some(attempt(*of)), why: cut(why) })
         }
-        FromWorker::ArtifactCommitted { attempt: of, name, digest, bytes: _ } => {
+        FromWorker::ArtifactCommitted { attempt: of, name, digest, bytes } => {
             WorkerKind::ArtifactCommitted(wire::ArtifactCommitted {
                 attempt: Some(attempt(*of)),
                 name: name.clone(),
                 digest: digest.clone(),
-                content: prost::bytes::Bytes::new(),
+                bytes: *bytes,
+            })
+        }
+        FromWorker::ArtifactUndelivered { attempt: of, name, why } => {
+            WorkerKind::ArtifactUndelivered(wire::ArtifactUndelivered {
+                attempt: Some(attempt(*of)),
+                name: name.clone(),
+                why: cut(why),
             })
         }
         FromWorker::Health(health) => WorkerKind::Health(wire::Health {
@@ -186,8 +196,13 @@ fn artifact(file: &Artifact) -> wire::ArtifactCommitted {
         attempt: Some(attempt(file.attempt)),
         name: file.name.clone(),
         digest: file.digest.clone(),
-        content: file.content.clone(),
+        bytes: file.bytes,
     }
+}
+
+fn upload_progress(progress: &UploadProgress) -> wire::UploadProgress {
+    let UploadProgress { attempt: of, files, sent, bytes } = *progress;
+    wire::UploadProgress { attempt: Some(attempt(of)), files, sent, bytes }
 }
 
 fn log_segment(segment: &LogSegment) -> wire::LogSegment {
@@ -197,6 +212,13 @@ fn log_segment(segment: &LogSegment) -> wire::LogSegment {
         offset: segment.offset,
         content: segment.content.clone(),
         sealed_at: segment.sealed_at,
+        left_out_from: segment.left_out_from,
+        times: segment.times.iter().map(|time| wire::LogTime { offset: time.offset, at_ms: time.at_ms }).collect(),
+        truncated: match segment.truncated {
+            Truncated::No => false,
+            Truncated::Yes => true,
+        },
+        keep: segment.keep.map(|keep| wire::LogKeep { head: keep.head, tail: keep.tail }),
     }
 }
 

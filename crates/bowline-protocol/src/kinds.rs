@@ -8,7 +8,9 @@
 //! | `finished` | to the server | assured | in any phase; late, it is judged by its fence |
 //! | `released` `gone` | to the server | assured | in any phase but ended |
 //! | `artifact_committed` | to the server | assured | running, uploading, stopping, ended |
+//! | `artifact_undelivered` | to the server | assured | running, uploading, stopping, ended |
 //! | `log_segment` | to the server | assured, in an order of its own | running, uploading, stopping, ended |
+//! | `upload_progress` | to the server | best effort | running, uploading |
 //! | `welcome` `try_later` `fenced` `heartbeat_ack` `pause` `drain` `undrain` | to the worker | timely | (the session) |
 //! | `assign` | to the worker | timely | assigned |
 //! | `cancel` | to the worker | timely | in any phase but ended |
@@ -92,6 +94,10 @@ pub enum Kind {
     Gone,
     /// A file that the attempt leaves.
     ArtifactCommitted,
+    /// A file that the attempt left and that cannot be kept.
+    ArtifactUndelivered,
+    /// How far uploads are.
+    UploadProgress,
     /// A range of a log, or its seal.
     LogSegment,
     /// How the worker is.
@@ -124,11 +130,12 @@ pub enum Kind {
 
 const BEFORE_THE_JOB: &[Phase] = &[Phase::Assigned, Phase::Preparing];
 const NOT_ENDED: &[Phase] = &[Phase::Assigned, Phase::Preparing, Phase::Running, Phase::Uploading, Phase::Stopping];
+const WHILE_IT_LASTS: &[Phase] = &[Phase::Running, Phase::Uploading];
 const FROM_THE_JOB_ON: &[Phase] = &[Phase::Running, Phase::Uploading, Phase::Stopping, Phase::Ended];
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Hello,
         Self::Heartbeat,
         Self::Demand,
@@ -137,6 +144,8 @@ impl Kind {
         Self::Released,
         Self::Gone,
         Self::ArtifactCommitted,
+        Self::ArtifactUndelivered,
+        Self::UploadProgress,
         Self::LogSegment,
         Self::Health,
         Self::Bye,
@@ -155,7 +164,7 @@ impl Kind {
 
     /// This kind's row of the table.
     pub const fn row(self) -> KindRow {
-        use Class::{Assured, Timely};
+        use Class::{Assured, BestEffort, Timely};
         use Direction::{ToServer, ToWorker};
         use Scope::{Attempt, Session};
         let (name, direction, class, scope) = match self {
@@ -167,6 +176,8 @@ impl Kind {
             Self::Released => ("released", ToServer, Assured, Attempt(NOT_ENDED)),
             Self::Gone => ("gone", ToServer, Assured, Attempt(NOT_ENDED)),
             Self::ArtifactCommitted => ("artifact_committed", ToServer, Assured, Attempt(FROM_THE_JOB_ON)),
+            Self::ArtifactUndelivered => ("artifact_undelivered", ToServer, Assured, Attempt(FROM_THE_JOB_ON)),
+            Self::UploadProgress => ("upload_progress", ToServer, BestEffort, Attempt(WHILE_IT_LASTS)),
             Self::LogSegment => ("log_segment", ToServer, Assured, Attempt(FROM_THE_JOB_ON)),
             Self::Health => ("health", ToServer, Timely, Session),
             Self::Bye => ("bye", ToServer, Timely, Session),
@@ -251,6 +262,7 @@ mod tests {
             .into_iter()
             .filter(|kind| kind.class() == Class::Assured && kind.may_come_in(Phase::Ended))
             .collect();
-        assert_eq!(late, [Kind::Finished, Kind::ArtifactCommitted, Kind::LogSegment]);
+        let evidence = [Kind::Finished, Kind::ArtifactCommitted, Kind::ArtifactUndelivered, Kind::LogSegment];
+        assert_eq!(late, evidence);
     }
 }

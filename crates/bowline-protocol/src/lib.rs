@@ -38,6 +38,7 @@ pub mod wire {
 pub use decode::BadMessage;
 pub use kinds::{Class, Direction, Kind, Scope};
 pub use message::{
-    Acked, Artifact, Delivery, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage,
+    Acked, Artifact, Delivery, Handover, LogAck, LogKeep, LogSegment, LogStream, LogTime, Sealed, ServerMessage,
+    Truncated, UploadProgress, WorkerMessage,
 };
 pub use vitals::{OutboxVitals, Tally, Vitals};

@@ -8,16 +8,14 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 pub const FRAME_BYTES_TARGET: usize = 1 << 20;
 /// Most messages in one frame that a sender makes. A receiver takes any number that fits.
 pub const FRAME_MESSAGES_MAX: usize = 4_096;
-/// Largest artifact sent within a message: 4 MiB.
-pub const ARTIFACT_BYTES_MAX: usize = 4 << 20;
 /// Most artifacts of one attempt.
-pub const ARTIFACTS_MAX: usize = 64;
-/// Most bytes in all artifacts of one attempt: 16 MiB.
-pub const ARTIFACTS_TOTAL_BYTES_MAX: usize = 16 << 20;
+pub const ARTIFACTS_MAX: usize = 1_000;
 /// Longest artifact name: a path of `/`-joined parts.
 pub const ARTIFACT_NAME_BYTES_MAX: usize = 1_024;
 /// Largest log segment: 64 KiB.
 pub const LOG_SEGMENT_BYTES_MAX: usize = 64 << 10;
+/// Most times that one log segment carries.
+pub const LOG_TIMES_MAX: usize = 1_024;
 /// Most unacknowledged log bytes of one attempt: 1 MiB.
 pub const LOG_WINDOW_BYTES_MAX: usize = 1 << 20;
 /// Longest sentence for people.

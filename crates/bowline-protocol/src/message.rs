@@ -29,11 +29,13 @@ pub enum WorkerMessage {
     /// What goes to the engine as it is. Never an artifact: that has its bytes with it, as
     /// [`WorkerMessage::Artifact`]. A heartbeat comes as [`WorkerMessage::Heartbeat`].
     Engine(FromWorker),
-    /// A file with its bytes: the server stores them, then tells the engine.
+    /// A file whose bytes the server has: it looks whether that is so, then tells the engine.
     Artifact(Artifact),
     /// A range of a log, or its seal: the server stores it and acknowledges it; the engine never
     /// sees it.
     Log(LogSegment),
+    /// How far an attempt's uploads are: for the eye.
+    Upload(UploadProgress),
 }
 
 /// What a server says.
@@ -48,17 +50,30 @@ pub enum ServerMessage {
     LogAck(LogAck),
 }
 
-/// A file that an attempt leaves, with its bytes.
+/// A file that an attempt leaves. Its bytes went to the server before, by their digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// Whose.
     pub attempt: AttemptRef,
     /// Its name within the attempt: parts joined by `/`, none of them empty, `.` or `..`.
     pub name: String,
-    /// BLAKE3 of the bytes, in hex. The server checks it.
+    /// BLAKE3 of the bytes, in hex.
     pub digest: String,
-    /// The bytes. At most [`limits::ARTIFACT_BYTES_MAX`].
-    pub content: Bytes,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+/// How far an attempt's uploads are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadProgress {
+    /// Whose.
+    pub attempt: AttemptRef,
+    /// Files that are still to be delivered. 0: the uploads are over.
+    pub files: u32,
+    /// Bytes that the server has.
+    pub sent: u64,
+    /// Bytes in all.
+    pub bytes: u64,
 }
 
 /// Which of an attempt's logs.
@@ -101,6 +116,60 @@ pub struct LogSegment {
     pub content: Bytes,
     /// The log's final length. `None`: more may come.
     pub sealed_at: Option<u64>,
+    /// The bytes from there to `offset` are left out, for good. `None`: none are.
+    pub left_out_from: Option<u64>,
+    /// When bytes were written, by the worker's clock: each entry holds from its offset on. At most
+    /// [`limits::LOG_TIMES_MAX`].
+    pub times: Vec<LogTime>,
+    /// What happened to the job's file just before `offset`.
+    pub truncated: Truncated,
+    /// What is kept of a log that is longer than its limit. `None`: it is not (yet).
+    pub keep: Option<LogKeep>,
+}
+
+/// Bytes from this offset on were written at this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogTime {
+    /// In the log.
+    pub offset: u64,
+    /// Milliseconds since 1970, by the worker's clock.
+    pub at_ms: u64,
+}
+
+/// How many first and last bytes are kept of a log that is longer than both together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogKeep {
+    /// First bytes.
+    pub head: u64,
+    /// Last bytes.
+    pub tail: u64,
+}
+
+/// Whether a job truncated its own output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncated {
+    /// It did not.
+    #[default]
+    No,
+    /// It did.
+    Yes,
+}
+
+impl LogSegment {
+    /// Bytes, and nothing else to say.
+    pub fn new(attempt: AttemptRef, stream: LogStream, offset: u64, content: Bytes) -> Self {
+        Self {
+            attempt,
+            stream,
+            offset,
+            content,
+            sealed_at: None,
+            left_out_from: None,
+            times: Vec::new(),
+            truncated: Truncated::No,
+            keep: None,
+        }
+    }
 }
 
 /// A log is kept up to here.
@@ -199,6 +268,7 @@ impl WorkerMessage {
             Self::Heartbeat(_) => Kind::Heartbeat,
             Self::Artifact(_) => Kind::ArtifactCommitted,
             Self::Log(_) => Kind::LogSegment,
+            Self::Upload(_) => Kind::UploadProgress,
             Self::Engine(message) => match message {
                 FromWorker::Heartbeat => Kind::Heartbeat,
                 FromWorker::Demand { .. } => Kind::Demand,
@@ -214,6 +284,7 @@ impl WorkerMessage {
                     Assured::Artifact(_) => Kind::ArtifactCommitted,
                 },
                 FromWorker::ArtifactCommitted { .. } => Kind::ArtifactCommitted,
+                FromWorker::ArtifactUndelivered { .. } => Kind::ArtifactUndelivered,
                 FromWorker::Health(_) => Kind::Health,
                 FromWorker::Bye { .. } => Kind::Bye,
             },
@@ -350,13 +421,8 @@ mod tests {
     #[test]
     fn frames_are_bounded_and_keep_the_order() {
         let segment = |offset| {
-            WorkerMessage::Log(LogSegment {
-                attempt: attempt(1, None),
-                stream: LogStream::Output,
-                offset,
-                content: Bytes::from(vec![b'x'; limits::LOG_SEGMENT_BYTES_MAX]),
-                sealed_at: None,
-            })
+            let content = Bytes::from(vec![b'x'; limits::LOG_SEGMENT_BYTES_MAX]);
+            WorkerMessage::Log(LogSegment::new(attempt(1, None), LogStream::Output, offset, content))
         };
         let frames = worker_frames((0..40).map(segment));
         assert!(frames.len() >= 3);

@@ -18,7 +18,10 @@ use bowline_core::worker::{Health, Offer, Room, Seat};
 use prost::bytes::Bytes;
 
 use crate::kinds::Kind;
-use crate::message::{Artifact, Handover, LogAck, LogSegment, LogStream, Sealed, ServerMessage, WorkerMessage};
+use crate::message::{
+    Artifact, Handover, LogAck, LogKeep, LogSegment, LogStream, LogTime, Sealed, ServerMessage, UploadProgress,
+    WorkerMessage,
+};
 
 use crate::vitals::{OutboxVitals, Tally, Vitals};
 
@@ -62,6 +65,13 @@ pub fn all_of(kind: Kind, attempt: AttemptRef) -> Vec<Sample> {
         }
         Kind::Gone => vec![up(FromWorker::Gone { attempt, why: "its supervisor died".to_owned() })],
         Kind::ArtifactCommitted => vec![ToServer(WorkerMessage::Artifact(artifact(attempt)))],
+        Kind::ArtifactUndelivered => {
+            let name = "out/huge.bin".to_owned();
+            vec![up(FromWorker::ArtifactUndelivered { attempt, name, why: "it is too large".to_owned() })]
+        }
+        Kind::UploadProgress => {
+            vec![ToServer(WorkerMessage::Upload(UploadProgress { attempt, files: 2, sent: 10, bytes: 100 }))]
+        }
         Kind::LogSegment => {
             LogStream::ALL.map(|stream| ToServer(WorkerMessage::Log(log_segment(attempt, stream)))).into()
         }
@@ -160,11 +170,16 @@ fn finished(attempt: AttemptRef, how: JobEnd) -> FromWorker {
 fn artifact(attempt: AttemptRef) -> Artifact {
     // BLAKE3 of no bytes.
     let digest = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262".to_owned();
-    Artifact { attempt, name: "out/report.json".to_owned(), digest, content: Bytes::new() }
+    Artifact { attempt, name: "out/report.json".to_owned(), digest, bytes: 0 }
 }
 
 fn log_segment(attempt: AttemptRef, stream: LogStream) -> LogSegment {
-    LogSegment { attempt, stream, offset: 0, content: Bytes::from_static(b"line\n"), sealed_at: Some(5) }
+    LogSegment {
+        sealed_at: Some(5),
+        times: vec![LogTime { offset: 0, at_ms: 1_700_000_000_000 }],
+        keep: Some(LogKeep { head: 1 << 20, tail: 1 << 10 }),
+        ..LogSegment::new(attempt, stream, 0, Bytes::from_static(b"line\n"))
+    }
 }
 
 fn welcome(attempt: AttemptRef) -> ToWorker {

@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod backups;
+mod blobs;
 mod changes;
 mod events;
 mod extract;
@@ -85,6 +86,7 @@ fn closed() -> OpenApiRouter<Shell> {
         .merge(system::routes())
         .merge(backups::routes())
         .merge(events::routes())
+        .merge(blobs::routes())
 }
 
 fn nested(closed: OpenApiRouter<Shell>) -> OpenApiRouter<Shell> {

@@ -4,7 +4,8 @@
 //!   where it has one, must be this server's own (against foreign web pages).
 //! * Every request under `/api/v1`: `Authorization: Bearer TOKEN`. The administrator's token may do
 //!   everything; an enrolment token may enrol one worker; an attempt's token may read in its own
-//!   namespace and submit there, for as long as the attempt lives.
+//!   namespace and submit there, for as long as the attempt lives; a worker's key, with the header
+//!   `Bowline-Worker`, may look for, put and get blobs.
 //! * Open without a token: `/`, `/healthz`, `/readyz`, `/openapi.json`, `/docs`; `/metrics` only on a
 //!   server that listens on a loopback address alone.
 //!
@@ -13,7 +14,7 @@
 mod guard;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bowline_core::id::AttemptRef;
@@ -45,6 +46,8 @@ pub(crate) enum Role {
     Enrol([u8; 32]),
     /// Read and submit in this namespace.
     Attempt(Namespace),
+    /// Look for, put and get blobs.
+    Worker,
 }
 
 /// Who asks.
@@ -66,6 +69,7 @@ impl Caller {
                 Err(Fault::forbidden(format!("This attempt's token opens only its own namespace, `{own}`.")))
             }
             Role::Enrol(_) => Err(only_enrols()),
+            Role::Worker => Err(only_blobs()),
         }
     }
 
@@ -80,6 +84,7 @@ impl Caller {
                 Err(Fault::forbidden(format!("This attempt's token opens only its own namespace, `{own}`.")))
             }
             Role::Enrol(_) => Err(only_enrols()),
+            Role::Worker => Err(only_blobs()),
         }
     }
 
@@ -100,6 +105,18 @@ impl Caller {
             Role::Admin => Ok(()),
             Role::Attempt(_) => Err(Fault::forbidden("An attempt's token may read and submit, and nothing else.")),
             Role::Enrol(_) => Err(only_enrols()),
+            Role::Worker => Err(only_blobs()),
+        }
+    }
+
+    /// May he put and get blobs by their digest alone?
+    pub(crate) fn handle_blobs(&self) -> Result<(), Fault> {
+        match &self.role {
+            Role::Admin | Role::Worker => Ok(()),
+            Role::Attempt(_) => Err(Fault::forbidden(
+                "An attempt's token opens artifacts by their task and name, and no blobs.",
+            )),
+            Role::Enrol(_) => Err(only_enrols()),
         }
     }
 
@@ -108,12 +125,17 @@ impl Caller {
         match &self.role {
             Role::Admin | Role::Attempt(_) => Ok(()),
             Role::Enrol(_) => Err(only_enrols()),
+            Role::Worker => Err(only_blobs()),
         }
     }
 }
 
 fn only_enrols() -> Fault {
     Fault::forbidden("This token enrols one worker, and opens nothing else.")
+}
+
+fn only_blobs() -> Fault {
+    Fault::forbidden("A worker's key opens its session and blobs, and nothing else here.")
 }
 
 fn named(namespace: Option<&str>) -> Result<Namespace, Fault> {
@@ -144,6 +166,9 @@ pub(crate) async fn caller(shell: &Shell, headers: &HeaderMap) -> Result<Caller,
     let Some(token) = bearer(headers) else {
         return Err(Fault::unauthenticated(format!("This server wants a token, and the request has none. {HOW}.")));
     };
+    if headers.contains_key(bowline_protocol::call::WORKER) {
+        return worker_caller(shell, headers, token).await;
+    }
     if shell.app.secrets.is_admin(token) {
         return Ok(Caller { role: Role::Admin, actor: user(headers)?.unwrap_or_else(|| Actor::new("admin")) });
     }
@@ -169,6 +194,19 @@ pub(crate) async fn caller(shell: &Shell, headers: &HeaderMap) -> Result<Caller,
 fn matching<'a>(tokens: &'a [Token], secret: &str) -> Option<&'a Token> {
     let hash = blake3::hash(secret.as_bytes());
     tokens.iter().find(|token| blake3::Hash::from_bytes(token.hash) == hash)
+}
+
+/// A worker comes in with the key that it enrolled.
+async fn worker_caller(shell: &Shell, headers: &HeaderMap, key: &str) -> Result<Caller, Fault> {
+    let caller = bowline_protocol::call::of_http(headers, key).ok_or_else(|| {
+        Fault::invalid("`Bowline-Worker` names no worker, or `Bowline-Pool` no pool.")
+    })?;
+    let actor = Actor::from(&caller.worker);
+    shell.app.keys.check(&caller).await.map_err(|status| match status.code() {
+        tonic::Code::Unauthenticated => Fault::unauthenticated(status.message()),
+        _ => Fault::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", status.message()),
+    })?;
+    Ok(Caller { role: Role::Worker, actor })
 }
 
 /// An attempt may come in as long as it lives.

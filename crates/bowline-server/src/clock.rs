@@ -11,6 +11,12 @@ pub fn wall() -> Timestamp {
     Timestamp(micros(since))
 }
 
+/// The wall clock, to be compared with times of files.
+#[expect(clippy::disallowed_methods, reason = "the clock module is where clocks are read")]
+pub(crate) fn system() -> SystemTime {
+    SystemTime::now()
+}
+
 /// The monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "the clock module is where clocks are read")]
 pub fn monotonic() -> Instant {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bowline_core::Timing;
 use bowline_store::RetentionPolicy;
@@ -22,6 +23,11 @@ pub struct ServerConfig {
     pub retention: RetentionPolicy,
     /// How patient the server is with its workers.
     pub timing: Timing,
+    /// A blob that no artifact names is kept for so long after it was uploaded, asked for by an uploader or
+    /// named last. Not less than a second.
+    pub blobs_kept: Duration,
+    /// Largest blob that is taken, in bytes.
+    pub blob_bytes_max: u64,
     /// Most connections at a time; more wait to be accepted.
     pub connections_max: usize,
 }
@@ -45,6 +51,8 @@ impl ServerConfig {
             exposure: Exposure::default(),
             retention: RetentionPolicy::default(),
             timing: Timing::default(),
+            blobs_kept: Duration::from_hours(24),
+            blob_bytes_max: 64 << 30,
             connections_max: 10_000,
         }
     }

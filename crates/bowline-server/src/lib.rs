@@ -5,6 +5,7 @@
 pub mod api;
 mod auth;
 pub mod backup;
+mod blobs;
 pub mod clock;
 mod config;
 mod listen;
@@ -14,9 +15,11 @@ mod secrets;
 mod session;
 mod start;
 mod state;
+mod uploads;
 
 pub use config::{Exposure, LISTEN_DEFAULT, ServerConfig};
 pub use secrets::{Secrets, SecretsError, random_secret};
 pub use session::{KindCounts, SessionCounts};
 pub use start::{ADDRESS_FILE, Server, ServerError, TOKEN_FILE, start};
 pub use state::AppState;
+pub use uploads::Uploads;

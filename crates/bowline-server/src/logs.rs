@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use bowline_blob::{LogError, LogKey, LogState, LogStore, LogStream as Stored};
+use bowline_blob::{LogError, LogKey, LogState, LogStore, LogStream as Stored, Segment};
 use bowline_core::id::{AttemptRef, TaskId, WorkerId};
 use bowline_core::message::{ToWorker, Verdict};
 use bowline_leader::Leader;
-use bowline_protocol::message::Sealed;
+use bowline_protocol::message::{Sealed, Truncated};
 use bowline_protocol::{LogAck, LogSegment, LogStream, ServerMessage};
 use bowline_store::{AttemptFilter, ReadStore, StoreError};
 use quick_cache::sync::Cache;
@@ -119,14 +119,24 @@ impl LogKeeper {
     }
 
     fn append(&self, reader: &dyn ReadStore, worker: WorkerId, segment: LogSegment) -> Result<Kept, Trouble> {
-        let LogSegment { attempt, stream, offset, content, sealed_at } = segment;
+        let LogSegment { attempt, stream, offset, content, sealed_at, left_out_from, .. } = &segment;
+        let (attempt, stream, offset) = (*attempt, *stream, *offset);
         if !self.may_write(reader, worker, attempt)? {
             return Ok(Kept::Gone(attempt));
         }
         let (key, stream_stored) = (key_of(attempt), stored(stream));
-        let mut done = self.logs.append(key, stream_stored, offset, &content);
+        let times: Vec<_> = segment.times.iter().map(|time| (time.offset, time.at_ms)).collect();
+        let to_store = Segment {
+            offset,
+            bytes: content,
+            left_out_from: *left_out_from,
+            times: &times,
+            truncated: segment.truncated == Truncated::Yes,
+            keep: segment.keep.map(|keep| (keep.head, keep.tail)),
+        };
+        let mut done = self.logs.append_segment(key, stream_stored, &to_store);
         if let (Ok(_), Some(length)) = (&done, sealed_at) {
-            done = self.logs.seal(key, stream_stored, length);
+            done = self.logs.seal(key, stream_stored, *length);
         }
         let state = match done {
             Ok(state) => state,

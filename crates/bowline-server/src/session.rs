@@ -12,14 +12,17 @@
 mod auth;
 mod counts;
 mod incoming;
+mod live;
 mod outgoing;
 mod reports;
 mod run;
+mod seats;
 mod service;
 
 pub(crate) use auth::Keys;
 pub use counts::{KindCounts, SessionCounts};
 pub(crate) use reports::Report;
+pub(crate) use seats::Seats;
 pub(crate) use service::{Service, Sessions};
 
 use std::time::Duration;

@@ -23,7 +23,7 @@ use crate::config::ServerConfig;
 use crate::listen;
 use crate::logs::LogKeeper;
 use crate::secrets::{Secrets, SecretsError};
-use crate::session::{Keys, Sessions};
+use crate::session::{Keys, Seats, Sessions};
 use crate::state::AppState;
 
 /// In the data folder: the administrator's token, mode 0600.
@@ -168,17 +168,19 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
     let state = AppState {
         leader: leader.clone(),
         logs: Arc::clone(&logs),
-        blobs,
+        blobs: Arc::clone(&blobs),
         config: Arc::new(config),
         secrets: Arc::new(secrets),
         sessions: Arc::default(),
+        uploads: Arc::default(),
+        keys: Arc::new(Keys::new(leader.clone())),
         metrics: Arc::new(Mutex::new(Registry::default())),
         local_addr,
         stopping: CancellationToken::new(),
     };
-    let keeper = Arc::new(LogKeeper::new(logs, leader.clone()));
-    let sessions =
-        Arc::new(Sessions { state, keys: Keys::new(leader), logs: Arc::clone(&keeper), tasks: TaskTracker::new() });
+    let keeper = Arc::new(LogKeeper::new(logs, leader));
+    let seats = Seats::default();
+    let sessions = Arc::new(Sessions { state, seats, logs: Arc::clone(&keeper), tasks: TaskTracker::new() });
     Ok(serve(sessions, leader_task, listener, (keeper, purged)))
 }
 
@@ -237,6 +239,13 @@ fn serve(
             }
         }
     });
+    let collecting = crate::blobs::collect(
+        Arc::clone(&state.blobs),
+        state.leader.reader(),
+        state.config.blobs_kept,
+        state.stopping.clone(),
+    );
+    tasks.spawn(collecting);
     prepare::write_address(&state.config.data, state.local_addr);
     tracing::info!(address = %state.local_addr, data = %state.config.data.display(), "server ready");
     Server { state, sessions, leader, tasks, stop_serving: stop_serving.drop_guard() }

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
 use crate::secrets::Secrets;
-use crate::session::SessionCounts;
+use crate::session::{Keys, SessionCounts};
+use crate::uploads::Uploads;
 
 /// What every handler holds: cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +29,10 @@ pub struct AppState {
     pub secrets: Arc<Secrets>,
     /// Messages of sessions, counted by kind.
     pub sessions: Arc<SessionCounts>,
+    /// How far uploads of artifacts are.
+    pub uploads: Arc<Uploads>,
+    /// The workers' keys.
+    pub(crate) keys: Arc<Keys>,
     /// What `/metrics` shows.
     pub metrics: Arc<Mutex<Registry>>,
     /// Where the server listens, as it was bound.

@@ -23,6 +23,7 @@ pub(crate) struct Migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first form", oldest_reader: 1, sql: include_str!("sql/0001_first.sql") },
     Migration { version: 2, name: "pools and drains", oldest_reader: 2, sql: include_str!("sql/0002_fleet.sql") },
+    Migration { version: 3, name: "blobs by name", oldest_reader: 2, sql: include_str!("sql/0003_blobs.sql") },
 ];
 
 /// The version that this program writes.

@@ -1,6 +1,7 @@
 //! The readers: a few connections that can only read. Each call takes one for its length, reads one
 //! snapshot of what is committed, and gives it back. They never hold back the writer.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -125,6 +126,10 @@ impl ReadStore for SqliteReader {
 
     fn results(&self, task: TaskId) -> Result<Vec<ResultRow>, StoreError> {
         self.read("results", |connection| results::of_task(connection, task))
+    }
+
+    fn named_blobs(&self, digests: &[String]) -> Result<HashSet<String>, StoreError> {
+        self.read("artifacts", |connection| artifacts::named(connection, digests))
     }
 
     fn artifacts(&self, task: TaskRef) -> Result<Vec<ArtifactRow>, StoreError> {

@@ -1,5 +1,6 @@
 //! The readers' side. Calls block: async callers use a blocking pool.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bowline_core::id::{AttemptRef, CommitNo, NodeIndex, RunId, TaskId, TaskRef};
@@ -141,6 +142,8 @@ pub trait ReadStore: Send + Sync {
     fn results(&self, task: TaskId) -> Result<Vec<ResultRow>, StoreError>;
     /// Artifacts of a task, element or (of an array as a whole) all its elements.
     fn artifacts(&self, task: TaskRef) -> Result<Vec<ArtifactRow>, StoreError>;
+    /// Which of these blobs an artifact names, by their digests in hex. At most 1,000 are asked about.
+    fn named_blobs(&self, digests: &[String]) -> Result<HashSet<String>, StoreError>;
     /// A subject's history. Of an array as a whole: its own lines, not its elements'.
     fn history(&self, subject: &Subject, cursor: Option<&str>, limit: usize) -> Result<HistoryPage, StoreError>;
     /// Events after a place. `None`: from the newest on, that is, none.

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::collect::Collected;
-use crate::logs::LogTail;
+use crate::logs::LogMark;
 use crate::prepare::splits_output;
 use machine::State;
 
@@ -34,7 +34,7 @@ pub(crate) struct Attempt {
     /// When it began.
     pub(crate) begun: Option<Instant>,
     /// Its logs, where it has any.
-    pub(crate) logs: Vec<LogTail>,
+    pub(crate) logs: Vec<LogMark>,
     /// Its folder.
     pub(crate) folder: PathBuf,
     /// Where it comes from.
@@ -86,9 +86,9 @@ impl Attempt {
     /// It has logs from now on, or still has.
     pub(crate) fn open_logs(&mut self) {
         if self.logs.is_empty() {
-            self.logs.push(LogTail::new(LogStream::Output, 0, Sealed::No));
+            self.logs.push(LogMark::new(LogStream::Output, 0, Sealed::No));
             if splits_output(&self.work) {
-                self.logs.push(LogTail::new(LogStream::Error, 0, Sealed::No));
+                self.logs.push(LogMark::new(LogStream::Error, 0, Sealed::No));
             }
         }
     }

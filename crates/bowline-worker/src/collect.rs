@@ -8,11 +8,12 @@ mod output;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use bowline_core::message::JobEnd;
 use bowline_core::spec::Work;
 use bowline_core::state::{JobError, TimeoutKind};
-use bowline_protocol::{Artifact, LogStream};
+use bowline_protocol::LogStream;
 use bowline_supervisor::wire::{Exit, Exited, StartFailed, Step, StopReason};
 
 use crate::prepare::{Plan, log_file, splits_output};
@@ -23,13 +24,12 @@ pub(crate) struct Collected {
     pub(crate) how: JobEnd,
     /// JSON.
     pub(crate) result: Option<String>,
-    pub(crate) artifacts: Vec<Artifact>,
 }
 
 impl Collected {
     /// Nothing but its end.
     pub(crate) fn bare(how: JobEnd) -> Self {
-        Self { how, result: None, artifacts: Vec::new() }
+        Self { how, result: None }
     }
 
     /// A failure that has nothing but its sentence.
@@ -38,8 +38,8 @@ impl Collected {
     }
 }
 
-/// Collects result and artifacts of a job that ended like this.
-pub(crate) fn collect(plan: &Plan, how: JobEnd) -> Collected {
+/// Collects the result of a job that ended like this, and finds the files that it left: name and place.
+pub(crate) fn collect(plan: &Plan, how: JobEnd) -> (Collected, Vec<(String, PathBuf)>) {
     let mut notes = Vec::new();
     let (how, result) = match output::read(plan, &mut notes) {
         Ok(result) => (how, result),
@@ -52,11 +52,11 @@ pub(crate) fn collect(plan: &Plan, how: JobEnd) -> Collected {
             }
         },
     };
-    let artifacts = artifacts::read(plan, &mut notes);
+    let files = artifacts::find(plan, &mut notes);
     if !notes.is_empty() {
         note(plan, &notes);
     }
-    Collected { how, result, artifacts }
+    (Collected { how, result }, files)
 }
 
 /// Appends to the job's log what its worker has to say.

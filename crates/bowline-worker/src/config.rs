@@ -27,6 +27,11 @@ pub const OUTBOX_BYTES_DEFAULT: usize = 256 << 20;
 /// So long a leaving worker waits for what it has told to stop, and for its last messages to be acknowledged.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 
+/// Most bytes that are kept of a job's log, where nothing else is said: 64 MiB.
+pub const LOG_BYTES_MAX_DEFAULT: u64 = 64 << 20;
+/// How long an upload that does not get on is tried, where nothing else is said.
+pub const UPLOAD_PATIENCE_DEFAULT: Duration = Duration::from_mins(10);
+
 /// A server that a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -74,6 +79,13 @@ pub struct WorkerConfig {
     pub kill_by: Way,
     /// What it does when it is told to stop.
     pub on_term: OnTerm,
+    /// Secrets that tasks may name: a file for each, in this folder. `None`: it knows none.
+    pub secrets: Option<PathBuf>,
+    /// Most bytes that are kept of a job's log; a task may ask for less.
+    pub log_bytes_max: u64,
+    /// An artifact of which the server has not taken a byte for so long, while there was a session, is given
+    /// up, so that the attempt's end is not held back.
+    pub upload_patience: Duration,
     /// PATH, HOME, LANG and TZ of its jobs, as far as they are to be set. PATH has a default.
     pub job_env: BTreeMap<String, String>,
     /// The program's version, as the server shows it.
@@ -157,6 +169,9 @@ impl WorkerConfig {
             boot_id_file: None,
             kill_by: Way::Cgroup,
             on_term: OnTerm::Release,
+            secrets: None,
+            log_bytes_max: LOG_BYTES_MAX_DEFAULT,
+            upload_patience: UPLOAD_PATIENCE_DEFAULT,
             job_env: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             stats: Arc::default(),

@@ -5,16 +5,17 @@
 //! whatever may start ([`Dispatcher::settle`]). Nothing here waits for anything.
 
 mod attempts;
+mod bulk;
 mod demand;
 mod leaving;
 mod link;
 mod orders;
 mod recovery;
-mod shipping;
 mod supervision;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
@@ -32,7 +33,6 @@ use crate::config::{Stop, WorkerConfig, WorkerExit};
 use crate::error::WorkerError;
 use crate::jobs::{FromSupervisor, Jobs};
 use crate::journal::{After, Batch, Journal, Op, Recovered, Said};
-use crate::logs::Seen;
 use crate::outbox::Outbox;
 use crate::pool::{Pool, blocking};
 use crate::prepare::PrepareError;
@@ -40,6 +40,7 @@ use crate::session::FromLink;
 use crate::shares::{Pace, Share, Standing};
 use crate::state_dir::Place;
 use crate::stats::Stats;
+use bulk::{Bulk, FromBulk};
 use demand::Demand;
 use leaving::{Leaving, Told};
 use link::Link;
@@ -55,9 +56,8 @@ const LINK_EVENTS_MAX: usize = 64;
 #[derive(Debug)]
 enum Done {
     Prepared(AttemptRef, Result<Option<Box<Start>>, PrepareError>),
-    Collected(AttemptRef, Box<Collected>),
+    Collected(AttemptRef, Box<(Collected, Vec<(String, PathBuf)>)>),
     Answered(AttemptRef, Box<Collected>),
-    Looked(Vec<Seen>),
     EnrolledAgain(bool),
     /// Nothing that anybody waits for.
     Nothing,
@@ -112,11 +112,9 @@ pub(crate) struct Dispatcher {
     /// What keeps it from taking the identity, as the server said last.
     in_the_way: Vec<AttemptRef>,
     troubles: BTreeMap<Trouble, String>,
-    looking: bool,
-    look_due: bool,
-    looked_up_to: Option<AttemptRef>,
     told: Told,
     leavings: u32,
+    bulk: Bulk,
     leaving: Option<Leaving>,
     exit: Option<WorkerExit>,
 }
@@ -126,6 +124,7 @@ pub(crate) struct Inboxes {
     journal: mpsc::UnboundedReceiver<Said>,
     supervisor: mpsc::Receiver<FromSupervisor>,
     link: mpsc::Receiver<FromLink>,
+    bulk: FromBulk,
 }
 
 impl Dispatcher {
@@ -148,6 +147,7 @@ impl Dispatcher {
                 path: config.boot_id_file.clone().unwrap_or_else(|| bowline_supervisor::BOOT_ID_FILE.into()),
                 source,
             })?;
+        let (bulk, from_bulk) = Bulk::start(client.clone(), &config);
         let mut dispatcher = Self {
             job_env: Arc::new(config.job_env.clone()),
             boot_id,
@@ -173,11 +173,9 @@ impl Dispatcher {
             name: config.identity.clone(),
             in_the_way: Vec::new(),
             troubles: BTreeMap::new(),
-            looking: false,
-            look_due: false,
-            looked_up_to: None,
             told: Told::Nothing,
             leavings: 0,
+            bulk,
             leaving: None,
             exit: None,
             stats: Arc::new(Stats::of_server(&config.stats)),
@@ -186,11 +184,12 @@ impl Dispatcher {
             place,
         };
         dispatcher.begin(recovered);
-        Ok((dispatcher, Inboxes { journal: said, supervisor, link }))
+        Ok((dispatcher, Inboxes { journal: said, supervisor, link, bulk: from_bulk }))
     }
 
     fn begin(&mut self, recovered: Recovered) {
         self.recover(recovered);
+        self.reopen_ended_logs();
         self.sweep_leftovers();
         self.timers.start();
     }
@@ -210,6 +209,8 @@ impl Dispatcher {
                 Some(said) = inboxes.journal.recv() => self.on_journal(said),
                 Some(said) = inboxes.link.recv(), if open => self.on_link(said),
                 Some(said) = inboxes.supervisor.recv(), if open => self.on_supervisor(said),
+                Some(said) = inboxes.bulk.shipper.recv(), if open => self.on_shipper(said),
+                Some(said) = inboxes.bulk.uploads.recv(), if open => self.on_uploads(said),
                 done = self.pool.next(), if open => self.on_done(done.unwrap_or(Done::Nothing)),
                 () = tokio::time::sleep_until(next) => self.on_timers(),
                 () = stop.release.cancelled(), if self.told < Told::Release => self.release_now(),
@@ -228,7 +229,6 @@ impl Dispatcher {
         self.flush();
         self.settle_timely();
         self.send_outbox();
-        self.look_at_logs();
         self.settle_demand();
         self.settle_leaving();
     }
@@ -274,7 +274,6 @@ impl Dispatcher {
             Done::Prepared(attempt, outcome) => self.prepared(attempt, outcome),
             Done::Collected(attempt, collected) => self.collected(attempt, *collected),
             Done::Answered(attempt, collected) => self.answered(attempt, *collected),
-            Done::Looked(seen) => self.looked(seen),
             Done::EnrolledAgain(done) => self.enrolled_again(done),
             Done::Nothing => {}
         }
@@ -288,7 +287,6 @@ impl Dispatcher {
                     self.timers.measured(late);
                 }
                 Timer::Heartbeat(of) => self.heartbeat(of),
-                Timer::Look => self.look_due = true,
                 Timer::Reconnect => self.connect(),
                 Timer::StartBy(attempt) => self.start_by_passed(attempt),
                 Timer::Setup(attempt) => self.setup_passed(attempt),

@@ -99,7 +99,7 @@ async fn answered(mut response: reqwest::Response, request: &HttpRequest, method
         let message = format!("{method} {} was answered with status {}", request.url, status.as_u16());
         JobEnd::Error(JobError { message, ..JobError::default() })
     };
-    Collected { how, result: Some(result), artifacts: Vec::new() }
+    Collected { how, result: Some(result) }
 }
 
 fn headers(response: &reqwest::Response) -> Value {

@@ -18,7 +18,8 @@
 //! | starting and stopping through the supervisor | `jobs` |
 //! | results and artifacts | `collect` |
 //! | the action `http` | `http_action` |
-//! | logs | `logs`, `dispatcher::shipping` |
+//! | logs | `logs`, `dispatcher::bulk` |
+//! | artifacts on their way | `uploads`, `dispatcher::bulk` |
 //! | commands from the server | `dispatcher::orders` |
 //! | leaving on purpose | `dispatcher::leaving` |
 //! | work that blocks | `pool` |
@@ -50,6 +51,7 @@ mod session;
 mod shares;
 mod state_dir;
 pub mod stats;
+mod uploads;
 
 pub use config::{LeftBehind, OnTerm, Server, Stop, WorkerConfig, WorkerExit};
 pub use error::WorkerError;

@@ -167,6 +167,15 @@ impl Outbox {
         self.by_attempt.get(&attempt).is_some_and(|seqs| seqs.iter().any(is_end))
     }
 
+    /// Artifacts of this attempt that wait to be acknowledged.
+    pub(crate) fn artifacts(&self, attempt: AttemptRef) -> impl Iterator<Item = &bowline_protocol::Artifact> + '_ {
+        let seqs = self.by_attempt.get(&attempt).into_iter().flatten();
+        seqs.filter_map(|seq| match &self.entries.get(seq)?.message {
+            WorkerMessage::Artifact(artifact) => Some(artifact),
+            _ => None,
+        })
+    }
+
     /// Attempts of which something waits.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = AttemptRef> + '_ {
         self.by_attempt.keys().copied()
@@ -210,13 +219,15 @@ impl Outbox {
 pub(crate) fn assured(message: &WorkerMessage) -> Option<Assured> {
     match message {
         WorkerMessage::Artifact(artifact) => Some(Assured::Artifact(artifact.name.clone())),
-        WorkerMessage::Hello(_) | WorkerMessage::Heartbeat(_) | WorkerMessage::Log(_) => None,
+        WorkerMessage::Hello(_) | WorkerMessage::Heartbeat(_) | WorkerMessage::Log(_) | WorkerMessage::Upload(_) => None,
         WorkerMessage::Engine(message) => match message {
             FromWorker::Started(_) => Some(Assured::Started),
             FromWorker::Finished(_) => Some(Assured::Finished),
             FromWorker::Released { .. } => Some(Assured::Released),
             FromWorker::Gone { .. } => Some(Assured::Gone),
-            FromWorker::ArtifactCommitted { name, .. } => Some(Assured::Artifact(name.clone())),
+            FromWorker::ArtifactCommitted { name, .. } | FromWorker::ArtifactUndelivered { name, .. } => {
+                Some(Assured::Artifact(name.clone()))
+            }
             FromWorker::Heartbeat
             | FromWorker::Late { .. }
             | FromWorker::Demand { .. }
@@ -228,9 +239,9 @@ pub(crate) fn assured(message: &WorkerMessage) -> Option<Assured> {
 
 fn content_bytes(message: &WorkerMessage) -> usize {
     match message {
-        WorkerMessage::Artifact(artifact) => artifact.content.len(),
+        WorkerMessage::Artifact(artifact) => artifact.name.len(),
         WorkerMessage::Engine(FromWorker::Finished(finished)) => finished.result.as_ref().map_or(0, String::len),
-        WorkerMessage::Engine(_) | WorkerMessage::Hello(_) | WorkerMessage::Heartbeat(_) | WorkerMessage::Log(_) => 0,
+        WorkerMessage::Engine(_) | WorkerMessage::Hello(_) | WorkerMessage::Heartbeat(_) | WorkerMessage::Log(_) | WorkerMessage::Upload(_) => 0,
     }
 }
 

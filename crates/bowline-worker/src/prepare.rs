@@ -1,22 +1,26 @@
 //! Makes an attempt ready: its folder, its files, its environment. Blocks; runs in the pool.
 //!
 //! An attempt's folder holds `work/` (where its job begins, unless its task names a folder),
-//! `artifacts/`, `output`, `script` (shell text), and the logs.
+//! `artifacts/`, `output`, `script` (shell text), the logs, and `masked` (what is masked in them).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bowline_core::spec::{Action, Command, Work, file_path_is_good};
+use bowline_core::spec::{Action, Command, Work, file_path_is_good, secret_name_is_good};
 use bowline_protocol::{Handover, LogStream};
 use bowline_supervisor::wire::Start;
 
 use crate::attempt::key_of;
 use crate::config::{GRACE, JOB_PATH_DEFAULT};
+use crate::logs::look::mask_file;
+
+/// Largest secret.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// The lease group of all jobs: a supervisor serves one server.
 pub(crate) const LEASE: &str = "server";
@@ -30,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) worker: String,
     pub(crate) server: String,
     pub(crate) base_env: Arc<BTreeMap<String, String>>,
+    /// Where this worker's secrets lie.
+    pub(crate) secrets: Option<PathBuf>,
 }
 
 /// Why an attempt cannot be made ready. Whole sentences: they become the task's outcome.
@@ -49,6 +55,12 @@ pub(crate) enum PrepareError {
     Link(String),
     #[error("`{0}` cannot be the name of an environment variable")]
     BadVariable(String),
+    #[error(
+        "this worker has no secret `{0}`: put it into a file of that name in the folder that `bowline worker start --secrets` names, or let the task run where it is"
+    )]
+    NoSecret(String),
+    #[error("the secret `{0}` is larger than 64 KiB, or is not text")]
+    BadSecret(String),
     #[error("the command is empty")]
     NoCommand,
     #[error("the command, or a variable, holds a NUL, which no program can be given")]
@@ -83,7 +95,9 @@ impl Plan {
         let argv = self.argv(command)?;
         let mut start = Start::new(key_of(self.handover.assign.attempt), argv, work_dir, self.log(LogStream::Output));
         start.stderr = splits_output(&self.work).then(|| self.log(LogStream::Error));
-        start.env = self.environment()?;
+        let secrets = self.secrets()?;
+        self.make_logs(&secrets)?;
+        start.env = self.environment(secrets)?;
         start.run_limit = self.handover.assign.run_timeout;
         start.stop_after = self.handover.assign.stop_after;
         LEASE.clone_into(&mut start.lease);
@@ -139,8 +153,38 @@ impl Plan {
         }
     }
 
+    /// Variables that hold secrets.
+    fn secrets(&self) -> Result<Vec<(String, String)>, PrepareError> {
+        let mut secrets = Vec::new();
+        for (variable, name) in &self.work.secrets {
+            if variable.is_empty() || variable.contains(['=', '\0']) {
+                return Err(PrepareError::BadVariable(variable.clone()));
+            }
+            let folder = self.secrets.as_ref().filter(|_| secret_name_is_good(name));
+            let path = folder.ok_or_else(|| PrepareError::NoSecret(name.clone()))?.join(name);
+            secrets.push((variable.clone(), read_secret(&path, name)?));
+        }
+        Ok(secrets)
+    }
+
+    /// Makes the logs, so that they can be watched, and writes down what is to be masked in them.
+    fn make_logs(&self, secrets: &[(String, String)]) -> Result<(), PrepareError> {
+        let output = self.log(LogStream::Output);
+        let streams = if splits_output(&self.work) { &LogStream::ALL[..] } else { &LogStream::ALL[..1] };
+        for stream in streams {
+            let log = self.log(*stream);
+            fs::write(&log, b"").map_err(failed("making a log", &log))?;
+        }
+        let token = Some(&self.handover.token).filter(|token| !token.is_empty());
+        let masked: Vec<&String> = secrets.iter().map(|(_, secret)| secret).chain(token).collect();
+        let path = mask_file(&output);
+        let text = serde_json::to_vec(&masked).unwrap_or_default();
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        opened.and_then(|mut file| file.write_all(&text)).map_err(failed("writing down what is to be masked", &path))
+    }
+
     /// The whole environment: PATH, HOME, LANG, TZ, what the task names, and what every job sees.
-    fn environment(&self) -> Result<Vec<(OsString, OsString)>, PrepareError> {
+    fn environment(&self, secrets: Vec<(String, String)>) -> Result<Vec<(OsString, OsString)>, PrepareError> {
         let mut env: BTreeMap<String, OsString> = BTreeMap::new();
         env.insert("PATH".to_owned(), JOB_PATH_DEFAULT.into());
         let named = self.base_env.iter().chain(&self.work.env);
@@ -153,6 +197,7 @@ impl Plan {
             }
             env.insert(name.clone(), value.into());
         }
+        env.extend(secrets.into_iter().map(|(name, secret)| (name, secret.into())));
         env.extend(self.own_variables());
         Ok(env.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
@@ -192,6 +237,19 @@ pub(crate) fn log_file(folder: &Path, stream: LogStream) -> PathBuf {
         LogStream::Output => "output.log",
         LogStream::Error => "error.log",
     })
+}
+
+/// A secret's text, without the line end that editors put behind it.
+fn read_secret(path: &Path, name: &str) -> Result<String, PrepareError> {
+    let mut text = Vec::new();
+    match fs::File::open(path).and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(PrepareError::NoSecret(name.to_owned())),
+        Err(error) => return Err(failed("reading a secret", path)(error)),
+    }
+    let text = String::from_utf8(text).ok().filter(|text| text.len() as u64 <= SECRET_BYTES_MAX);
+    let text = text.filter(|text| !text.contains('\0')).ok_or_else(|| PrepareError::BadSecret(name.to_owned()))?;
+    Ok(text.strip_suffix('\n').map_or(text.clone(), str::to_owned))
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrepareError {

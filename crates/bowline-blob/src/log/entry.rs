@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::key::{LogKey, LogStream, sealed};
-use super::{LogEnd, LogState};
+use super::marks::{self, LogMarks, Record};
+use super::{LogEnd, LogState, Segment};
 use crate::error::LogError;
 
 /// One log that is in use.
@@ -30,9 +31,26 @@ struct Inner {
     /// `None`: not looked at yet, or deleted.
     state: Option<watch::Sender<LogState>>,
     file: Option<Arc<File>>,
+    index: Option<Index>,
+    marks: LogMarks,
+    /// The time that was recorded last, in milliseconds.
+    last_ms: Option<u64>,
+    /// Where its records end.
+    index_end: u64,
+    /// The disk has nothing any more from the first byte that is left out up to here.
+    punched: u64,
     sync: SyncState,
     life: Life,
 }
+
+#[derive(Debug)]
+struct Index {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+/// Blocks of the disk are given back in such pieces.
+const PUNCH_BYTES: u64 = 64 << 10;
 
 /// Whether what is in the file is known to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +73,23 @@ enum Life {
 pub(super) struct ToSync {
     pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
+    /// Its records, where there are new ones.
+    pub(super) index: Option<(Arc<File>, PathBuf)>,
 }
 
 impl Entry {
     pub(super) fn new(key: LogKey, stream: LogStream, path: PathBuf) -> Self {
-        let inner = Inner { state: None, file: None, sync: SyncState::Unknown, life: Life::Kept };
+        let inner = Inner {
+            state: None,
+            file: None,
+            index: None,
+            marks: LogMarks::default(),
+            last_ms: None,
+            index_end: 0,
+            punched: 0,
+            sync: SyncState::Unknown,
+            life: Life::Kept,
+        };
         Self { key, stream, path, used: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
@@ -87,23 +117,89 @@ impl Entry {
         Ok(self.look(&mut inner)?.subscribe())
     }
 
-    pub(super) fn append(&self, offset: u64, bytes: &[u8]) -> Result<LogState, LogError> {
+    pub(super) fn marks(&self) -> Result<LogMarks, LogError> {
+        let mut inner = self.inner.lock();
+        self.look(&mut inner)?;
+        Ok(inner.marks.clone())
+    }
+
+    pub(super) fn append(&self, segment: &Segment<'_>) -> Result<LogState, LogError> {
         let mut inner = self.inner.lock();
         let state = *self.look(&mut inner)?.borrow();
-        if offset > state.length {
-            let (key, stream) = (self.key, self.stream);
+        let (key, stream, offset) = (self.key, self.stream, segment.offset);
+        let skips = segment.left_out_from.is_some_and(|from| from <= state.length);
+        if offset > state.length && !skips {
             return Err(LogError::Gap { key, stream, offset, expected: state.length });
         }
-        let there = usize::try_from(state.length - offset).unwrap_or(usize::MAX);
-        let Some(new) = bytes.get(there..).filter(|new| !new.is_empty()) else { return Ok(state) };
+        let begins = offset.max(state.length);
+        let there = usize::try_from(begins - offset).unwrap_or(usize::MAX);
+        let new = segment.bytes.get(there..).unwrap_or_default();
+        if new.is_empty() && begins == state.length && segment.keep.is_none() {
+            return Ok(state);
+        }
         if state.is_sealed() {
-            return Err(LogError::Sealed { key: self.key, stream: self.stream, sealed: state.length });
+            let is_new = !new.is_empty() || begins > state.length;
+            return if is_new { Err(LogError::Sealed { key, stream, sealed: state.length }) } else { Ok(state) };
         }
         let file = self.writable(&mut inner)?;
-        file.write_all_at(new, state.length).map_err(|source| LogError::io("append to", &self.path, source))?;
-        let state = LogState { length: state.length + new.len() as u64, end: LogEnd::Open };
+        self.record(&mut inner, segment, (state.length, begins, begins + new.len() as u64))?;
+        let failed = |source| LogError::io("append to", &self.path, source);
+        if new.is_empty() && begins > state.length {
+            file.set_len(begins).map_err(failed)?;
+        }
+        file.write_all_at(new, begins).map_err(failed)?;
+        let state = LogState { length: begins + new.len() as u64, end: LogEnd::Open };
+        inner.punch(&file, state.length);
         inner.changed(state);
         Ok(state)
+    }
+
+    /// Writes down what a segment says beside its bytes, before they are written.
+    fn record(
+        &self,
+        inner: &mut Inner,
+        segment: &Segment<'_>,
+        (length, begins, ends): (u64, u64, u64),
+    ) -> Result<(), LogError> {
+        let mut records = Vec::new();
+        if begins > length {
+            records.push(Record::Gap(length, begins));
+        }
+        if segment.truncated && segment.offset >= length {
+            records.push(Record::Truncated(segment.offset));
+        }
+        records.extend(segment.keep.map(|(head, tail)| Record::Keep(head, tail)));
+        records.retain(|record| !inner.marks.has(*record));
+        // The time that holds for the first new byte, and those of later ones.
+        let earlier = segment.times.iter().rev().find(|time| time.0 <= begins).map(|time| (begins, time.1));
+        let later = segment.times.iter().copied().filter(|time| begins < time.0 && time.0 < ends);
+        for (at, ms) in earlier.into_iter().chain(later) {
+            if begins < ends && inner.last_ms != Some(ms) {
+                inner.last_ms = Some(ms);
+                records.push(Record::Time(at, ms));
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let file = self.index(inner)?;
+        inner.index_end = marks::append(&file, inner.index_end, &records)
+            .map_err(|source| LogError::io("append to", &marks::index(&self.path), source))?;
+        for record in records {
+            inner.marks.add(record);
+        }
+        Ok(())
+    }
+
+    fn index(&self, inner: &mut Inner) -> Result<Arc<File>, LogError> {
+        if let Some(index) = &inner.index {
+            return Ok(Arc::clone(&index.file));
+        }
+        let path = marks::index(&self.path);
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = Arc::new(opened.map_err(|source| LogError::io("open", &path, source))?);
+        inner.index = Some(Index { file: Arc::clone(&file), path });
+        Ok(file)
     }
 
     pub(super) fn seal(&self, length: u64) -> Result<LogState, LogError> {
@@ -119,7 +215,8 @@ impl Entry {
         if state.is_sealed() {
             return Ok(state);
         }
-        self.writable(&mut inner)?;
+        let file = self.writable(&mut inner)?;
+        inner.punch(&file, length);
         fs::rename(&self.path, sealed(&self.path)).map_err(|source| LogError::io("seal", &self.path, source))?;
         let state = LogState { length, end: LogEnd::Sealed };
         inner.changed(state);
@@ -132,6 +229,7 @@ impl Entry {
         inner.life = Life::Deleted;
         inner.state = None;
         inner.file = None;
+        inner.index = None;
     }
 
     /// Whether it has now been queued, and was not before.
@@ -164,7 +262,8 @@ impl Entry {
             },
         };
         inner.sync = SyncState::Durable;
-        Ok(Some(ToSync { file, path }))
+        let index = inner.index.take().map(|index| (index.file, index.path));
+        Ok(Some(ToSync { file, path, index }))
     }
 
     /// How far it is, from the disk where that is not known yet.
@@ -175,6 +274,8 @@ impl Entry {
                 Some(length) => LogState { length, end: LogEnd::Sealed },
                 None => LogState { length: length_of(&self.path)?.unwrap_or(0), end: LogEnd::Open },
             };
+            let (marks, index_end, last_ms) = marks::load(&marks::index(&self.path), state.length)?;
+            (inner.marks, inner.index_end, inner.last_ms) = (marks, index_end, last_ms);
             inner.state = Some(watch::Sender::new(state));
         }
         Ok(inner.state.as_ref().expect("it was filled in just above"))
@@ -200,6 +301,27 @@ impl Entry {
 }
 
 impl Inner {
+    /// Gives back the disk's blocks between the first and the last bytes that are kept.
+    fn punch(&mut self, file: &File, length: u64) {
+        let Some((from, to)) = self.marks.middle(length) else { return };
+        self.marks.forget_within((from, to));
+        let from = self.punched.max(from.next_multiple_of(PUNCH_BYTES));
+        let to = to / PUNCH_BYTES * PUNCH_BYTES;
+        if from >= to {
+            return;
+        }
+        self.punched = to;
+        // Where the file system cannot do it the bytes stay, and are not shown.
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::FallocateFlags;
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _refused = rustix::fs::fallocate(file, flags, from, to - from);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _cannot = file;
+    }
+
     fn changed(&mut self, state: LogState) {
         if let Some(sender) = &self.state {
             sender.send_replace(state);

@@ -94,6 +94,9 @@ impl Syncer {
         }
         let mut folders = BTreeSet::new();
         for log in &to_sync {
+            if let Some((index, path)) = &log.index {
+                index.sync_data().map_err(|error| (path.clone(), error))?;
+            }
             log.file.sync_data().map_err(|error| (log.path.clone(), error))?;
             folders.extend(log.path.ancestors().skip(1).take(3).map(Path::to_owned));
         }

@@ -136,3 +136,87 @@ fn writers_at_the_same_time_share_rounds_and_lose_nothing() {
         assert_eq!(again.state(key(task, 1), LogStream::Output).unwrap().length, 50);
     }
 }
+
+#[test]
+fn what_is_left_out_is_declared_and_kept_across_a_restart() {
+    let (folder, store) = store();
+    let key = key(1, 1);
+    let append = |store: &LogStore, segment: Segment<'_>| store.append_segment(key, LogStream::Output, &segment);
+    append(&store, Segment { bytes: b"head", ..Segment::default() }).unwrap();
+    let gap = Segment { offset: 100, bytes: b"tail", left_out_from: Some(4), ..Segment::default() };
+    assert!(append(&store, Segment { left_out_from: None, ..gap }).is_err());
+    assert!(append(&store, Segment { left_out_from: Some(5), ..gap }).is_err());
+    for _ in 0..2 {
+        assert_eq!(append(&store, gap).unwrap().length, 104);
+    }
+    let cut = Segment { offset: 104, bytes: b"new", truncated: true, times: &[(104, 7)], ..Segment::default() };
+    assert_eq!(append(&store, cut).unwrap().length, 107);
+    assert_eq!(append(&store, cut).unwrap().length, 107);
+    // Sent again in one piece with what was there already: it stays left out.
+    assert_eq!(append(&store, Segment { offset: 0, bytes: &[b'x'; 107], ..Segment::default() }).unwrap().length, 107);
+    store.seal(key, LogStream::Output, 107).unwrap();
+    store.sync().unwrap();
+    for store in [store, LogStore::open(folder.path().join("logs")).unwrap()] {
+        let marks = store.marks(key, LogStream::Output).unwrap();
+        assert_eq!(marks.left_out(107), [(4, 100)]);
+        assert_eq!(marks.truncated(), [104]);
+        assert_eq!(store.read(key, LogStream::Output, 100, 9).unwrap(), b"tailnew");
+        assert_eq!(store.times(key, LogStream::Output, 0).unwrap().0, [(104, 7)]);
+    }
+}
+
+#[test]
+fn beyond_its_limit_a_log_is_its_head_and_its_tail_on_the_disk_too() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (folder, store) = store();
+    let key = key(1, 1);
+    let mebibyte = vec![b'm'; 1 << 20];
+    for at in 0..32u64 {
+        let segment =
+            Segment { offset: at << 20, bytes: &mebibyte, keep: Some((1 << 20, 1 << 20)), ..Segment::default() };
+        store.append_segment(key, LogStream::Output, &segment).unwrap();
+    }
+    store.seal(key, LogStream::Output, 32 << 20).unwrap();
+    store.sync().unwrap();
+    assert_eq!(store.marks(key, LogStream::Output).unwrap().left_out(32 << 20), [(1 << 20, 31 << 20)]);
+    let path = key::sealed(&key.path(&folder.path().join("logs"), LogStream::Output));
+    let metadata = fs::metadata(path).unwrap();
+    assert_eq!(metadata.len(), 32 << 20);
+    assert!(metadata.blocks() * 512 <= 3 << 20, "{} blocks", metadata.blocks());
+}
+
+#[test]
+fn records_of_bytes_that_never_came_are_taken_back() {
+    let (folder, store) = store();
+    let key = key(1, 1);
+    let path = key.path(&folder.path().join("logs"), LogStream::Output);
+    store.append(key, LogStream::Output, 0, b"abc").unwrap();
+    store.sync().unwrap();
+    drop(store);
+    // A crash between the record of a gap and the bytes behind it; half a record after it.
+    let file = File::create(marks::index(&path)).unwrap();
+    let end = marks::append(&file, 0, &[marks::Record::Truncated(1), marks::Record::Gap(3, 50)]).unwrap();
+    file.set_len(end + 5).unwrap();
+    let store = LogStore::open(folder.path().join("logs")).unwrap();
+    store.append(key, LogStream::Output, 3, &[b'd'; 60]).unwrap();
+    let marks = store.marks(key, LogStream::Output).unwrap();
+    assert_eq!((marks.left_out(63), marks.truncated()), (vec![], &[1][..]));
+    drop(store);
+    let store = LogStore::open(folder.path().join("logs")).unwrap();
+    assert_eq!(store.marks(key, LogStream::Output).unwrap().left_out(63), []);
+}
+
+#[test]
+fn times_are_kept_where_they_change() {
+    let (_folder, store) = store();
+    let key = key(1, 1);
+    let say = |offset, bytes, times| {
+        let segment = Segment { offset, bytes, times, ..Segment::default() };
+        store.append_segment(key, LogStream::Output, &segment).unwrap();
+    };
+    say(0, b"0123456789", &[(0, 5), (4, 5), (6, 9)]);
+    say(0, b"0123456789ab", &[(0, 5), (6, 9), (11, 12)]);
+    let (times, place) = store.times(key, LogStream::Output, 0).unwrap();
+    assert_eq!(times, [(0, 5), (6, 9), (11, 12)]);
+    assert_eq!(store.times(key, LogStream::Output, place).unwrap(), (vec![], place));
+}

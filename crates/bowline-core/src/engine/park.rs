@@ -338,7 +338,8 @@ impl Needs<'_> {
             | FromWorker::Released { attempt, .. }
             | FromWorker::Gone { attempt, .. }
             | FromWorker::Late { attempt, .. }
-            | FromWorker::ArtifactCommitted { attempt, .. } => self.task(attempt.task.task),
+            | FromWorker::ArtifactCommitted { attempt, .. }
+            | FromWorker::ArtifactUndelivered { attempt, .. } => self.task(attempt.task.task),
             FromWorker::Finished(finished) => self.task(finished.attempt.task.task),
             FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => {}
         }

@@ -54,6 +54,7 @@ impl Engine {
                 let artifact = ArtifactRow { attempt, name, digest, bytes, at: self.now };
                 self.artifact(id, artifact);
             }
+            FromWorker::ArtifactUndelivered { attempt, name, why } => self.undelivered(id, attempt, name, &why),
             FromWorker::Health(health) => self.health(id, health),
             FromWorker::Bye { why } => {
                 self.disconnected(session, &why);
@@ -259,6 +260,24 @@ impl Engine {
                     }
                     self.out.artifacts.insert(key, artifact);
                     self.tell(attempt.task, attempt.fence.attempt, "artifact", &cause);
+                }
+            }
+            Standing::Gone => self.gone(id, attempt),
+        }
+        self.ack(id, attempt, Assured::Artifact(name));
+    }
+
+    fn undelivered(&mut self, id: WorkerId, attempt: AttemptRef, name: String, why: &str) {
+        match self.standing(id, attempt) {
+            Standing::Newest(..) | Standing::Old => {
+                // Remembered as an artifact without a digest.
+                let key = (attempt, name.clone());
+                if self.artifacts_seen.insert(key, String::new()).as_deref() != Some("") {
+                    if self.artifacts_seen.len() > EVIDENCE_MAX {
+                        self.artifacts_seen.pop_first();
+                    }
+                    let cause = Cause::new(&self.actor_of(id), format!("{name}: {why}"));
+                    self.tell(attempt.task, attempt.fence.attempt, "artifact_undelivered", &cause);
                 }
             }
             Standing::Gone => self.gone(id, attempt),

@@ -26,7 +26,7 @@ fn whatever_is_larger_than_its_bound_is_refused() {
     let how = Some(wire::finished::How::Success(wire::Success {}));
     assert!(refused(WorkerKind::Finished(wire::Finished { attempt: Some(of()), how, result })).contains("`result`"));
     let content = Bytes::from(vec![0; limits::LOG_SEGMENT_BYTES_MAX + 1]);
-    let segment = wire::LogSegment { attempt: Some(of()), stream: 0, offset: 0, content, sealed_at: None };
+    let segment = wire::LogSegment { attempt: Some(of()), content, ..wire::LogSegment::default() };
     assert!(refused(WorkerKind::LogSegment(segment)).contains("`content`"));
 }
 
@@ -38,6 +38,7 @@ fn a_log_cannot_be_sealed_before_its_own_end_or_belong_to_no_stream() {
         offset: 10,
         content: Bytes::from_static(b"abc"),
         sealed_at: Some(12),
+        ..wire::LogSegment::default()
     };
     assert!(refused(WorkerKind::LogSegment(segment.clone())).contains("`sealed_at`"));
     let elsewhere = wire::LogSegment { stream: 2, sealed_at: None, ..segment.clone() };
@@ -54,7 +55,7 @@ fn an_artifact_stays_within_its_attempt() {
             attempt: Some(of()),
             name: bad.to_owned(),
             digest: "0".repeat(64),
-            content: Bytes::new(),
+            bytes: 0,
         };
         assert!(refused(WorkerKind::ArtifactCommitted(file)).contains("`name`"), "{bad:?}");
     }

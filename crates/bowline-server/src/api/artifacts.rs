@@ -2,14 +2,15 @@
 
 use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use bowline_api::Problem;
 use bowline_blob::Digest;
 use bowline_core::id::TaskRef;
 use bowline_core::row::ArtifactRow;
 use serde::{Deserialize, Serialize};
 
+use super::blobs::give;
 use super::extract::{Params, task_id};
 use super::fault::Fault;
 use super::find;
@@ -27,7 +28,7 @@ pub(super) struct ArtifactQuery {
     attempt: Option<u32>,
 }
 
-/// The bytes of a file that an attempt left.
+/// The bytes of a file that an attempt left, or the range of them that `Range` names.
 #[utoipa::path(get, path = "/tasks/{id}/artifacts/{*name}", tag = "tasks",
     params(("id" = String, Path), ("name" = String, Path), ArtifactQuery),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = "default", body = Problem)))]
@@ -36,6 +37,7 @@ pub(super) async fn download(
     Extension(caller): Extension<Caller>,
     Path((id, name)): Path<(String, String)>,
     Params(query): Params<ArtifactQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let namespace = caller.read_some(query.namespace.as_deref())?;
     let id = task_id(&id)?;
@@ -45,22 +47,14 @@ pub(super) async fn download(
             newest(store.artifacts(id)?, &name, query.attempt).ok_or_else(|| no_artifact(id, &name))
         })
         .await?;
-    let blobs = std::sync::Arc::clone(&shell.app.blobs);
-    let digest = row.digest.clone();
-    let bytes = shell
-        .blocking("read the artifact", move || {
-            let digest: Digest = digest.parse().map_err(|error| Fault::internal("read the artifact", &error))?;
-            blobs.get(digest).map_err(|error| Fault::internal("read the artifact", &error))
-        })
-        .await?
-        .ok_or_else(|| no_artifact(id, &row.name))?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::ETAG, format!("\"{}\"", row.digest)),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
-    ];
-    Ok((headers, bytes).into_response())
+    let digest: Digest = row.digest.parse().map_err(|error| Fault::internal("read the artifact", &error))?;
+    give(&shell, digest, &headers).await?.ok_or_else(|| {
+        Fault::new(
+            StatusCode::GONE,
+            "blob_lost",
+            format!("The bytes of `{}` of task {id} (blob {digest}) are not on this server any more.", row.name),
+        )
+    })
 }
 
 fn newest(rows: Vec<ArtifactRow>, name: &str, attempt: Option<u32>) -> Option<ArtifactRow> {

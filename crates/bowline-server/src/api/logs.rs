@@ -1,6 +1,7 @@
 //! Logs: raw bytes from an offset, followed as they grow until they are sealed. Nothing is polled:
 //! a follower is woken by the log itself, and by the leader's events about its task.
 
+mod reader;
 mod tail;
 
 use std::sync::Arc;
@@ -27,21 +28,13 @@ use super::fault::Fault;
 use super::find;
 use super::shell::Shell;
 use crate::auth::Caller;
+use reader::{Form, Reader, Which};
 
-/// Bytes read and sent at a time.
-const PIECE_BYTES: usize = 256 << 10;
 /// Most lines of a tail.
 const TAIL_LINES_MAX: u64 = 100_000;
 /// How long a follower waits for the rest of a program's log after its attempt has ended: logs come
 /// in their own time.
 const LATE: Duration = Duration::from_secs(30);
-
-/// Which log.
-#[derive(Debug, Clone, Copy)]
-struct Which {
-    key: LogKey,
-    stream: LogStream,
-}
 
 /// A log and what it is of.
 struct Found {
@@ -50,7 +43,7 @@ struct Found {
     writes: bool,
 }
 
-/// A log's raw bytes from an offset. The headers `Bowline-Attempt`, `Bowline-Log-Offset`,
+/// A log's raw bytes from an offset; a line in brackets stands for what is left out of it. The headers `Bowline-Attempt`, `Bowline-Log-Offset`,
 /// `Bowline-Log-Length` and `Bowline-Log-Sealed` tell whose they are, where they begin, how many
 /// there were at that moment, and whether more can come.
 #[utoipa::path(get, path = "/tasks/{id}/logs", tag = "tasks", params(("id" = String, Path), LogQuery),
@@ -66,12 +59,18 @@ pub(super) async fn logs(
     let stream = stream(query.stream.as_deref())?;
     let follow = query.follow == Some(true);
     let found = find_log(&shell, id, namespace, query.attempt, follow).await?;
-    let Some(found) = found else { return Ok(nothing_yet()) };
+    let form = Form::of(query.frames, query.times);
+    let Some(found) = found else {
+        if shell.app.stopping.is_cancelled() {
+            return Err(Fault::stopping());
+        }
+        return Ok(nothing_yet(form));
+    };
     let which = Which { key: key(found.attempt.attempt), stream };
     let logs = Arc::clone(&shell.app.logs);
     let (state, offset) = shell.blocking("read the log", move || begin(&logs, which, &query)).await?;
-    let headers = headers(found.attempt.attempt, offset, state);
-    let reader = Reader { shell, which, offset };
+    let headers = headers(found.attempt.attempt, offset, state, form);
+    let reader = Reader::new(shell, which, form, offset);
     let body = if follow && !state.is_sealed() { followed(reader, &found).await? } else { reader.until(state.length) };
     Ok((headers, body).into_response())
 }
@@ -155,12 +154,14 @@ fn begin(logs: &LogStore, which: Which, query: &LogQuery) -> Result<(LogState, u
             return Err(Fault::field("tail", format!("`tail` must be at most {TAIL_LINES_MAX} lines.")));
         }
         (_, Some(lines)) => {
-            tail::start(state.length, lines, |at, length| logs.read(which.key, which.stream, at, length))
-                .map_err(failed)?
+            let left_out = logs.marks(which.key, which.stream).map_err(failed)?.left_out(state.length);
+            let read = |at, length| logs.read(which.key, which.stream, at, length);
+            tail::start(state.length, lines, left_out.last().copied(), read).map_err(failed)?
         }
         (offset, None) => offset.unwrap_or(0),
     };
-    if offset > state.length {
+    // Whoever follows may know of bytes that a server lost with its power: they come again.
+    if offset > state.length && query.follow != Some(true) {
         return Err(Fault::field(
             "offset",
             format!("`offset` is {offset}, and the log has only {} bytes.", state.length),
@@ -169,8 +170,8 @@ fn begin(logs: &LogStore, which: Which, query: &LogQuery) -> Result<(LogState, u
     Ok((state, offset))
 }
 
-fn headers(attempt: AttemptRef, offset: u64, state: LogState) -> HeaderMap {
-    let mut headers = plain();
+fn headers(attempt: AttemptRef, offset: u64, state: LogState, form: Form) -> HeaderMap {
+    let mut headers = plain(form);
     headers.insert("bowline-attempt", HeaderValue::from(attempt.fence.attempt.0));
     headers.insert("bowline-log-offset", HeaderValue::from(offset));
     headers.insert("bowline-log-length", HeaderValue::from(state.length));
@@ -179,56 +180,21 @@ fn headers(attempt: AttemptRef, offset: u64, state: LogState) -> HeaderMap {
     headers
 }
 
-fn plain() -> HeaderMap {
+fn plain(form: Form) -> HeaderMap {
     HeaderMap::from_iter([
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(form.content_type())),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ])
 }
 
 /// The answer for a task that no attempt was made of.
-fn nothing_yet() -> Response {
-    let mut headers = plain();
+fn nothing_yet(form: Form) -> Response {
+    let mut headers = plain(form);
     headers.insert("bowline-log-offset", HeaderValue::from(0));
     headers.insert("bowline-log-length", HeaderValue::from(0));
     headers.insert("bowline-log-sealed", HeaderValue::from_static("false"));
-    (headers, Body::empty()).into_response()
-}
-
-/// Reads a log piece by piece.
-struct Reader {
-    shell: Shell,
-    which: Which,
-    offset: u64,
-}
-
-impl Reader {
-    /// The next bytes, at most up to `end`.
-    async fn piece(&mut self, end: u64) -> Result<Bytes, std::io::Error> {
-        let length = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        let (logs, which, offset) = (Arc::clone(&self.shell.app.logs), self.which, self.offset);
-        let read = self.shell.blocking("read the log", move || {
-            let bytes = logs.read(which.key, which.stream, offset, length);
-            bytes.map_err(|error| Fault::internal("read the log", &error))
-        });
-        let bytes = read.await.map_err(|_| std::io::Error::other("the log cannot be read"))?;
-        if bytes.is_empty() && length > 0 {
-            return Err(std::io::Error::other("the log was removed meanwhile"));
-        }
-        self.offset += bytes.len() as u64;
-        Ok(bytes.into())
-    }
-
-    /// All bytes up to there.
-    fn until(self, end: u64) -> Body {
-        Body::from_stream(futures::stream::unfold(Some(self), move |reader| async move {
-            let mut reader = reader.filter(|reader| reader.offset < end)?;
-            let piece = reader.piece(end).await;
-            let rest = piece.is_ok().then_some(reader);
-            Some((piece, rest))
-        }))
-    }
+    (headers, Body::from(form.end(0))).into_response()
 }
 
 /// A reader that goes on as the log grows.
@@ -246,9 +212,18 @@ struct AttemptEnd {
     deadline: Option<tokio::time::Instant>,
 }
 
+/// What a follower is given next.
+enum Next {
+    Piece(Bytes),
+    /// Nothing more will come.
+    End,
+    /// The server goes down: the rest is to be asked for again.
+    BreakOff,
+}
+
 async fn followed(reader: Reader, found: &Found) -> Result<Body, Fault> {
     let attempt = found.attempt.attempt;
-    let (logs, which) = (Arc::clone(&reader.shell.app.logs), reader.which);
+    let (logs, which) = (Arc::clone(&reader.shell.app.logs), reader.which());
     let changes = Changes::of(&reader.shell, Subject::Task(attempt.task), None);
     let log = reader.shell.blocking("follow the log", move || {
         logs.follow(which.key, which.stream).map_err(|error| Fault::internal("follow the log", &error))
@@ -260,35 +235,38 @@ async fn followed(reader: Reader, found: &Found) -> Result<Body, Fault> {
     let follower = Follower { reader, log, end };
     Ok(Body::from_stream(futures::stream::unfold(Some(follower), |follower| async move {
         let mut follower = follower?;
-        let piece = follower.next().await.transpose()?;
-        let rest = piece.is_ok().then_some(follower);
-        Some((piece, rest))
+        let piece = match follower.next().await {
+            Ok(Next::Piece(piece)) => return Some((Ok(piece), Some(follower))),
+            Ok(Next::End) => Ok(follower.reader.end()),
+            Ok(Next::BreakOff) => Err(std::io::Error::other("the server is stopping")),
+            Err(error) => Err(error),
+        };
+        Some((piece, None))
     })))
 }
 
 impl Follower {
-    /// The next bytes; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, std::io::Error> {
+    async fn next(&mut self) -> Result<Next, std::io::Error> {
         loop {
             let state = *self.log.borrow_and_update();
-            if state.length > self.reader.offset {
-                return self.reader.piece(state.length).await.map(Some);
+            if let Some(piece) = self.reader.piece(state.length).await? {
+                self.end.grew();
+                return Ok(Next::Piece(piece));
             }
             if state.is_sealed() {
-                return Ok(None);
+                return Ok(Next::End);
             }
             tokio::select! {
-                changed = self.log.changed() => {
-                    // Its other end goes only when the log is deleted.
-                    if changed.is_err() {
-                        return Ok(None);
+                // Its other end goes only when the log is deleted.
+                changed = self.log.changed() => if changed.is_err() {
+                    return Ok(Next::End);
+                },
+                over = self.end.wait(&self.reader.shell) => if over == Woken::Over {
+                    if self.reader.shell.app.stopping.is_cancelled() {
+                        return Ok(Next::BreakOff);
                     }
-                }
-                over = self.end.wait(&self.reader.shell) => {
-                    let grown = self.log.borrow().length > self.reader.offset;
-                    match over {
-                        Woken::Over if !grown => return Ok(None),
-                        Woken::Over | Woken::Changed => {}
+                    if self.log.borrow().length <= self.reader.offset() {
+                        return Ok(Next::End);
                     }
                 }
             }
@@ -297,6 +275,13 @@ impl Follower {
 }
 
 impl AttemptEnd {
+    /// The log still grows: it gets as much time again.
+    fn grew(&mut self) {
+        if let Some(deadline) = &mut self.deadline {
+            *deadline = tokio::time::Instant::now() + self.late;
+        }
+    }
+
     /// Waits until nothing more is to be expected, or something about the task has changed.
     async fn wait(&mut self, shell: &Shell) -> Woken {
         if let Some(deadline) = self.deadline {

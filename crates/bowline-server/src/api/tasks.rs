@@ -14,6 +14,7 @@ use bowline_core::answer::Answer;
 use bowline_core::id::TaskRef;
 use bowline_core::input::Request;
 use bowline_core::row::Subject;
+use bowline_core::state::Phase;
 use bowline_store::AttemptFilter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -77,8 +78,18 @@ pub(super) async fn page(shell: &Shell, caller: &Caller, query: &TaskQuery) -> R
             Ok(List { items, next_cursor: page.next })
         })
         .await?;
+    add_phase(shell, &mut list.items);
     add_why(shell, caller, &mut list.items).await;
     Ok(list)
+}
+
+/// What only the worker tells: that a job is over, and its artifacts are on their way.
+fn add_phase(shell: &Shell, tasks: &mut [Task]) {
+    for task in tasks {
+        if task.phase == Some(Phase::Running) && shell.app.uploads.of(task.id, task.attempt).is_some() {
+            task.phase = Some(Phase::Uploading);
+        }
+    }
 }
 
 /// Says why each waits. Where nobody leads just now the list is good without it.
@@ -115,6 +126,7 @@ async fn get_one(
         let (names, namespace) = (shell.names(), namespace.clone());
         let mut task = shell.read(move |store| find::document(store, id, namespace.as_ref(), &names)).await?;
         if wait.is_none() || task.state.is_ended() || changes.next().await == Woken::Over {
+            add_phase(&shell, std::slice::from_mut(&mut task));
             add_why(&shell, &caller, std::slice::from_mut(&mut task)).await;
             return Ok(Json(task));
         }

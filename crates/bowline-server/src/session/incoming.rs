@@ -75,7 +75,14 @@ impl<'a> Incoming<'a> {
                 if let Some(late) = delivery.and_then(|delivery| late(&message, delivery)) {
                     self.pass_on(late).await?;
                 }
+                if let FromWorker::Finished(finished) = &message {
+                    self.shared.state.uploads.ended(finished.attempt);
+                }
                 self.pass_on(message).await
+            }
+            WorkerMessage::Upload(progress) => {
+                self.shared.state.uploads.progress(self.worker, progress);
+                Ok(())
             }
             WorkerMessage::Artifact(artifact) => self.artifact(artifact).await,
             WorkerMessage::Log(segment) => self.log(segment),
@@ -87,26 +94,30 @@ impl<'a> Incoming<'a> {
         passed.map_err(|refusal| Status::unavailable(refusal.message))
     }
 
-    /// The bytes first: when the engine hears of the artifact, they are durable.
+    /// The bytes came before: when the engine hears of the artifact, they are there and stay. Where they
+    /// are not, they are asked for again.
     async fn artifact(&self, artifact: Artifact) -> Result<(), Status> {
-        let Artifact { attempt, name, digest, content } = artifact;
-        let bytes = content.len() as u64;
-        let blobs = Arc::clone(&self.shared.state.blobs);
-        let announced = digest.clone();
-        let put = move || announced.parse::<Digest>().and_then(|digest| blobs.put_verified(digest, &content));
-        let put = tokio::task::spawn_blocking(put).await.map_err(|_| Status::internal("storing an artifact failed"))?;
-        match put {
-            Ok(()) => self.pass_on(FromWorker::ArtifactCommitted { attempt, name, digest, bytes }).await,
-            Err(error @ (BlobError::Damaged { .. } | BlobError::BadDigest(_))) => {
-                // Sent again it would be the same: refused, recorded, and acknowledged.
-                tracing::warn!(%attempt, name, error = &error as &dyn std::error::Error, "artifact refused");
-                self.shared.state.sessions.dropped(Kind::ArtifactCommitted);
-                let ack = ToWorker::Ack { attempt, of: Assured::Artifact(name) };
-                self.answer(ServerMessage::Engine(ack)).await
+        let Artifact { attempt, name, digest, bytes } = artifact;
+        let (blobs, announced) = (Arc::clone(&self.shared.state.blobs), digest.clone());
+        let there = move || announced.parse::<Digest>().and_then(|digest| blobs.touch(digest));
+        let there = tokio::task::spawn_blocking(there).await;
+        match there.map_err(|_| Status::internal("looking for an artifact's bytes failed"))? {
+            Ok(Some(size)) if size == bytes => {
+                self.pass_on(FromWorker::ArtifactCommitted { attempt, name, digest, bytes }).await
             }
-            Err(error @ BlobError::Io { .. }) => {
-                tracing::error!(%attempt, name, error = &error as &dyn std::error::Error, "artifact not stored");
-                Err(Status::unavailable("the server cannot store artifacts at the moment"))
+            Ok(Some(_)) | Err(BlobError::BadDigest(_)) => {
+                // Sent again it would be the same: refused, recorded, and acknowledged.
+                self.shared.state.sessions.dropped(Kind::ArtifactCommitted);
+                let why = format!("what was sent under the digest {digest} does not have {bytes} bytes");
+                self.pass_on(FromWorker::ArtifactUndelivered { attempt, name, why }).await
+            }
+            Ok(None) => {
+                tracing::warn!(%attempt, name, digest, "the bytes of an artifact are not here; asked for again");
+                self.answer(ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Missing })).await
+            }
+            Err(error) => {
+                tracing::error!(%attempt, name, error = &error as &dyn std::error::Error, "artifact not looked for");
+                Err(Status::unavailable("the server cannot look for artifacts at the moment"))
             }
         }
     }
@@ -159,6 +170,7 @@ fn late(message: &FromWorker, Delivery { waited, sends }: Delivery) -> Option<Fr
         | FromWorker::Demand { .. }
         | FromWorker::Late { .. }
         | FromWorker::ArtifactCommitted { .. }
+        | FromWorker::ArtifactUndelivered { .. }
         | FromWorker::Health(_)
         | FromWorker::Bye { .. } => return None,
     };

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::SEND_WAIT_MAX;
+use super::seats::Seat;
 use super::service::Sessions;
 
 /// Messages taken out of the outbox at a time.
@@ -19,6 +20,7 @@ const TAKE_MAX: usize = 1_024;
 pub(super) struct Outgoing<'a> {
     pub(super) shared: &'a Sessions,
     pub(super) worker: WorkerId,
+    pub(super) seat: Seat,
     pub(super) frames: &'a mpsc::Sender<Result<ServerFrame, Status>>,
 }
 
@@ -72,7 +74,12 @@ impl Outgoing<'_> {
                     let handover = self.handover(assign).await?;
                     messages.push(ServerMessage::Assign(Box::new(handover)));
                 }
-                Some(message) => messages.push(ServerMessage::Engine(message)),
+                Some(message) => {
+                    if matches!(message, ToWorker::Welcome { .. }) {
+                        self.shared.seats.take(self.seat.clone(), self.worker);
+                    }
+                    messages.push(ServerMessage::Engine(message));
+                }
             }
         }
         for message in &*messages {

@@ -14,6 +14,7 @@ use tonic::{Status, Streaming};
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use super::seats::Seat;
 use super::service::Sessions;
 use super::{HELLO_WAIT_MAX, LOG_ANSWERS_MAX, LOG_SEGMENTS_MAX, OUTBOX_MAX};
 
@@ -44,13 +45,17 @@ impl Session {
     async fn converse(&self, stream: &mut Streaming<WorkerFrame>) -> Result<(), Status> {
         let (hello, rest) = self.hello(stream).await?;
         let (outbox, to_send) = mpsc::channel(OUTBOX_MAX);
+        let process = hello.seat.process.clone();
         let opened = self.shared.state.leader.connect(hello, self.key, outbox).await;
         let Opened { session, worker } = opened.map_err(|refusal| Status::unavailable(refusal.message))?;
         // Who is turned away says nothing, and is told so by the leader; no identity has the number 0.
         let worker = worker.unwrap_or_default();
         tracing::info!(worker = %self.name, %session, "session opened");
         self.shared.state.sessions.session_opened(worker, session);
-        let over = self.both_ways((worker, session), to_send, (rest, stream)).await;
+        let over = self.both_ways((worker, session, &process), to_send, (rest, stream)).await;
+        if self.shared.seats.leave((&self.key, &process), session) {
+            self.shared.state.uploads.left(worker);
+        }
         self.shared.state.sessions.forget_report(worker, session);
         self.shared.state.leader.disconnect(session).await;
         over
@@ -82,14 +87,15 @@ impl Session {
 
     async fn both_ways(
         &self,
-        (worker, session): (WorkerId, SessionId),
+        (worker, session, process): (WorkerId, SessionId, &str),
         outbox: mpsc::Receiver<Option<bowline_core::message::ToWorker>>,
         (first, stream): (WorkerFrame, &mut Streaming<WorkerFrame>),
     ) -> Result<(), Status> {
         let (segments, to_keep) = mpsc::channel(LOG_SEGMENTS_MAX);
         let (answers, log_answers) = mpsc::channel(LOG_ANSWERS_MAX);
         let incoming = Incoming::new(&self.shared, (session, worker), segments, answers.clone());
-        let outgoing = Outgoing { shared: &self.shared, worker, frames: &self.frames };
+        let seat = Seat { key: self.key, process: process.to_owned(), session };
+        let outgoing = Outgoing { shared: &self.shared, worker, seat, frames: &self.frames };
         let logs = Arc::clone(&self.shared.logs);
         tokio::select! {
             over = outgoing.run(outbox, log_answers) => over,

@@ -14,7 +14,7 @@ use crate::fixture::{Hand, House};
 
 fn segment(attempt: AttemptRef, offset: u64, content: &'static [u8], sealed_at: Option<u64>) -> WorkerMessage {
     let content = Bytes::from_static(content);
-    WorkerMessage::Log(LogSegment { attempt, stream: LogStream::Output, offset, content, sealed_at })
+    WorkerMessage::Log(LogSegment { sealed_at, ..LogSegment::new(attempt, LogStream::Output, offset, content) })
 }
 
 fn key(attempt: AttemptRef) -> LogKey {
@@ -76,23 +76,60 @@ async fn a_worker_writes_no_log_of_another_one_s_attempt() {
 }
 
 #[tokio::test]
-async fn an_artifact_is_stored_before_it_is_acknowledged_and_refused_where_its_bytes_are_others() {
+async fn an_artifact_is_taken_once_its_bytes_are_there_and_asked_for_where_they_are_not() {
     let house = House::new().await;
     let mut hand = house.worker("lab").await;
     let attempt = assigned(&house, &mut hand).await;
-    let content = Bytes::from_static(b"{\"files\":7}");
-    let digest = Digest::of(&content);
-    for (name, announced) in [("good.json", digest), ("bad.json", Digest::of(b"other bytes"))] {
-        let artifact =
-            Artifact { attempt, name: name.to_owned(), digest: announced.to_string(), content: content.clone() };
-        hand.say(&WorkerMessage::Artifact(artifact)).await;
-        let ack = ToWorker::Ack { attempt, of: Assured::Artifact(name.to_owned()) };
-        assert_eq!(hand.answered(attempt).await, ServerMessage::Engine(ack));
+    let content = b"{\"files\":7}";
+    let digest = Digest::of(content);
+    let named = |name: &str, bytes| {
+        let (name, digest) = (name.to_owned(), digest.to_string());
+        WorkerMessage::Artifact(Artifact { attempt, name, digest, bytes })
+    };
+    let ack = |name: &str| ServerMessage::Engine(ToWorker::Ack { attempt, of: Assured::Artifact(name.to_owned()) });
+    hand.say(&named("good.json", 11)).await;
+    assert_eq!(hand.answered(attempt).await, verdict(attempt, Verdict::Missing));
+    house.server.state().blobs.put(content).unwrap();
+    for (name, bytes) in [("good.json", 11), ("wrong.json", 12)] {
+        hand.say(&named(name, bytes)).await;
+        assert_eq!(hand.answered(attempt).await, ack(name));
     }
-    let rows = house.server.state().leader.reader().artifacts(attempt.task).unwrap();
+    let reader = house.server.state().leader.reader();
+    let rows = reader.artifacts(attempt.task).unwrap();
     assert_eq!(rows.iter().map(|row| (row.name.as_str(), row.bytes)).collect::<Vec<_>>(), [("good.json", 11)]);
-    assert_eq!(house.server.state().blobs.get(digest).unwrap().unwrap(), content);
-    assert!(!house.server.state().blobs.exists(Digest::of(b"other bytes")).unwrap());
+    let history = reader.history(&bowline_core::row::Subject::Task(attempt.task), None, 100).unwrap();
+    let told = history.items.iter().filter(|(_, line)| line.what == "artifact_undelivered").count();
+    assert_eq!(told, 1);
+    house.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_second_stream_is_of_the_process_that_has_the_session() {
+    use bowline_protocol::call::{self, Caller};
+    use bowline_protocol::wire::fleet_client::FleetClient;
+    let house = House::new().await;
+    let mut hand = house.worker("lab").await;
+    let attempt = assigned(&house, &mut hand).await;
+    let open = async |process: &str| {
+        let (frames, to_send) = tokio::sync::mpsc::channel(8);
+        let mut request = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(to_send));
+        let worker = bowline_core::name::WorkerName::new("lab").unwrap();
+        call::put(request.metadata_mut(), &Caller { worker, pool: None, key: "key".to_owned() }).unwrap();
+        call::put_process(request.metadata_mut(), process).unwrap();
+        let opened = FleetClient::new(house.channel().await).live(request).await;
+        opened.map(|opened| (frames, opened.into_inner()))
+    };
+    assert_eq!(open("another").await.unwrap_err().code(), tonic::Code::Unavailable);
+    let (frames, mut answers) = open("process of lab").await.unwrap();
+    let messages = vec![segment(attempt, 0, b"one\n", None).to_wire()];
+    frames.send(wire::WorkerFrame { messages }).await.unwrap();
+    let frame = crate::fixture::soon("an answer", answers.message()).await.unwrap().unwrap();
+    let answer = ServerMessage::from_wire(frame.messages.into_iter().next().unwrap()).unwrap();
+    assert_eq!(answer, Some(acked(attempt, 4, Sealed::No)));
+    // The session ends, and it with it.
+    drop(hand);
+    let end = crate::fixture::soon("its end", answers.message()).await.unwrap_err();
+    assert_eq!(end.code(), tonic::Code::Unavailable);
     house.server.shutdown().await;
 }
 

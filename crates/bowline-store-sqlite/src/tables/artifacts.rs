@@ -1,5 +1,7 @@
 //! Files that attempts left.
 
+use std::collections::HashSet;
+
 use bowline_core::id::{TaskId, TaskRef};
 use bowline_core::row::ArtifactRow;
 use rusqlite::{Connection, Row, params};
@@ -36,6 +38,18 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ArtifactRow> {
         bytes: columns.u64()?,
         at: columns.time()?,
     })
+}
+
+/// Which of these blobs an artifact names.
+pub(crate) fn named(connection: &Connection, digests: &[String]) -> rusqlite::Result<HashSet<String>> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM artifacts WHERE digest = ?1 LIMIT 1")?;
+    let mut named = HashSet::new();
+    for digest in digests {
+        if statement.exists([digest])? {
+            named.insert(digest.clone());
+        }
+    }
+    Ok(named)
 }
 
 pub(crate) fn list(connection: &Connection, of: TaskRef) -> rusqlite::Result<Vec<ArtifactRow>> {

@@ -1,5 +1,6 @@
 //! The readers' side of the in-memory store.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bowline_core::id::{CommitNo, NodeIndex, RunId, TaskId, TaskRef};
@@ -101,6 +102,12 @@ impl ReadStore for MemoryStore {
             newest.push(row.clone());
         }
         Ok(newest)
+    }
+
+    fn named_blobs(&self, digests: &[String]) -> Result<HashSet<String>, StoreError> {
+        let state = self.state.lock();
+        let named: HashSet<&str> = state.artifacts.values().map(|row| row.digest.as_str()).collect();
+        Ok(digests.iter().filter(|digest| named.contains(digest.as_str())).cloned().collect())
     }
 
     fn artifacts(&self, task: TaskRef) -> Result<Vec<ArtifactRow>, StoreError> {

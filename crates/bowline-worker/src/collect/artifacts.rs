@@ -2,12 +2,11 @@
 //! names by globs. Links are not followed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use bowline_core::size::format_size;
-use bowline_protocol::{Artifact, limits};
+use bowline_protocol::limits;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::prepare::Plan;
@@ -15,8 +14,8 @@ use crate::prepare::Plan;
 /// Most files that are looked at in one folder tree.
 const FILES_SEEN_MAX: usize = 100_000;
 
-/// The artifacts, by name; what cannot be delivered is noted.
-pub(super) fn read(plan: &Plan, notes: &mut Vec<String>) -> Vec<Artifact> {
+/// The artifacts, by name; what cannot be one is noted.
+pub(super) fn find(plan: &Plan, notes: &mut Vec<String>) -> Vec<(String, PathBuf)> {
     let mut found = BTreeMap::new();
     if let Some(globs) = globs(&plan.work.artifacts, notes) {
         let mut of_work_dir = BTreeMap::new();
@@ -24,28 +23,10 @@ pub(super) fn read(plan: &Plan, notes: &mut Vec<String>) -> Vec<Artifact> {
         found.extend(of_work_dir.into_iter().filter(|(name, _)| globs.is_match(name)));
     }
     walk(&plan.artifacts_dir(), &mut found, notes);
-    let mut artifacts = Vec::new();
-    let mut total = 0;
-    for (name, path) in found {
-        if artifacts.len() == limits::ARTIFACTS_MAX {
-            notes.push(format!("artifacts beyond the first {} are not kept", limits::ARTIFACTS_MAX));
-            break;
-        }
-        match read_one(&path, limits::ARTIFACTS_TOTAL_BYTES_MAX - total) {
-            Ok(content) => {
-                total += content.len();
-                let digest = blake3::hash(&content).to_hex().to_string();
-                artifacts.push(Artifact {
-                    attempt: plan.handover.assign.attempt,
-                    name,
-                    digest,
-                    content: content.into(),
-                });
-            }
-            Err(why) => notes.push(format!("the artifact `{name}` is not kept: {why}")),
-        }
+    if found.len() > limits::ARTIFACTS_MAX {
+        notes.push(format!("of {} artifacts only the first {} are kept", found.len(), limits::ARTIFACTS_MAX));
     }
-    artifacts
+    found.into_iter().take(limits::ARTIFACTS_MAX).collect()
 }
 
 fn globs(patterns: &[String], notes: &mut Vec<String>) -> Option<GlobSet> {
@@ -97,22 +78,4 @@ fn walk(root: &Path, found: &mut BTreeMap<String, PathBuf>, notes: &mut Vec<Stri
             }
         }
     }
-}
-
-fn read_one(path: &Path, room: usize) -> Result<Vec<u8>, String> {
-    let max = limits::ARTIFACT_BYTES_MAX;
-    let failed = |error: io::Error| format!("reading it failed: {error}");
-    let mut content = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(max as u64 + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() > max {
-        return Err(format!("it is larger than {}", format_size(max as u64)));
-    }
-    if content.len() > room {
-        return Err(format!(
-            "all artifacts of one attempt together may have {}",
-            format_size(limits::ARTIFACTS_TOTAL_BYTES_MAX as u64)
-        ));
-    }
-    Ok(content)
 }

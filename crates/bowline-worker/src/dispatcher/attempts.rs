@@ -90,6 +90,7 @@ impl Dispatcher {
             worker: self.name.as_str().to_owned(),
             server: self.config.server.clone(),
             base_env: self.job_env.clone(),
+            secrets: self.config.secrets.clone(),
         })
     }
 
@@ -133,11 +134,10 @@ impl Dispatcher {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         match &known.work.action {
             Action::Command(_) => {
-                known.open_logs();
                 if let Some(start) = &known.start {
                     self.jobs.send(Request::Start(start.clone()));
                 }
-                self.timers.look_soon();
+                self.open_bulk(attempt);
             }
             Action::Http(request) => {
                 let (request, limit) = (request.clone(), known.handover.assign.run_timeout);
@@ -189,15 +189,6 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn collected(&mut self, attempt: AttemptRef, collected: Collected) {
-        let Some(known) = self.attempts.get_mut(&attempt) else { return };
-        known.outcome = Some(collected);
-        // What the worker noted is part of the log.
-        known.logs.iter_mut().for_each(crate::logs::LogTail::over);
-        self.look_due = true;
-        self.happen(attempt, Event::Collected);
-    }
-
     /// An `http` action has its answer.
     pub(super) fn answered(&mut self, attempt: AttemptRef, collected: Collected) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
@@ -209,7 +200,6 @@ impl Dispatcher {
     /// Records an attempt's end: from here on it is to be delivered.
     fn end(&mut self, attempt: AttemptRef, end: End) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
-        known.logs.iter_mut().for_each(crate::logs::LogTail::over);
         known.start = None;
         let (outcome, why, begun) = (known.outcome.take(), known.why, known.begun);
         if let Some(begun) = begun {
@@ -232,14 +222,12 @@ impl Dispatcher {
         }
         self.batch.ops.push(Op::MarkEnded { attempt });
         self.batch.after.push(After::Forget(attempt));
-        self.look_due = true;
+        self.bulk.over(attempt);
+        self.bulk.drop_files(attempt);
         self.ending.insert(attempt);
     }
 
     fn finish(&mut self, attempt: AttemptRef, collected: Collected) {
-        for artifact in collected.artifacts {
-            self.say(attempt, WorkerMessage::Artifact(artifact));
-        }
         let end = Finished { attempt, how: collected.how, result: collected.result };
         self.say(attempt, WorkerMessage::Engine(FromWorker::Finished(end)));
     }
@@ -286,10 +274,11 @@ impl Dispatcher {
             let Some(known) = self.attempts.get(&attempt) else { continue };
             let done = known.state == State::Ended
                 && !self.outbox.holds(attempt)
-                && known.logs.iter().all(crate::logs::LogTail::is_delivered);
+                && known.logs.iter().all(crate::logs::LogMark::is_delivered);
             if done {
                 let folder = known.folder.clone();
                 self.attempts.remove(&attempt);
+                self.bulk.drop(attempt);
                 self.batch.ops.push(Op::DropAttempt { attempt });
                 self.remove_folder(folder);
             }

@@ -271,6 +271,7 @@ impl Dispatcher {
         if let Some(open) = self.link.open.take() {
             open.task.abort();
             self.link.down_since = Some(Instant::now());
+            self.bulk.session(None);
         }
         self.link.backlog = Backlog::None;
     }
@@ -300,12 +301,7 @@ impl Dispatcher {
         self.forget_drain();
         self.outbox.rewind();
         self.demand.rewind();
-        for attempt in self.attempts.values_mut() {
-            for log in &mut attempt.logs {
-                log.rewind();
-            }
-        }
-        self.look_due = true;
+        self.bulk.session(Some(self.bulk_target()));
         self.say_heartbeat();
     }
 

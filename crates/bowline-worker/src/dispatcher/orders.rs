@@ -4,7 +4,7 @@ use bowline_core::id::AttemptRef;
 use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, StopWhy, ToWorker, Verdict};
 use bowline_core::spec::Action;
 use bowline_core::state::JobError;
-use bowline_protocol::{Handover, LogAck, ServerMessage, WorkerMessage, limits};
+use bowline_protocol::{Handover, ServerMessage, WorkerMessage, limits};
 use prost::Message as _;
 
 use super::{Dispatcher, Timer};
@@ -17,7 +17,7 @@ impl Dispatcher {
     pub(super) fn on_server(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::Assign(handover) => self.assigned(*handover),
-            ServerMessage::LogAck(ack) => self.log_acknowledged(ack),
+            ServerMessage::LogAck(_) => tracing::debug!("a log is acknowledged on the wrong connection"),
             ServerMessage::Engine(message) => match message {
                 ToWorker::Welcome { epoch, name, incarnation, generation, heartbeat, verdicts, left } => {
                     tracing::info!(%epoch, %incarnation, %generation, worker = %name, "welcome");
@@ -146,14 +146,7 @@ impl Dispatcher {
                 self.count_refused(attempt);
                 self.happen(attempt, Event::Stop(Then::Stopped));
             }
-            Verdict::Missing => {
-                if let Some(known) = self.attempts.get_mut(&attempt) {
-                    for log in &mut known.logs {
-                        log.rewind();
-                    }
-                    self.look_due = true;
-                }
-            }
+            Verdict::Missing => self.send_files_again(attempt),
             Verdict::Gone => {
                 self.count_refused(attempt);
                 self.happen(attempt, Event::Stop(Then::Nothing));
@@ -174,27 +167,12 @@ impl Dispatcher {
         for seq in self.outbox.let_go(attempt) {
             self.batch.ops.push(Op::DropMessage { seq });
         }
+        self.bulk.drop(attempt);
         if let Some(known) = self.attempts.get_mut(&attempt)
             && known.state == State::Ended
         {
             known.logs.clear();
             self.ending.insert(attempt);
-        }
-    }
-
-    fn log_acknowledged(&mut self, ack: LogAck) {
-        let LogAck { attempt, stream, up_to, sealed } = ack;
-        let Some(known) = self.attempts.get_mut(&attempt) else { return };
-        let Some(log) = known.logs.iter_mut().find(|log| log.stream == stream) else { return };
-        if log.acked(up_to, sealed) {
-            let (up_to, sealed) = log.acked_to();
-            self.batch.ops.push(Op::LogAcked { attempt, stream, up_to, sealed });
-        }
-        if log.is_delivered() {
-            self.ending.insert(attempt);
-        } else {
-            // There may be room for more of it now.
-            self.look_due |= log.is_over();
         }
     }
 

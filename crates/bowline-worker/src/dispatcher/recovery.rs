@@ -11,7 +11,7 @@ use super::{Dispatcher, Done, Timer};
 use crate::attempt::machine::State;
 use crate::attempt::{Announced, Attempt, Origin, key_of};
 use crate::journal::{Journaled, Kept, Op, Recovered};
-use crate::logs::LogTail;
+use crate::logs::LogMark;
 use crate::prepare::{log_file, splits_output};
 
 impl Dispatcher {
@@ -66,12 +66,11 @@ impl Dispatcher {
         if journaled.started || journaled.ended && log_file(&known.folder, LogStream::Output).exists() {
             let streams = if splits { 2 } else { 1 };
             known.logs =
-                journaled.logs[..streams].iter().map(|log| LogTail::new(log.stream, log.acked, log.sealed)).collect();
+                journaled.logs[..streams].iter().map(|log| LogMark::new(log.stream, log.acked, log.sealed)).collect();
         }
         if journaled.ended {
             known.origin = Origin::Settled;
             known.state = State::Ended;
-            known.logs.iter_mut().for_each(LogTail::over);
             self.ending.insert(attempt);
         } else {
             self.timers.after(known.handover.assign.setup_timeout, Timer::Setup(attempt));

@@ -167,9 +167,8 @@ impl Dispatcher {
         }
         known.origin = Origin::Settled;
         let before = std::mem::replace(&mut known.state, State::Starting);
-        known.open_logs();
         self.weigh(attempt, before, State::Starting);
-        self.timers.look_soon();
+        self.open_bulk(attempt);
     }
 
     fn exited(&mut self, exited: &Exited) {

@@ -33,18 +33,35 @@ struct Session {
     to: mpsc::Sender<Result<ServerFrame, Status>>,
 }
 
-struct FakeFleet(mpsc::Sender<Session>);
+/// Sessions, and second streams.
+struct FakeFleet(mpsc::Sender<Session>, mpsc::Sender<Session>);
 
 #[tonic::async_trait]
 impl Fleet for FakeFleet {
     type SessionStream = Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>;
+    type LiveStream = Self::SessionStream;
 
     async fn session(&self, request: Request<Streaming<WorkerFrame>>) -> Result<Response<Self::SessionStream>, Status> {
+        Self::open(&self.0, request).await
+    }
+
+    async fn live(&self, request: Request<Streaming<WorkerFrame>>) -> Result<Response<Self::LiveStream>, Status> {
+        let process = bowline_protocol::call::process(request.metadata()).map(str::len);
+        assert!(process.is_ok_and(|length| length > 0));
+        Self::open(&self.1, request).await
+    }
+}
+
+impl FakeFleet {
+    async fn open(
+        taken: &mpsc::Sender<Session>,
+        request: Request<Streaming<WorkerFrame>>,
+    ) -> Result<Response<<Self as Fleet>::SessionStream>, Status> {
         bowline_protocol::call::read(request.metadata()).map_err(|error| Status::unauthenticated(error.to_string()))?;
         let (to, frames) = mpsc::channel(64);
         let session = Session { from: request.into_inner(), pending: VecDeque::new(), to };
-        self.0.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
-        let mut response = Response::new(Box::pin(ReceiverStream::new(frames)) as Self::SessionStream);
+        taken.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
+        let mut response = Response::new(Box::pin(ReceiverStream::new(frames)) as <Self as Fleet>::SessionStream);
         bowline_protocol::call::put_version(response.metadata_mut());
         Ok(response)
     }
@@ -152,6 +169,7 @@ struct Rig {
     dir: tempfile::TempDir,
     server: String,
     sessions: mpsc::Receiver<Session>,
+    lives: mpsc::Receiver<Session>,
     serving: tokio::task::JoinSet<()>,
     slots: u32,
 }
@@ -163,14 +181,14 @@ impl Rig {
         fake_supervisor(dir.path());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
-        let (said, sessions) = mpsc::channel(4);
+        let ((said, sessions), (shipped, lives)) = (mpsc::channel(4), mpsc::channel(4));
         let mut serving = tokio::task::JoinSet::new();
         serving.spawn(async move {
             let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-            let router = tonic::transport::Server::builder().add_service(FleetServer::new(FakeFleet(said)));
+            let router = tonic::transport::Server::builder().add_service(FleetServer::new(FakeFleet(said, shipped)));
             router.serve_with_incoming(incoming).await.unwrap();
         });
-        Self { dir, server, sessions, serving, slots: 2 }
+        Self { dir, server, sessions, lives, serving, slots: 2 }
     }
 
     fn worker(&mut self, on_term: OnTerm) -> (CancellationToken, tokio::sync::oneshot::Receiver<WorkerExit>) {
@@ -191,6 +209,10 @@ impl Rig {
     async fn session(&mut self) -> Session {
         tokio::time::timeout(BOUND, self.sessions.recv()).await.expect("no session was opened").unwrap()
     }
+}
+
+async fn live(rig: &mut Rig) -> Session {
+    tokio::time::timeout(BOUND, rig.lives.recv()).await.expect("no second stream was opened").unwrap()
 }
 
 fn assign(task: u64, action: Action) -> ServerMessage {
@@ -255,21 +277,26 @@ async fn a_command_s_result_and_log_are_delivered_and_its_folder_goes() {
     let mut session = rig.session().await;
     session.welcome().await;
     session.say(vec![assign(7, command("greet"))]).await;
-    let (mut log, mut ends) = (Vec::new(), 0);
-    while ends < 2 {
+    let mut live = live(&mut rig).await;
+    let (mut log, mut sealed) = (Vec::new(), Sealed::No);
+    while sealed == Sealed::No {
+        let WorkerMessage::Log(LogSegment { stream, offset, content, sealed_at, .. }) = live.next().await else {
+            panic!("no log")
+        };
+        assert_eq!(offset, log.len() as u64);
+        log.extend_from_slice(&content);
+        if sealed_at == Some(6) {
+            sealed = Sealed::Yes;
+        }
+        let ack = LogAck { attempt, stream, up_to: log.len() as u64, sealed };
+        live.say(vec![ServerMessage::LogAck(ack)]).await;
+    }
+    loop {
         match session.next_assured().await {
-            WorkerMessage::Log(LogSegment { stream, offset, content, sealed_at, .. }) => {
-                assert_eq!(offset, log.len() as u64);
-                log.extend_from_slice(&content);
-                ends += usize::from(sealed_at == Some(6));
-                let sealed = if sealed_at.is_some() { Sealed::Yes } else { Sealed::No };
-                let ack = LogAck { attempt, stream, up_to: log.len() as u64, sealed };
-                session.say(vec![ServerMessage::LogAck(ack)]).await;
-            }
             message @ WorkerMessage::Engine(FromWorker::Finished(_)) => {
                 assert_eq!(end_of(&message), JobEnd::Success);
                 session.ack(attempt, Assured::Finished).await;
-                ends += 1;
+                break;
             }
             message => {
                 assert_eq!(message, started(7));
@@ -296,15 +323,7 @@ async fn a_cancelled_job_is_killed_and_told_and_a_second_assignment_of_it_change
     assert_eq!(session.next_assured().await, started(3));
     let cancel = ToWorker::Cancel { attempt, why: StopWhy::Cancel };
     session.say(vec![assign(3, command("wait")), ServerMessage::Engine(cancel)]).await;
-    loop {
-        match session.next_assured().await {
-            WorkerMessage::Log(_) => {}
-            message => {
-                assert_eq!(end_of(&message), JobEnd::Stopped);
-                break;
-            }
-        }
-    }
+    assert_eq!(end_of(&session.next_assured().await), JobEnd::Stopped);
     stop.cancel();
     assert_eq!(exit.await.unwrap(), WorkerExit::Stopped);
 }
@@ -333,8 +352,9 @@ async fn the_log_of_every_job_gets_its_turn_however_many_are_open() {
     // They come first in every order, and never say a word.
     session.say((1..=QUIET).map(|task| assign(task, command("wait"))).collect()).await;
     session.say(vec![assign(QUIET + 1, command("talk"))]).await;
+    let mut live = live(&mut rig).await;
     let told = loop {
-        if let WorkerMessage::Log(segment) = session.next_assured().await {
+        if let WorkerMessage::Log(segment) = live.next().await {
             break segment;
         }
     };

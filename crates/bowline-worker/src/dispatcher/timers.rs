@@ -12,8 +12,6 @@ const LAG_EVERY: Duration = Duration::from_millis(500);
 const LAG_TOLD: Duration = Duration::from_millis(250);
 /// What a worker counts is logged this often.
 const REPORT_EVERY: Duration = Duration::from_mins(5);
-/// Open logs are looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +19,6 @@ pub(super) enum Timer {
     Lag,
     /// Of which chain: a new session begins a new one.
     Heartbeat(u64),
-    Look,
     Reconnect,
     StartBy(AttemptRef),
     Setup(AttemptRef),
@@ -36,7 +33,6 @@ pub(super) enum Timer {
 pub(super) struct Timers {
     due: BTreeMap<(Instant, u64), Timer>,
     count: u64,
-    looks: bool,
 }
 
 impl Timers {
@@ -52,14 +48,6 @@ impl Timers {
         let Some(at) = Instant::now().checked_add(length) else { return };
         self.count += 1;
         self.due.insert((at, self.count), timer);
-    }
-
-    /// Open logs are to be looked at again soon.
-    pub(super) fn look_soon(&mut self) {
-        if !self.looks {
-            self.looks = true;
-            self.after(LOOK_EVERY, Timer::Look);
-        }
     }
 
     pub(super) fn measured(&mut self, lag: Duration) {
@@ -86,9 +74,6 @@ impl Timers {
             return None;
         }
         let ((at, _), timer) = entry.remove_entry();
-        if timer == Timer::Look {
-            self.looks = false;
-        }
         Some((timer, now - at))
     }
 }

@@ -14,6 +14,7 @@ fn plan(folder: &Path, work: Work) -> Plan {
         worker: "lab-3".to_owned(),
         server: "http://127.0.0.1:1".to_owned(),
         base_env: Arc::new(BTreeMap::from([("HOME".to_owned(), "/root".to_owned())])),
+        secrets: None,
     }
 }
 

@@ -154,6 +154,8 @@ impl<'a> Recipe<'a> {
             output: self.step.output,
             split_output: self.step.split_output,
             grace: self.step.grace,
+            secrets: BTreeMap::new(),
+            log_bytes_max: None,
         })
     }
 

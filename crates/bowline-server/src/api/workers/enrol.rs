@@ -53,6 +53,7 @@ pub(super) async fn enrol(
         }
         Role::Enrol(hash) => Some(*hash),
         Role::Attempt(_) => return Err(Fault::forbidden("An attempt's token enrols no worker.")),
+        Role::Worker => return Err(Fault::forbidden("A worker's key enrols no other worker.")),
     };
     let reply = shell.ask(caller.actor, Request::Enrol { token, worker: worker.clone(), key }).await;
     shell.tokens_changed();
@@ -79,6 +80,7 @@ async fn enrol_in_pool(
         Role::Admin => None,
         Role::Enrol(hash) => Some(*hash),
         Role::Attempt(_) => return Err(Fault::forbidden("An attempt's token enrols no worker.")),
+        Role::Worker => return Err(Fault::forbidden("A worker's key enrols no other worker.")),
     };
     let reply = shell.ask(caller.actor, Request::EnrolInPool { token, pool, key }).await;
     shell.tokens_changed();

@@ -6,7 +6,7 @@ use bowline_api::new_task::Amount;
 use bowline_api::{After, Array, NewTask, Retry, Timeouts};
 use bowline_core::name::Key;
 use bowline_core::size::parse_size;
-use bowline_core::spec::{OnWorkerLoss, Overlap, Requirement};
+use bowline_core::spec::{LOG_BYTES_MIN, OnWorkerLoss, Overlap, Requirement};
 use bowline_core::time::Span;
 use clap::Parser;
 
@@ -102,6 +102,12 @@ pub(crate) struct Options {
     /// Keep standard error in a log of its own
     #[arg(long)]
     split_output: bool,
+    /// Give it a secret that its worker knows, in this variable; masked in logs; may be repeated
+    #[arg(long, value_name = "VARIABLE=NAME", value_parser = pair)]
+    secret: Vec<(String, String)>,
+    /// Keep so much of its log: the first and the last bytes of a longer one [default: the worker's limit]
+    #[arg(long, value_name = "SIZE", value_parser = log_limit)]
+    log_limit: Option<u64>,
 }
 
 impl Options {
@@ -129,6 +135,8 @@ impl Options {
             dir: self.dir.clone(),
             artifacts: self.artifact.clone(),
             split_output: self.split_output.then_some(true),
+            secrets: self.secret.iter().cloned().collect(),
+            log_limit: self.log_limit.map(Amount),
             requires: self.requires.clone(),
             slots: self.slots,
             amounts: named.chain(self.amount.iter().cloned()).map(|(name, amount)| (name, Amount(amount))).collect(),
@@ -173,6 +181,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+fn log_limit(text: &str) -> Result<u64, String> {
+    let limit = parse_size(text).map_err(|error| error.to_string())?;
+    if limit < LOG_BYTES_MIN { Err("a log is given at least 4KiB".to_owned()) } else { Ok(limit) }
 }
 
 fn amount(text: &str) -> Result<(Key, u64), String> {

@@ -1,0 +1,205 @@
+//! Logs and artifacts: what goes to the server beside the session, in tasks of their own. Here is only what
+//! the dispatcher tells them and hears from them.
+
+use std::path::PathBuf;
+
+use bowline_core::id::AttemptRef;
+use bowline_core::message::{Assured, FromWorker};
+use bowline_core::spec::{LOG_BYTES_MIN, RESULT_BYTES_MAX};
+use bowline_protocol::{Artifact, LogKeep, LogStream, WorkerMessage};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Dispatcher;
+use crate::attempt::Attempt;
+use crate::attempt::machine::{Event, Then};
+use crate::collect::Collected;
+use crate::config::WorkerConfig;
+use crate::journal::Op;
+use crate::logs::link::Target;
+use crate::logs::shipper::{self, FromShipper, ToShipper};
+use crate::logs::{LogMark, keep_of};
+use crate::prepare::log_file;
+use crate::uploads::{self, FromUploads, ToUploads};
+
+/// The two tasks. They end with this.
+#[derive(Debug)]
+pub(super) struct Bulk {
+    shipper: mpsc::UnboundedSender<ToShipper>,
+    uploads: mpsc::UnboundedSender<ToUploads>,
+    _tasks: JoinSet<()>,
+}
+
+/// What they say. Bounded by what they are told: a few words for each log and file.
+#[derive(Debug)]
+pub(super) struct FromBulk {
+    pub(super) shipper: mpsc::UnboundedReceiver<FromShipper>,
+    pub(super) uploads: mpsc::UnboundedReceiver<FromUploads>,
+}
+
+impl Bulk {
+    pub(super) fn start(client: reqwest::Client, config: &WorkerConfig) -> (Self, FromBulk) {
+        let mut tasks = JoinSet::new();
+        let ((shipper, told), (says, shipped)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        tasks.spawn(shipper::run(told, says));
+        let ((uploads, told), (says, uploaded)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        tasks.spawn(uploads::run(told, says, (client, config.upload_patience)));
+        (Self { shipper, uploads, _tasks: tasks }, FromBulk { shipper: shipped, uploads: uploaded })
+    }
+
+    /// There is a session with the server, or there is none any more.
+    pub(super) fn session(&self, target: Option<Target>) {
+        self.tell_shipper(ToShipper::Session(target.clone()));
+        self.tell_uploads(ToUploads::Session(target));
+    }
+
+    fn tell_shipper(&self, what: ToShipper) {
+        if self.shipper.send(what).is_err() {
+            tracing::error!("the task that ships logs is gone");
+        }
+    }
+
+    fn tell_uploads(&self, what: ToUploads) {
+        if self.uploads.send(what).is_err() {
+            tracing::error!("the task that uploads artifacts is gone");
+        }
+    }
+
+    /// The job is over: its logs are as long as they will ever be.
+    pub(super) fn over(&self, attempt: AttemptRef) {
+        self.tell_shipper(ToShipper::Over(attempt));
+    }
+
+    /// Nobody wants its files any more.
+    pub(super) fn drop_files(&self, attempt: AttemptRef) {
+        self.tell_uploads(ToUploads::Drop(attempt));
+    }
+
+    /// Nobody wants anything of it any more.
+    pub(super) fn drop(&self, attempt: AttemptRef) {
+        self.tell_shipper(ToShipper::Drop(attempt));
+        self.drop_files(attempt);
+    }
+}
+
+impl Dispatcher {
+    /// Where the two tasks connect to.
+    pub(super) fn bulk_target(&self) -> Target {
+        Target { server: self.config.server.clone(), caller: self.caller.clone(), process: self.process.clone() }
+    }
+
+    /// An attempt has logs from now on, or still has; and what its job moves into its folder is kept.
+    pub(super) fn open_bulk(&mut self, attempt: AttemptRef) {
+        let limit = self.config.log_bytes_max;
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        known.open_logs();
+        for log in known.logs.iter().filter(|log| !log.is_delivered()) {
+            self.bulk.tell_shipper(open(attempt, known, log, limit));
+        }
+        self.bulk.tell_uploads(ToUploads::Watch { attempt, folder: known.folder.join("artifacts") });
+    }
+
+    /// What an earlier process of this worker had not delivered.
+    pub(super) fn reopen_ended_logs(&self) {
+        for attempt in &self.ending {
+            let Some(known) = self.attempts.get(attempt) else { continue };
+            for log in known.logs.iter().filter(|log| !log.is_delivered()) {
+                self.bulk.tell_shipper(open(*attempt, known, log, self.config.log_bytes_max));
+            }
+            self.bulk.over(*attempt);
+        }
+    }
+
+    pub(super) fn on_shipper(&mut self, said: FromShipper) {
+        match said {
+            FromShipper::Acked { attempt, stream, up_to, sealed } => {
+                let Some(known) = self.attempts.get_mut(&attempt) else { return };
+                let Some(log) = known.logs.iter_mut().find(|log| log.stream == stream) else { return };
+                (log.acked, log.sealed) = (up_to, sealed);
+                let is_delivered = log.is_delivered();
+                self.batch.ops.push(Op::LogAcked { attempt, stream, up_to, sealed });
+                if is_delivered {
+                    self.ending.insert(attempt);
+                }
+            }
+            FromShipper::Gone(attempt) => {
+                self.happen(attempt, Event::Stop(Then::Nothing));
+                self.let_go(attempt);
+            }
+        }
+    }
+
+    /// A job's result is known, and what files it left: they are delivered before its end is said.
+    pub(super) fn collected(&mut self, attempt: AttemptRef, (collected, files): (Collected, Vec<(String, PathBuf)>)) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        known.outcome = Some(collected);
+        self.bulk.tell_uploads(ToUploads::Deliver { attempt, files });
+    }
+
+    pub(super) fn on_uploads(&mut self, said: FromUploads) {
+        match said {
+            FromUploads::There(artifact) => {
+                let (attempt, name) = (artifact.attempt, artifact.name.clone());
+                self.say_of_file(attempt, name, WorkerMessage::Artifact(artifact));
+            }
+            FromUploads::Undelivered { attempt, name, why } => {
+                tracing::warn!(%attempt, name, why, "an artifact cannot be delivered");
+                let said = FromWorker::ArtifactUndelivered { attempt, name: name.clone(), why };
+                self.say_of_file(attempt, name, WorkerMessage::Engine(said));
+            }
+            FromUploads::Done(attempt) => {
+                // What the worker noted is part of the log.
+                self.bulk.over(attempt);
+                self.happen(attempt, Event::Collected);
+            }
+            FromUploads::Progress(progress) => self.bulk.tell_shipper(ToShipper::Progress(progress)),
+        }
+    }
+
+    /// Says what became of a file, in place of what was said of it before and is not acknowledged.
+    fn say_of_file(&mut self, attempt: AttemptRef, name: String, message: WorkerMessage) {
+        if !self.attempts.contains_key(&attempt) {
+            return;
+        }
+        if let Some(seq) = self.outbox.acknowledge(attempt, &Assured::Artifact(name)) {
+            self.batch.ops.push(Op::DropMessage { seq });
+        }
+        self.say(attempt, message);
+    }
+
+    /// The server does not have the bytes of artifacts of which it was told.
+    pub(super) fn send_files_again(&mut self, attempt: AttemptRef) {
+        let Some(known) = self.attempts.get(&attempt) else { return };
+        let own = known.folder.join("artifacts");
+        let work = known.work.dir.as_ref().map_or_else(|| known.folder.join("work"), PathBuf::from);
+        let place = |artifact: &Artifact| {
+            let in_own = own.join(&artifact.name);
+            let path = if in_own.is_file() { in_own } else { work.join(&artifact.name) };
+            (artifact.name.clone(), path)
+        };
+        let files: Vec<_> = self.outbox.artifacts(attempt).map(place).collect();
+        if !files.is_empty() {
+            tracing::warn!(%attempt, files = files.len(), "the server misses artifacts: sent again");
+            self.bulk.tell_uploads(ToUploads::Again { attempt, files });
+        }
+    }
+}
+
+fn open(attempt: AttemptRef, known: &Attempt, log: &LogMark, limit: u64) -> ToShipper {
+    ToShipper::Open {
+        attempt,
+        stream: log.stream,
+        path: log_file(&known.folder, log.stream),
+        keep: keep(known, log.stream, limit),
+        acked: log.acked,
+    }
+}
+
+/// What is kept of a log that is longer than its limit: its task's, within the worker's own.
+fn keep(known: &Attempt, stream: LogStream, limit: u64) -> LogKeep {
+    let limit = known.work.log_bytes_max.map_or(limit, |own| own.min(limit)).max(LOG_BYTES_MIN);
+    // What may become the result is read from the file when the job is over.
+    let result = RESULT_BYTES_MAX as u64 + 1;
+    let is_result = known.work.output.is_some() && stream == LogStream::Output;
+    keep_of(if is_result { limit.max(result) } else { limit })
+}
