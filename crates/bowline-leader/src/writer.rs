@@ -157,12 +157,12 @@ impl<'a> Writer<'a> {
         returns: &mut mpsc::UnboundedReceiver<Return>,
     ) -> End {
         let end = self.work(inbox, returns).await;
-        let why = match &end {
-            End::Stopped => "it is stopping",
-            End::Deposed(why) | End::Failed(why) => why,
-            End::RolledBack { .. } => "its store was put back to an earlier state",
+        let status = match &end {
+            End::Stopped => LeaderStatus::Loading("it is stopping".to_owned()),
+            End::Deposed(why) | End::Failed(why) => LeaderStatus::Loading(why.clone()),
+            End::RolledBack { store, seen } => LeaderStatus::RolledBack { store: *store, seen: *seen },
         };
-        self.lasting.status.send_replace(LeaderStatus::Loading(why.to_owned()));
+        self.lasting.status.send_replace(status);
         end
     }
 

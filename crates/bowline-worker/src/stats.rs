@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bowline_protocol::{Kind, OutboxVitals, Tally, Vitals};
@@ -16,6 +16,7 @@ pub struct Stats {
     lag_max_us: AtomicU64,
     lag_lately_us: AtomicU64,
     turns: AtomicU64,
+    drained: AtomicBool,
     links: AtomicU64,
     attempts: AtomicU64,
 }
@@ -71,6 +72,19 @@ impl Stats {
             loop_lag: Duration::from_micros(self.lag_lately_us.swap(0, Ordering::Relaxed)),
             loop_lag_max: self.lag_max(),
             ..Vitals::default()
+        }
+    }
+
+    /// Whether the newest drain that a server asked for is one after which the worker's process is to end
+    /// and not to come back by itself.
+    pub fn is_drained_for_good(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn drained_for_good(&self, drained: bool) {
+        self.drained.store(drained, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.drained_for_good(drained);
         }
     }
 

@@ -26,6 +26,9 @@ impl Exit {
     /// A worker whose identity another process has taken over. Service managers must not restart
     /// it on this.
     pub(crate) const FENCED: Self = Self(70);
+    /// A worker that was drained, with the end of its process. Service managers must not restart it on
+    /// this: it would be drained again.
+    pub(crate) const DRAINED: Self = Self(71);
     /// The `--timeout` of a wait ran out.
     pub(crate) const WAITED_OUT: Self = Self(124);
     /// Waited for a task whose command has no status of its own: Bowline could not run it.

@@ -84,6 +84,7 @@ impl Dispatcher {
     /// The server wants it drained.
     pub(super) fn drain(&mut self, drain: Drain) {
         tracing::info!(?drain, server = self.config.server, "the server drains this worker");
+        self.config.stats.drained_for_good(drain.exit == Exit::Yes && drain.mode != DrainMode::Handoff);
         if self.is_fenced() || self.is_handing_over() || self.told == Told::Release {
             return;
         }

@@ -70,7 +70,8 @@ pub(crate) async fn run(on: &Setting, _: Args) -> anyhow::Result<Exit> {
     let report = Report {
         settings: settings(on),
         files: on.config.files().iter().map(|path| path.display().to_string()).collect(),
-        checks: [vec![cgroup()], kill(), vec![data(on), disk(on), server(on).await]].concat(),
+        checks: [vec![cgroup()], kill(), vec![service_manager(), data(on), store(on), disk(on), server(on).await]]
+            .concat(),
     };
     let exit = if report.checks.iter().any(|check| check.how == How::Missing) { Exit::FAILED } else { Exit::GOOD };
     if on.out.is_json() {
@@ -154,6 +155,38 @@ fn data(on: &Setting) -> Check {
         Ok(_) => (How::Ok, format!("{shown} is there and may be written")),
     };
     Check { what: "data folder", how, finding }
+}
+
+/// Whether a server could start on the data folder.
+fn store(on: &Setting) -> Check {
+    let folder = data_folder(on, None);
+    let file = folder.join("bowline.db");
+    let (how, finding) = match (bowline_server::backup::half_restored(&folder), file.exists()) {
+        (Err(error), _) => (How::Missing, error.to_string()),
+        (Ok(()), false) => (How::Ok, "none yet: it is made at the first start".to_owned()),
+        (Ok(()), true) => match bowline_store_sqlite::state_of(&file) {
+            Ok((generation, commit)) => (How::Ok, format!("commit {commit} of generation {generation}")),
+            Err(error) => (How::Missing, format!("{:#}", anyhow::Error::new(error))),
+        },
+    };
+    Check { what: "store", how, finding }
+}
+
+/// Who starts server and worker again should they hang or die.
+fn service_manager() -> Check {
+    let is_systemd = Path::new("/run/systemd/system").is_dir();
+    let folders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    let has = |unit: &str| folders.iter().any(|folder| Path::new(folder).join(unit).exists());
+    let units = ["bowline-server.service", "bowline-worker.service"];
+    let installed: Vec<&str> = units.into_iter().filter(|unit| has(unit)).collect();
+    let (how, finding) = match (is_systemd, installed.as_slice()) {
+        (false, _) => (How::Note, "no systemd: nobody starts server and worker again but `bowline up`".to_owned()),
+        (true, []) => {
+            (How::Note, "systemd; Bowline's units are not installed (they are in packaging/systemd)".to_owned())
+        }
+        (true, units) => (How::Ok, format!("systemd, with {}", units.join(" and "))),
+    };
+    Check { what: "services", how, finding }
 }
 
 fn disk(on: &Setting) -> Check {

@@ -1,5 +1,7 @@
 //! `bowline up`: a server and a worker on this machine, until Ctrl-C.
 
+mod tail;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -30,6 +32,9 @@ pub(crate) struct Args {
     /// Allow an address that other machines can reach, without TLS
     #[arg(long)]
     insecure: bool,
+    /// Show the logs of server and worker here too, on standard error
+    #[arg(long, short)]
+    verbose: bool,
     #[command(flatten)]
     worker: super::worker::Offers,
 }
@@ -51,6 +56,11 @@ pub(crate) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
         identity: args.worker.identity(on)?,
     };
     let mut stop = signals::Stop::new()?;
+    if args.verbose {
+        for name in ["server", "worker"] {
+            tail::follow(name, plan.logs().join(format!("{name}.log")));
+        }
+    }
     let mut house = tokio::select! {
         house = House::start(&plan) => house?,
         // Children that are on their way stop when this process lets go of them.

@@ -1,6 +1,7 @@
 //! Backups made while a server goes on, put back, and what workers bring from after them; and a store that
 //! was put back by other means.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -53,7 +54,6 @@ fn a_backup_made_under_load_is_whole_and_starts_a_server() {
     fleet.until_state(&array, "succeeded");
     // It has no half files beside it, nobody else may read it, and it is not written over.
     assert_eq!(names(&room.work()).iter().filter(|name| name.contains(".part")).count(), 0);
-    use std::os::unix::fs::MetadataExt as _;
     assert_eq!(std::fs::metadata(small).unwrap().mode() & 0o777, 0o600);
     let again = fleet.run(&["server", "backup", small]);
     assert_eq!(again.status, Some(5), "{again:?}");

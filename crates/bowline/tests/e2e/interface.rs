@@ -252,3 +252,68 @@ fn nothing_of_a_job_is_left_when_it_has_ended() {
     assert_eq!(count(), 0, "{:?}", room.processes());
     assert_eq!(up.stop(), Some(0));
 }
+
+#[test]
+fn elements_of_an_array_are_listed_and_a_list_is_watched() {
+    let room = Room::new();
+    let up = room.up(&["--slots", "2"]);
+    let array =
+        room.good(&["submit", "--quiet", "--array", "10-40:10", "--", "sh", "-c", "test $BOWLINE_ARRAY_INDEX != 20"]);
+    let array = array.trim();
+    assert_eq!(room.run(&["wait", array]).status, Some(1));
+    let ids = |args: &[&str]| -> Vec<String> {
+        let list = room.json(&[&["task", "elements", array, "--json"], args].concat());
+        list.as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let all: Vec<String> = [10, 20, 30, 40].iter().map(|index| format!("{array}.{index}")).collect();
+    assert_eq!(ids(&[]), all);
+    assert_eq!(ids(&["--limit", "3"]), all[..3]);
+    assert_eq!(ids(&["--state", "failed"]), all[1..2]);
+    let single = room.good(&["submit", "--quiet", "--delay", "1h", "--", "true"]);
+    let none = room.run(&["task", "elements", single.trim()]);
+    assert_eq!(none.status, Some(2), "{none:?}");
+    // A watched list is there at once, and there again when something has happened.
+    let watch = room.command(&["task", "list", "--watch", "--json", "--state", "scheduled"]);
+    let mut watch = { watch }.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next().as_array().unwrap().len(), 1);
+    room.good(&["cancel", single.trim()]);
+    assert_eq!(next().as_array().unwrap().len(), 0);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&watch), rustix::process::Signal::INT).unwrap();
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+    assert_eq!(up.stop(), Some(0));
+}
+
+#[test]
+fn values_that_nobody_can_mean_are_wrong_usage() {
+    let room = Room::new();
+    let up = room.up(&[]);
+    let long = "n".repeat(257);
+    for args in [
+        &["task", "list", "--limit", "0"][..],
+        &["runs", "list", "--limit", "0"],
+        &["submit", "--idempotency-key", "", "--", "true"],
+        &["submit", "--idempotency-key", "with space", "--", "true"],
+        &["submit", "--timeout", "4000d", "--", "true"],
+        &["submit", "--delay", "99999999999d", "--", "true"],
+        &["submit", "--name", &long, "--", "true"],
+        &["worker", "drain"],
+        &["worker", "drain", "a", "--all"],
+        &["worker", "drain", "a", "--mode", "handoff", "--within", "1h"],
+        &["namespace", "pause"],
+        &["task", "resolve", "1"],
+        &["task", "resolve", "1", "--success", "--failure", "x"],
+    ] {
+        let ran = room.run(args);
+        assert_eq!(ran.status, Some(2), "{args:?} {ran:?}");
+        assert!(ran.stdout.is_empty(), "{args:?} {ran:?}");
+    }
+    room.good(&["submit", "--name", &long[1..], "--timeout", "3650d", "--", "true"]);
+    // The limit of waiting is told as that.
+    let waits = room.good(&["submit", "--quiet", "--delay", "1h", "--", "true"]);
+    let late = room.run(&["wait", waits.trim(), "--timeout", "200ms"]);
+    assert_eq!(late.status, Some(124), "{late:?}");
+    assert!(late.stderr.contains("Not ended within the time given"), "{late:?}");
+    assert_eq!(up.stop(), Some(0));
+}

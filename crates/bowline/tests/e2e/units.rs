@@ -224,8 +224,9 @@ fn a_server_stops_within_a_second_whoever_is_connected() {
         reader.wait().unwrap();
     }
     // Nobody has told the jobs: they run on until their workers are told to leave.
-    let server =
-        ear.start(&room, &[&args[..], &[format!("--listen={}", url.strip_prefix("http://").unwrap())]].concat());
+    let listen = format!("--listen={}", url.strip_prefix("http://").unwrap());
+    let again = args.map(|word| if word.starts_with("--listen") { listen.clone() } else { word });
+    let server = ear.start(&room, &again);
     ear.wait_for("READY=1");
     for mut worker in workers {
         signal(&worker, Signal::TERM);

@@ -135,6 +135,8 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     on.out.note(format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term)));
     notify.status(&format!("worker {name} of {server} begins"));
     let stats = Arc::clone(&config.stats);
+    let drained = Arc::clone(&config.stats);
+    let stop = Stop::default();
     let told = format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term));
     let watched = async {
         while !turns(&stats, READY_WAIT).await {}
@@ -142,11 +144,16 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
         notify.feed(async |within| turns(&stats, within).await).await
     };
     let ended = tokio::select! {
-        ended = until_told(config, args.stop_with_parent.into(), &notify) => ended,
+        ended = until_told(config, args.stop_with_parent.into(), (&stop, &notify)) => ended,
         never = watched => match never {},
         never = levels.follow(on, &notify) => match never {},
     };
+    let told_by_signal = stop.leave.is_cancelled();
     match ended {
+        Ok(WorkerExit::Stopped) if !told_by_signal && drained.is_drained_for_good() => {
+            on.out.note(format!("The worker `{name}` is drained, and ends as that asked for."));
+            Ok(Exit::DRAINED)
+        }
         Ok(WorkerExit::Stopped) => Ok(Exit::GOOD),
         Ok(WorkerExit::Fenced { why }) => Err(Trouble::new(
             Exit::FENCED,
@@ -175,8 +182,11 @@ impl From<bool> for Bond {
 }
 
 /// Works until it is told to stop, or must not go on.
-async fn until_told(config: WorkerConfig, bond: Bond, notify: &Notify) -> Result<WorkerExit, WorkerError> {
-    let stop = Stop::default();
+async fn until_told(
+    config: WorkerConfig,
+    bond: Bond,
+    (stop, notify): (&Stop, &Notify),
+) -> Result<WorkerExit, WorkerError> {
     let told = async {
         let mut signals = match signals::Stop::new() {
             Ok(signals) => signals,
