@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bowline_core::input::NewTask as CoreTask;
 use bowline_core::spec::{
-    ARRAY_ELEMENTS_MAX, ArraySpec, Condition, DEPENDENCIES_MAX, Dependency, ITEMS_MAX, LOG_BYTES_MIN, RetryPolicy, SLOTS_MAX,
-    SPEC_BYTES_MAX, SUBMIT_TASKS_MAX, TaskSpec, Timeouts as CoreTimeouts, Work, file_path_is_good, secret_name_is_good,
+    ARRAY_ELEMENTS_MAX, ArraySpec, Condition, DEPENDENCIES_MAX, Dependency, ITEMS_MAX, LOG_BYTES_MIN, RetryPolicy,
+    SLOTS_MAX, SPEC_BYTES_MAX, SUBMIT_TASKS_MAX, TaskSpec, Timeouts as CoreTimeouts, Work, file_path_is_good,
+    secret_name_is_good,
 };
 
 use crate::action::Said;

@@ -108,12 +108,7 @@ impl LogStore {
     }
 
     /// As [`LogStore::append`], with what goes with the bytes.
-    pub fn append_segment(
-        &self,
-        key: LogKey,
-        stream: LogStream,
-        segment: &Segment<'_>,
-    ) -> Result<LogState, LogError> {
+    pub fn append_segment(&self, key: LogKey, stream: LogStream, segment: &Segment<'_>) -> Result<LogState, LogError> {
         let entry = self.entry(key, stream);
         let state = entry.append(segment)?;
         self.syncer.mark(&entry);

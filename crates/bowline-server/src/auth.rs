@@ -113,9 +113,9 @@ impl Caller {
     pub(crate) fn handle_blobs(&self) -> Result<(), Fault> {
         match &self.role {
             Role::Admin | Role::Worker => Ok(()),
-            Role::Attempt(_) => Err(Fault::forbidden(
-                "An attempt's token opens artifacts by their task and name, and no blobs.",
-            )),
+            Role::Attempt(_) => {
+                Err(Fault::forbidden("An attempt's token opens artifacts by their task and name, and no blobs."))
+            }
             Role::Enrol(_) => Err(only_enrols()),
         }
     }
@@ -198,9 +198,8 @@ fn matching<'a>(tokens: &'a [Token], secret: &str) -> Option<&'a Token> {
 
 /// A worker comes in with the key that it enrolled.
 async fn worker_caller(shell: &Shell, headers: &HeaderMap, key: &str) -> Result<Caller, Fault> {
-    let caller = bowline_protocol::call::of_http(headers, key).ok_or_else(|| {
-        Fault::invalid("`Bowline-Worker` names no worker, or `Bowline-Pool` no pool.")
-    })?;
+    let caller = bowline_protocol::call::of_http(headers, key)
+        .ok_or_else(|| Fault::invalid("`Bowline-Worker` names no worker, or `Bowline-Pool` no pool."))?;
     let actor = Actor::from(&caller.worker);
     shell.app.keys.check(&caller).await.map_err(|status| match status.code() {
         tonic::Code::Unauthenticated => Fault::unauthenticated(status.message()),

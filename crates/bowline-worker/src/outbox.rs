@@ -219,7 +219,9 @@ impl Outbox {
 pub(crate) fn assured(message: &WorkerMessage) -> Option<Assured> {
     match message {
         WorkerMessage::Artifact(artifact) => Some(Assured::Artifact(artifact.name.clone())),
-        WorkerMessage::Hello(_) | WorkerMessage::Heartbeat(_) | WorkerMessage::Log(_) | WorkerMessage::Upload(_) => None,
+        WorkerMessage::Hello(_) | WorkerMessage::Heartbeat(_) | WorkerMessage::Log(_) | WorkerMessage::Upload(_) => {
+            None
+        }
         WorkerMessage::Engine(message) => match message {
             FromWorker::Started(_) => Some(Assured::Started),
             FromWorker::Finished(_) => Some(Assured::Finished),
@@ -241,7 +243,11 @@ fn content_bytes(message: &WorkerMessage) -> usize {
     match message {
         WorkerMessage::Artifact(artifact) => artifact.name.len(),
         WorkerMessage::Engine(FromWorker::Finished(finished)) => finished.result.as_ref().map_or(0, String::len),
-        WorkerMessage::Engine(_) | WorkerMessage::Hello(_) | WorkerMessage::Heartbeat(_) | WorkerMessage::Log(_) | WorkerMessage::Upload(_) => 0,
+        WorkerMessage::Engine(_)
+        | WorkerMessage::Hello(_)
+        | WorkerMessage::Heartbeat(_)
+        | WorkerMessage::Log(_)
+        | WorkerMessage::Upload(_) => 0,
     }
 }
 

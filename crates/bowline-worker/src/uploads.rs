@@ -272,9 +272,7 @@ impl Uploads {
     fn say_sent(&self, file: &File, sent: Sent) {
         let (attempt, name) = (file.attempt, file.name.clone());
         self.say(match sent {
-            Sent::There { digest, look } => {
-                FromUploads::There(Artifact { attempt, name, digest, bytes: look.size })
-            }
+            Sent::There { digest, look } => FromUploads::There(Artifact { attempt, name, digest, bytes: look.size }),
             Sent::Not(why) => FromUploads::Undelivered { attempt, name, why },
         });
     }

@@ -82,11 +82,7 @@ impl BlobStore {
         Ok(())
     }
 
-    fn collect_uploads(
-        &self,
-        (now, kept): (SystemTime, Duration),
-        collected: &mut Collected,
-    ) -> Result<(), BlobError> {
+    fn collect_uploads(&self, (now, kept): (SystemTime, Duration), collected: &mut Collected) -> Result<(), BlobError> {
         for entry in entries(&self.root.join("incoming"))?.filter(|entry| is_older(entry, now, kept)) {
             let digest = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
             // None begins while this is held.

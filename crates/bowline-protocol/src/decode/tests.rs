@@ -51,12 +51,8 @@ fn a_log_cannot_be_sealed_before_its_own_end_or_belong_to_no_stream() {
 fn an_artifact_stays_within_its_attempt() {
     for bad in ["", "/etc/passwd", "../up", "a/../b", "a//b", "a/.", "nul\0"] {
         assert!(!is_artifact_name(bad), "{bad:?}");
-        let file = wire::ArtifactCommitted {
-            attempt: Some(of()),
-            name: bad.to_owned(),
-            digest: "0".repeat(64),
-            bytes: 0,
-        };
+        let file =
+            wire::ArtifactCommitted { attempt: Some(of()), name: bad.to_owned(), digest: "0".repeat(64), bytes: 0 };
         assert!(refused(WorkerKind::ArtifactCommitted(file)).contains("`name`"), "{bad:?}");
     }
     assert!(is_artifact_name("census.json") && is_artifact_name("a b/c\nd"));

@@ -10,10 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::FRAMES_MAX;
 use super::live::Live;
 use super::run::Session;
 use super::seats::{PROCESS_BYTES_MAX, Seats};
-use super::FRAMES_MAX;
 use crate::logs::LogKeeper;
 use crate::state::AppState;
 

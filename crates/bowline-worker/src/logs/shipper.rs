@@ -13,9 +13,7 @@ use bowline_core::id::AttemptRef;
 use bowline_core::message::{ToWorker, Verdict};
 use bowline_protocol::message::worker_frames;
 use bowline_protocol::wire::WorkerFrame;
-use bowline_protocol::{
-    LogAck, LogKeep, LogSegment, LogStream, Sealed, ServerMessage, UploadProgress, WorkerMessage,
-};
+use bowline_protocol::{LogAck, LogKeep, LogSegment, LogStream, Sealed, ServerMessage, UploadProgress, WorkerMessage};
 use rustix::fs::inotify::WatchFlags;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -99,8 +97,9 @@ struct Shipper {
 /// Ships until the other end of `commands` is gone.
 pub(crate) async fn run(mut commands: mpsc::UnboundedReceiver<ToShipper>, says: mpsc::UnboundedSender<FromShipper>) {
     let (live_says, mut from_live) = mpsc::channel(16);
-    let watcher = Watcher::new()
-        .inspect_err(|error| tracing::warn!(%error, "the kernel watches no files here: logs are looked at now and then"));
+    let watcher = Watcher::new().inspect_err(
+        |error| tracing::warn!(%error, "the kernel watches no files here: logs are looked at now and then"),
+    );
     let now = Instant::now();
     let mut shipper = Shipper {
         tails: BTreeMap::new(),
@@ -186,9 +185,8 @@ impl Shipper {
         match command {
             ToShipper::Open { attempt, stream, path, keep, acked } => {
                 let key = (attempt, stream);
-                let watched = self.watcher.as_mut().is_some_and(|watcher| {
-                    watcher.add(key, &path, WatchFlags::MODIFY).is_ok()
-                });
+                let watched =
+                    self.watcher.as_mut().is_some_and(|watcher| watcher.add(key, &path, WatchFlags::MODIFY).is_ok());
                 if !watched {
                     self.polled.insert(key);
                 }
@@ -349,8 +347,7 @@ impl Shipper {
             return;
         }
         let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut keys: Vec<Key> =
-            self.dirty.range((after, Bound::Unbounded)).take(LOGS_PER_LOOK_MAX).copied().collect();
+        let mut keys: Vec<Key> = self.dirty.range((after, Bound::Unbounded)).take(LOGS_PER_LOOK_MAX).copied().collect();
         keys.extend(self.dirty.iter().take(LOGS_PER_LOOK_MAX - keys.len()).copied());
         keys.dedup();
         self.last = keys.last().copied();

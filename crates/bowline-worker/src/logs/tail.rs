@@ -64,12 +64,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// Nothing of it is known to the server, or what the journal says.
-    pub(crate) fn new(
-        (attempt, stream): (AttemptRef, LogStream),
-        path: PathBuf,
-        keep: LogKeep,
-        acked: u64,
-    ) -> Self {
+    pub(crate) fn new((attempt, stream): (AttemptRef, LogStream), path: PathBuf, keep: LogKeep, acked: u64) -> Self {
         Self {
             attempt,
             stream,

@@ -177,7 +177,9 @@ async fn answered(response: Response) -> Step {
     let status = response.status();
     match status {
         StatusCode::CREATED => Step::There,
-        StatusCode::ACCEPTED => offset(&response).map_or_else(|| Step::Later("it does not say how much".into()), Step::From),
+        StatusCode::ACCEPTED => {
+            offset(&response).map_or_else(|| Step::Later("it does not say how much".into()), Step::From)
+        }
         StatusCode::UNPROCESSABLE_ENTITY => Step::Changed,
         StatusCode::PAYLOAD_TOO_LARGE => Step::Refused(detail(response).await),
         StatusCode::CONFLICT => match offset(&response) {

@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the binary, read the clock and wait with a bound")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+pub(crate) mod fleet;
 pub(crate) mod hung;
 pub(crate) mod net;
 pub(crate) mod netns;

@@ -55,7 +55,9 @@ pub(super) async fn put(
     let (offset, total) = (number(&headers, &UPLOAD_OFFSET)?, number(&headers, &UPLOAD_LENGTH)?);
     let most = shell.app.config.blob_bytes_max;
     if total > most {
-        return Err(Fault::too_large(format!("A blob may have {most} bytes on this server, and this one has {total}.")));
+        return Err(Fault::too_large(format!(
+            "A blob may have {most} bytes on this server, and this one has {total}."
+        )));
     }
     let (pieces, to_write) = mpsc::channel(PIECES_MAX);
     let blobs = Arc::clone(&shell.app.blobs);

@@ -197,7 +197,8 @@ fn secrets_are_masked_however_they_are_split() {
     assert_eq!(stand.kept, b"pass ******* then\n****************\nhunt");
     // Gone back to the middle of one: it is known by what stands before.
     for from in 0..text.len() as u64 {
-        let mut tail = Tail::new((stand.tail.attempt, stand.tail.stream), stand.tail.path.clone(), keep_of(1 << 20), from);
+        let mut tail =
+            Tail::new((stand.tail.attempt, stand.tail.stream), stand.tail.path.clone(), keep_of(1 << 20), from);
         tail.over();
         let (segments, _) = tail.saw(tail.look(1000).unwrap().read());
         assert_eq!(segments[0].content, stand.kept[usize::try_from(from).unwrap()..], "{from}");

@@ -83,8 +83,13 @@ impl ServerPart {
     /// Starts a server of this room on that address, and waits until it says that it is ready. `wrap`
     /// stands before the command: a way into another network namespace, or nothing.
     pub(crate) fn start(room: &Room, listen: &str, wrap: &[String]) -> Self {
+        Self::start_with(room, listen, wrap, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn start_with(room: &Room, listen: &str, wrap: &[String], more: &[&str]) -> Self {
         let args = ["server", "start", "--json", "--data", "data", "--insecure", "--listen", listen];
-        let mut command = wrapped(room, wrap, &args);
+        let mut command = wrapped(room, wrap, &[&args, more].concat());
         let mut part = Part::start(room, "server", {
             command.stdout(Stdio::piped());
             command

@@ -1,0 +1,104 @@
+//! Who acts under which identity: never two that act, nothing taken over while it may live elsewhere.
+
+use bowline_api::NewTask;
+use bowline_core::spec::Overlap;
+use bowline_core::state::{AttemptEnd, StateKind};
+use rustix::process::Signal;
+
+use crate::harness::fleet::Fleet;
+use crate::harness::parts::{runtime, said};
+use crate::harness::until;
+
+const RELEASE: [&str; 4] = ["--slots", "1", "--on-term", "release"];
+
+/// Another state folder with the same key: as when a machine is set up anew from a copy.
+fn with_its_key(fleet: &Fleet, from: &str, to: &str) {
+    let (from, to) = (fleet.room.work().join(from), fleet.room.work().join(to));
+    std::fs::create_dir(&to).unwrap();
+    for name in ["key", "server"] {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn the_process_that_came_later_acts_and_the_one_that_stood_still_is_fenced_off() {
+    let fleet = Fleet::new();
+    let old = fleet.worker("lab", &RELEASE);
+    let gate = fleet.gate("gate");
+    let id = fleet.submit(&fleet.gated(&gate));
+    until("the job has begun", || fleet.marks("begun") == 1);
+    fleet.is(id, StateKind::Running);
+    old.signal(Signal::STOP);
+    fleet.is(id, StateKind::Ready);
+    with_its_key(&fleet, "lab", "again");
+    let new = fleet.start("again", &[&["--identity", "lab", "--state", "again"], &RELEASE[..]].concat());
+    until("the second process has taken over", || fleet.show("lab").incarnation == 2);
+    until("it has begun again", || fleet.marks("begun") == 2);
+    old.signal(Signal::CONT);
+    assert_eq!(old.ended(), Some(70), "fenced: {}", said(&fleet.room, "lab"));
+    std::fs::write(&gate, "").unwrap();
+    fleet.ends_as(id, StateKind::Succeeded);
+    assert_eq!(fleet.marks("ended"), 1, "what was fenced off was stopped");
+    assert_eq!(fleet.ends(id).last(), Some(&Some(AttemptEnd::Succeeded)));
+    fleet.over(vec![new]);
+}
+
+#[test]
+fn another_state_folder_waits_for_what_may_live_until_it_is_said_that_it_does_not() {
+    let fleet = Fleet::new();
+    let old = fleet.worker("lab", &RELEASE);
+    let gate = fleet.gate("gate");
+    let id = fleet.submit(&NewTask { overlap: Some(Overlap::Forbid), ..fleet.gated(&gate) });
+    until("the job has begun", || fleet.marks("begun") == 1);
+    fleet.is(id, StateKind::Running);
+    with_its_key(&fleet, "lab", "again");
+    fleet.destroy(old, "lab");
+    let again = [&["--identity", "lab", "--state", "again"], &RELEASE[..]].concat();
+    let waits = fleet.start("waits", &again);
+    until("it is told what is in its way", || {
+        said(&fleet.room, "waits").contains("live on in another state directory")
+    });
+    assert!(said(&fleet.room, "waits").contains(&format!("{id}#1")), "{}", said(&fleet.room, "waits"));
+    assert_eq!((fleet.task(id).state, fleet.show("lab").incarnation), (StateKind::Running, 1));
+    assert_eq!(waits.stop(), Some(0));
+    let new = fleet.start("takes", &[&again[..], &["--left", "release"]].concat());
+    until("it has begun again", || fleet.marks("begun") == 2);
+    std::fs::write(&gate, "").unwrap();
+    fleet.ends_as(id, StateKind::Succeeded);
+    assert_eq!(fleet.ends(id), [Some(AttemptEnd::Released), Some(AttemptEnd::Succeeded)]);
+    fleet.over(vec![new]);
+}
+
+#[test]
+fn a_pool_gives_out_its_identities_by_turns_and_its_token_opens_nothing_else() {
+    let fleet = Fleet::new();
+    let at = ["--server", &fleet.server.url, "--token-file", fleet.server.token_file.to_str().unwrap()];
+    fleet.room.good(&[&at[..], &["token", "create", "--enrol", "--pool", "lab", "--out", "lab.token"]].concat());
+    let token = fleet.room.work().join("lab.token");
+    let start = |state: &str, who: [&str; 2]| {
+        let server = ["worker", "start", "--server", &fleet.server.url, "--token-file", token.to_str().unwrap()];
+        let mut command = fleet.room.command(&[&server[..], &who, &["--state", state], &RELEASE[..]].concat());
+        command.stdout(std::process::Stdio::null());
+        crate::harness::parts::Part::start(&fleet.room, state, command)
+    };
+    let pool = ["--pool", "lab"];
+    let first = start("one", pool);
+    until("the first has an identity", || fleet.is_connected("lab-1"));
+    let second = start("two", pool);
+    until("the second has another", || fleet.is_connected("lab-2"));
+    assert_eq!(fleet.show("lab-1").pool.as_deref(), Some("lab"));
+    let name =
+        NewTask { shell: Some("echo \"who=$BOWLINE_WORKER\" >\"$BOWLINE_OUTPUT\"".to_owned()), ..NewTask::default() };
+    let who = fleet.ends_as(fleet.submit(&name), StateKind::Succeeded).result.unwrap()["who"].clone();
+    assert!(who == "lab-1" || who == "lab-2", "{who}");
+    assert_eq!(first.stop(), Some(0));
+    until("it has left", || !fleet.is_connected("lab-1"));
+    let third = start("three", pool);
+    until("the third has the one that is free", || fleet.is_connected("lab-1"));
+    assert_eq!(fleet.show("lab-1").incarnation, 2);
+    let stranger = start("four", ["--identity", "stranger"]);
+    assert_ne!(stranger.ended(), Some(0));
+    assert!(said(&fleet.room, "four").contains("pool lab alone"), "{}", said(&fleet.room, "four"));
+    assert!(runtime().block_on(fleet.client.worker("stranger")).is_err());
+    fleet.over(vec![second, third]);
+}
