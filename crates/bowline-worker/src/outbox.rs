@@ -193,11 +193,11 @@ impl Outbox {
         self.entries.len()
     }
 
-    /// Whether it holds as much as it may. Once full, it is so until a quarter is free.
+    /// Whether it has no room for the end of one more attempt. Once full, it is so until a quarter is free.
     pub(crate) fn is_full(&mut self) -> bool {
         let filled = self.bytes.saturating_add(self.kept);
         match self.fill {
-            Fill::Open if filled > self.bytes_max => self.fill = Fill::Full,
+            Fill::Open if filled.saturating_add(END_BYTES) > self.bytes_max => self.fill = Fill::Full,
             Fill::Full if filled <= self.bytes_max / 4 * 3 => self.fill = Fill::Open,
             Fill::Open | Fill::Full => {}
         }

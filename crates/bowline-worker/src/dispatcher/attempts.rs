@@ -30,6 +30,10 @@ impl Dispatcher {
             return;
         }
         while let Some(attempt) = self.queue.front().copied() {
+            // What begins must be able to tell its end.
+            if self.outbox.is_full() {
+                return;
+            }
             let Some(known) = self.attempts.get(&attempt).filter(|known| known.state == State::Queued) else {
                 self.queue.pop_front();
                 continue;
@@ -68,6 +72,7 @@ impl Dispatcher {
             (true, false) => self.begun = self.begun.saturating_sub(1),
             (true, true) | (false, false) => {}
         }
+        self.outbox.keep_room(self.begun);
     }
 
     fn act(&mut self, attempt: AttemptRef, step: Step) {

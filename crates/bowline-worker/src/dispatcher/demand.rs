@@ -144,7 +144,6 @@ impl Dispatcher {
 
     /// Past the bound of the outbox nothing more is taken, and the server is told why.
     fn settle_fill(&mut self) {
-        self.outbox.keep_room(self.begun);
         if self.outbox.is_full() {
             let bytes_max = self.outbox.vitals().bytes_max;
             self.trouble(

@@ -1,6 +1,6 @@
 //! A whole worker against a server and a supervisor that do as the test says.
 
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::OnTerm;
 use crate::run::run;
+
+mod outbox;
+mod several;
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -107,7 +110,7 @@ impl Session {
             name: hello.name.clone(),
             incarnation: Incarnation(1),
             generation: Generation(0),
-            heartbeat: Duration::from_millis(100),
+            heartbeat: Duration::from_secs(5),
             verdicts,
             left: vec![],
         };
@@ -120,9 +123,25 @@ impl Session {
     }
 }
 
+/// What the supervisor says by itself, over the connection that is open.
+#[derive(Clone, Default)]
+struct Boss(Arc<parking_lot::Mutex<Option<UnixStream>>>);
+
+impl Boss {
+    /// The job of this task's attempt has ended well.
+    fn ends(&self, task: u64) {
+        let key = crate::attempt::key_of(sample::attempt(task, None));
+        let stream = self.0.lock();
+        let mut stream = stream.as_ref().expect("the worker is connected");
+        jobs_wire::write_frame(&mut stream, &exited(key, Exit::Code(0), None).encode()).unwrap();
+    }
+}
+
 /// A supervisor: commands called `wait` and `talk` run until they are killed, and `talk` says `hello` first;
 /// all others write `hello` and end well.
-fn fake_supervisor(state: &Path) {
+fn fake_supervisor(state: &Path) -> Boss {
+    let boss = Boss::default();
+    let told = boss.clone();
     let socket = bowline_supervisor::socket_path(&state.join("supervisor"));
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(socket).unwrap();
@@ -130,6 +149,7 @@ fn fake_supervisor(state: &Path) {
         while let Ok((mut stream, _)) = listener.accept() {
             let hello = jobs_wire::read_frame(&mut stream).unwrap().unwrap();
             jobs_wire::write_frame(&mut stream, &hello).unwrap();
+            *told.0.lock() = Some(stream.try_clone().unwrap());
             while let Ok(Some(frame)) = jobs_wire::read_frame(&mut stream) {
                 for event in answers(JobRequest::decode(&frame).unwrap()) {
                     if jobs_wire::write_frame(&mut stream, &event.encode()).is_err() {
@@ -139,19 +159,25 @@ fn fake_supervisor(state: &Path) {
             }
         }
     });
+    boss
+}
+
+fn exited(key: String, exit: Exit, stopped: Option<StopReason>) -> Event {
+    let (started_at, ended_at) = (Duration::ZERO, Duration::ZERO);
+    Event::Exited(Exited { key, exit, stopped, started_at, ended_at, leftovers: 0, recorded: true })
 }
 
 fn answers(request: JobRequest) -> Vec<Event> {
-    let exited = |key, exit, stopped| {
-        let (started_at, ended_at) = (Duration::ZERO, Duration::ZERO);
-        Event::Exited(Exited { key, exit, stopped, started_at, ended_at, leftovers: 0, recorded: true })
-    };
     match request {
         JobRequest::List => vec![Event::Listed { live: 0, ended: 0, damaged: vec![] }],
         JobRequest::Start(start) => {
             let started = Event::Started { key: start.key.clone(), pid: 1, started_at: Duration::ZERO };
             if start.argv[0] == "wait" {
                 return vec![started];
+            }
+            if start.argv[0] == "big" {
+                let output = start.env.iter().find(|(name, _)| name == "BOWLINE_OUTPUT").unwrap();
+                std::fs::write(&output.1, format!("{{\"a\":\"{}\"}}", "x".repeat(900 << 10))).unwrap();
             }
             std::fs::write(&start.stdout, "hello\n").unwrap();
             if start.argv[0] == "talk" {
@@ -165,30 +191,63 @@ fn answers(request: JobRequest) -> Vec<Event> {
     }
 }
 
+/// A server that listens.
+struct Listening {
+    server: String,
+    sessions: mpsc::Receiver<Session>,
+    lives: mpsc::Receiver<Session>,
+    listening: tokio::task::AbortHandle,
+}
+
+/// A server at this address.
+async fn listen(address: &str, serving: &mut tokio::task::JoinSet<()>) -> Listening {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address.parse().unwrap()).unwrap();
+    let listener = socket.listen(16).unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let ((said, sessions), (shipped, lives)) = (mpsc::channel(4), mpsc::channel(4));
+    let listening = serving.spawn(async move {
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+        let router = tonic::transport::Server::builder().add_service(FleetServer::new(FakeFleet(said, shipped)));
+        router.serve_with_incoming(incoming).await.unwrap();
+    });
+    Listening { server, sessions, lives, listening }
+}
+
 struct Rig {
     dir: tempfile::TempDir,
     server: String,
     sessions: mpsc::Receiver<Session>,
     lives: mpsc::Receiver<Session>,
     serving: tokio::task::JoinSet<()>,
+    listening: tokio::task::AbortHandle,
+    boss: Boss,
     slots: u32,
+    further: Vec<crate::config::Server>,
+    outbox_bytes_max: Option<usize>,
 }
 
 impl Rig {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("key"), "a".repeat(64)).unwrap();
-        fake_supervisor(dir.path());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let ((said, sessions), (shipped, lives)) = (mpsc::channel(4), mpsc::channel(4));
+        let boss = fake_supervisor(dir.path());
         let mut serving = tokio::task::JoinSet::new();
-        serving.spawn(async move {
-            let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-            let router = tonic::transport::Server::builder().add_service(FleetServer::new(FakeFleet(said, shipped)));
-            router.serve_with_incoming(incoming).await.unwrap();
-        });
-        Self { dir, server, sessions, lives, serving, slots: 2 }
+        let Listening { server, sessions, lives, listening } = listen("127.0.0.1:0", &mut serving).await;
+        let further = Vec::new();
+        Self { dir, server, sessions, lives, serving, listening, boss, slots: 2, further, outbox_bytes_max: None }
+    }
+
+    /// The server is gone; its port stays free for it.
+    fn server_leaves(&self) {
+        self.listening.abort();
+    }
+
+    async fn server_returns(&mut self) {
+        let address = self.server.strip_prefix("http://").unwrap().to_owned();
+        Listening { sessions: self.sessions, lives: self.lives, listening: self.listening, .. } =
+            listen(&address, &mut self.serving).await;
     }
 
     fn worker(&mut self, on_term: OnTerm) -> (CancellationToken, tokio::sync::oneshot::Receiver<WorkerExit>) {
@@ -196,6 +255,8 @@ impl Rig {
         let mut config = WorkerConfig::new(&self.server, name, self.dir.path().to_owned(), PathBuf::from("/bin/false"));
         config.on_term = on_term;
         config.room.slots = self.slots;
+        config.further.clone_from(&self.further);
+        config.outbox_bytes_max = self.outbox_bytes_max.unwrap_or(config.outbox_bytes_max);
         let stop = CancellationToken::new();
         let (done, exit) = tokio::sync::oneshot::channel();
         let told = stop.clone();

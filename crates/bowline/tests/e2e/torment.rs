@@ -18,6 +18,8 @@ const TASKS: usize = 2_000;
 const TASKS_PER_SUBMIT: usize = 50;
 /// At least so often the server is killed; more often where the work takes longer.
 const KILLS_MIN: usize = 8;
+/// The worker's event loop is never later than this, on two processors that are busy with all of it.
+const LAG_MAX_MS: u64 = 1_000;
 
 fn client(up: &Up) -> Client {
     let token = std::fs::read_to_string(&up.token_file).unwrap();
@@ -114,6 +116,15 @@ async fn check_task(client: &Client, task: &bowline_api::Task) {
     assert_eq!(ends, 1, "task {id} ended {ends} times");
 }
 
+/// The worker's event loop was never late, and what it had to send again it has sent.
+async fn check_worker(client: &Client) {
+    let name = client.workers().await.unwrap().items.remove(0).name;
+    let vitals = client.worker(&name).await.unwrap().vitals.expect("it is connected");
+    assert!(vitals.loop_lag_max_ms < LAG_MAX_MS, "the event loop was late: {vitals:?}");
+    let retried: u64 = vitals.messages.iter().map(|counts| counts.retried).sum();
+    assert!(retried > 0, "the server was killed, and nothing was sent again: {vitals:?}");
+}
+
 fn check_marks(marks: &str) {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for line in std::fs::read_to_string(marks).unwrap().lines() {
@@ -173,6 +184,7 @@ fn the_server_is_killed_again_and_again_and_nothing_is_lost_or_done_twice() {
         }
     });
     check_marks(&marks);
+    runtime.block_on(check_worker(&client));
     assert_eq!(up.stop(), Some(0));
     room.wait_empty();
 }

@@ -29,8 +29,13 @@ pub(crate) struct Reply {
 impl Web {
     /// The door of an `up`.
     pub(crate) fn of(up: &Up) -> Self {
-        let host = up.url.strip_prefix("http://").unwrap().to_owned();
-        let token = std::fs::read_to_string(&up.token_file).unwrap().trim().to_owned();
+        Self::at(&up.url, &up.token_file)
+    }
+
+    /// The door of a server.
+    pub(crate) fn at(url: &str, token_file: &std::path::Path) -> Self {
+        let host = url.strip_prefix("http://").unwrap().to_owned();
+        let token = std::fs::read_to_string(token_file).unwrap().trim().to_owned();
         Self { host, token }
     }
 

@@ -83,12 +83,21 @@ impl ServerPart {
     /// Starts a server of this room on that address, and waits until it says that it is ready. `wrap`
     /// stands before the command: a way into another network namespace, or nothing.
     pub(crate) fn start(room: &Room, listen: &str, wrap: &[String]) -> Self {
-        Self::start_with(room, listen, wrap, &[])
+        Self::begin(room, ("data", listen), wrap, &[])
     }
 
     /// The same, with more arguments.
     pub(crate) fn start_with(room: &Room, listen: &str, wrap: &[String], more: &[&str]) -> Self {
-        let args = ["server", "start", "--json", "--data", "data", "--insecure", "--listen", listen];
+        Self::begin(room, ("data", listen), wrap, more)
+    }
+
+    /// The same, with its data in that folder.
+    pub(crate) fn start_in(room: &Room, data: &str, listen: &str) -> Self {
+        Self::begin(room, (data, listen), &[], &[])
+    }
+
+    fn begin(room: &Room, (data, listen): (&str, &str), wrap: &[String], more: &[&str]) -> Self {
+        let args = ["server", "start", "--json", "--data", data, "--insecure", "--listen", listen];
         let mut command = wrapped(room, wrap, &[&args, more].concat());
         let mut part = Part::start(room, "server", {
             command.stdout(Stdio::piped());
