@@ -159,7 +159,7 @@ fn a_worker_killed_together_with_its_supervisor_finds_what_they_left_before_it_c
     // The first attempt runs for ever, with a child of its own; the second says who of the first lives.
     let pids = room.work().join("pids");
     let script = format!(
-        "if test -e '{pids}'; then for pid in $(cat '{pids}'); do test -e /proc/$pid && echo alive $pid; done; echo looked; exit 0; fi\n\
+        "if test -e '{pids}'; then for pid in $(cat '{pids}'); do grep -q '^State:.*[RSDT]' /proc/$pid/status 2>/dev/null && echo alive $pid; done; echo looked; exit 0; fi\n\
          trap '' TERM\nsleep 1000 & echo $$ $! >'{pids}.new'; mv '{pids}.new' '{pids}'; wait\n",
         pids = pids.display()
     );

@@ -41,6 +41,16 @@ impl Both {
     }
 }
 
+/// A second process under the same identity: somebody has copied its key.
+fn newer(room: &Room, server: &ServerPart, from: &str, state: &str) -> Part {
+    std::fs::create_dir(room.work().join(state)).unwrap();
+    std::fs::copy(room.work().join(from).join("key"), room.work().join(state).join("key")).unwrap();
+    let args = ["worker", "start", "--identity", "w", "--state", state, "--server", &server.url];
+    let mut command = wrapped(room, &[], &args);
+    command.stdout(std::process::Stdio::null());
+    Part::start(room, state, command)
+}
+
 /// Notes how many run at the same time, and which server it was told of.
 fn job(room: &Room, name: &str) -> NewTask {
     let (marks, running) = (room.work().join("marks"), room.work().join("running"));
@@ -133,7 +143,7 @@ fn fenced_off_by_one_server_the_worker_serves_the_other_and_by_both_it_ends_with
     let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
     let runs = second.one(NewTask { shell: Some(script), ..NewTask::default() });
     second.until_state(runs, StateKind::Running);
-    first.good(&room, &["worker", "forget", "w", "--yes"]);
+    let newer = newer(&room, &both.first, "w", "newer");
     until("it is told", || said(&room, "w").contains("the others are served on"));
     // What runs for the other is not touched, and it is given more.
     let more = second.one(job(&room, "b"));
@@ -141,8 +151,13 @@ fn fenced_off_by_one_server_the_worker_serves_the_other_and_by_both_it_ends_with
     std::fs::write(&gate, "").unwrap();
     second.until_state(runs, StateKind::Succeeded);
     assert_eq!(second.attempts(runs), 1);
-    second.good(&room, &["worker", "forget", "w", "--yes"]);
+    let place = format!("w/servers/{}", both.second.address().replace(':', "_"));
+    let newest = self::newer(&room, &both.second, &place, "newest");
     assert_eq!(process.ended(), Some(70));
+    for (process, state) in [(newer, "newer"), (newest, "newest")] {
+        assert_eq!(process.stop(), Some(0));
+        room.stop_supervisor(state);
+    }
     both.over(&room);
 }
 
