@@ -100,14 +100,15 @@ impl Dispatcher {
 
     /// A new session: the server says anew whether it wants it drained.
     pub(super) fn forget_drain(&mut self) {
-        if self.told == Told::Nothing && !self.is_fenced() && !self.is_handing_over() {
-            self.leaving = None;
+        if self.told == Told::Nothing && !self.is_fenced() && !self.is_handing_over() && self.leaving.take().is_some() {
+            self.config.stats.drained_for_good(false);
         }
     }
 
     /// The server lets it take work again; a signal stands.
     pub(super) fn undrain(&mut self) {
         if self.told == Told::Nothing && !self.is_fenced() && self.leaving.take().is_some() {
+            self.config.stats.drained_for_good(false);
             tracing::info!(server = self.config.server, "taking work again");
         }
     }
