@@ -399,7 +399,9 @@ impl Engine {
             run: Some((id, node)),
             step: run.graph.nodes.get(node.0 as usize).map(|shape| shape.name.clone()),
         };
-        if let Err(refusal) = check_task(0, new).and_then(|()| self.check_dependencies(&namespace, new)) {
+        if let Err(refusal) = check_task(0, new)
+            .and_then(|()| self.check_stop_after(new))
+            .and_then(|()| self.check_dependencies(&namespace, new)) {
             let outcome = Outcome::Rejected { message: refusal.message };
             return self.end_node(id, node, NodeEnd::Failed, Some(outcome));
         }

@@ -9,6 +9,7 @@ use crate::machine::{Blocked, State};
 use crate::name::{Actor, Namespace};
 use crate::row::{KeyRow, Made};
 use crate::spec::{Dependency, SUBMIT_TASKS_MAX, TaskSpec};
+use crate::time::Span;
 
 use super::Engine;
 use super::array::Array;
@@ -61,9 +62,26 @@ impl Engine {
         }
         for (place, new) in submit.tasks.iter().enumerate() {
             check_task(place, new)?;
+            self.check_stop_after(new)?;
             self.check_dependencies(&submit.namespace, new)?;
         }
         Ok(())
+    }
+
+    /// Between two heartbeats nothing is answered: a shorter limit would stop healthy jobs.
+    pub(super) fn check_stop_after(&self, new: &NewTask) -> Result<(), Refusal> {
+        let least = self.config.timing.heartbeat * 2;
+        match new.spec.stop_after {
+            Some(limit) if limit.0 < least => {
+                let message = format!(
+                    "Its `stop_after` of {limit} is shorter than two heartbeats, and would stop a healthy job; ask for {} \
+                     or more.",
+                    Span(least)
+                );
+                Err(Refusal::new(RefusalCode::Invalid, message))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Every dependency exists in the same namespace. Ended ones were brought into memory before.

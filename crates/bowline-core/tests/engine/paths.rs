@@ -1,10 +1,14 @@
 //! The main paths, one after the other.
 
-use bowline_core::input::Evaluation;
+use std::time::Duration;
+
+use bowline_core::answer::RefusalCode;
+use bowline_core::input::{DryRun, Evaluation};
 use bowline_core::message::{FromWorker, JobEnd};
 use bowline_core::run::{DueKind, RunState};
 use bowline_core::spec::Condition;
 use bowline_core::state::StateKind;
+use bowline_core::time::Span;
 
 use super::bench::{Bench, error, new_task, node, noop};
 
@@ -65,4 +69,19 @@ fn a_failed_task_is_tried_again_with_its_ticket() {
     let attempt = bench.assigned()[0].attempt;
     bench.finish(session, attempt, error("no luck again"));
     assert_eq!(bench.state(task), StateKind::Failed);
+}
+
+#[test]
+fn a_limit_that_would_stop_healthy_jobs_is_refused() {
+    let mut bench = Bench::new();
+    let limited = |limit| {
+        let mut spec = noop();
+        spec.stop_after = Some(Span(Duration::from_millis(limit)));
+        vec![new_task(spec)]
+    };
+    for limit in [0, 1, 3_000, 9_999] {
+        let refusal = bench.submit_with(limited(limit), None, DryRun::No).unwrap_err();
+        assert!(refusal.code == RefusalCode::Invalid && refusal.message.contains("10s"), "{refusal:?}");
+    }
+    bench.submit(limited(10_000));
 }

@@ -47,7 +47,7 @@ fn spec(world: &World, a: u8, b: u8) -> TaskSpec {
             spec.timeouts.run = Some(Span::secs(u64::from(b % 30)));
             spec.retry.extra = 1;
         }
-        5 => spec.timeouts.total = Some(Span::secs(u64::from(b % 60))),
+        5 => spec.timeouts.total = Some(Span::secs(10 + u64::from(b % 60))),
         6 => spec.work = Work::new(Action::Sleep(Span::secs(u64::from(b % 30)))),
         7 => spec.work = Work::new(Action::Wait),
         8 => spec.on_worker_loss = OnWorkerLoss::Fail,
@@ -56,7 +56,7 @@ fn spec(world: &World, a: u8, b: u8) -> TaskSpec {
         11 => spec.overlap = Some(Overlap::Forbid),
         12 => {
             spec.overlap = Some(Overlap::Forbid);
-            spec.stop_after = Some(Span::secs(u64::from(b % 60)));
+            spec.stop_after = Some(Span::secs(10 + u64::from(b % 60)));
         }
         13 => {
             spec.on_worker_loss = OnWorkerLoss::Fail;
