@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::WorkerId;
+use crate::state::JobError;
 
 fn states() -> Vec<State> {
     let on = Holder::Worker(WorkerId(1));

@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod delivery;
+mod fleet;
 mod matching;
 mod paths;
 mod sessions;

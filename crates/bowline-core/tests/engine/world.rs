@@ -55,6 +55,8 @@ pub(crate) fn attempt_of(message: &FromWorker) -> Option<AttemptRef> {
         FromWorker::Started(attempt)
         | FromWorker::Released { attempt, .. }
         | FromWorker::Gone { attempt, .. }
+        | FromWorker::Late { attempt, .. }
+        | FromWorker::ArtifactUndelivered { attempt, .. }
         | FromWorker::ArtifactCommitted { attempt, .. } => Some(*attempt),
         FromWorker::Finished(finished) => Some(finished.attempt),
         FromWorker::Heartbeat | FromWorker::Demand { .. } | FromWorker::Health(_) | FromWorker::Bye { .. } => None,
