@@ -272,7 +272,11 @@ impl Shipper {
                 self.live.up = true;
                 self.live.pause = None;
                 self.look_at = Instant::now();
-                self.dirty.extend(self.tails.keys().copied());
+                for (key, tail) in &mut self.tails {
+                    // What was looked at meanwhile, the end of an empty log too, was not sent.
+                    tail.rewind();
+                    self.dirty.insert(*key);
+                }
             }
             LiveEvent::Messages(messages) => {
                 for message in messages {
