@@ -61,14 +61,20 @@ impl Notify {
     pub(crate) async fn feed(&self, mut turns: impl AsyncFnMut(Duration) -> bool) -> Infallible {
         let Some(span) = self.watchdog else { return std::future::pending().await };
         let half = span / 2;
+        let mut missed = 0_u32;
         let mut due = tokio::time::interval(half);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             due.tick().await;
             if turns(half).await {
+                missed = 0;
                 self.send("WATCHDOG=1");
             } else {
-                tracing::error!("the event loop does not turn; the watchdog is not fed");
+                missed += 1;
+            }
+            // Once may be a matter of moments; twice is a whole span.
+            if missed == 2 {
+                tracing::error!(?span, "the event loop does not turn; the watchdog is not fed");
             }
         }
     }

@@ -24,8 +24,6 @@ use crate::{connect, logging, process, signals};
 const WITHIN_DEFAULT: Duration = Duration::from_hours(1);
 /// How often it is looked whether the event loop has turned.
 const TURN_LOOK: Duration = Duration::from_millis(100);
-/// The first turn is waited for in spans of this length.
-const READY_WAIT: Duration = Duration::from_mins(1);
 /// What of its own environment a worker hands to its jobs.
 const HANDED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
@@ -139,9 +137,10 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let stop = Stop::default();
     let told = format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term));
     let watched = async {
-        while !turns(&stats, READY_WAIT).await {}
+        first_turn(&stats).await;
         notify.ready(&told);
-        notify.feed(async |within| turns(&stats, within).await).await
+        let mut seen = 0;
+        notify.feed(async |_| std::mem::replace(&mut seen, stats.turns()) != stats.turns()).await
     };
     let ended = tokio::select! {
         ended = until_told(config, args.stop_with_parent.into(), (&stop, &notify)) => ended,
@@ -221,15 +220,11 @@ async fn until_told(
     working.await
 }
 
-/// Whether the worker's event loop turns within this time.
-async fn turns(stats: &Stats, within: Duration) -> bool {
-    let before = stats.turns();
-    let turned = async {
-        while stats.turns() == before {
-            tokio::time::sleep(TURN_LOOK.min(within / 4)).await;
-        }
-    };
-    tokio::time::timeout(within, turned).await.is_ok()
+/// Waits until the worker's event loop turns.
+async fn first_turn(stats: &Stats) {
+    while stats.turns() == 0 {
+        tokio::time::sleep(TURN_LOOK).await;
+    }
 }
 
 fn mode_name(mode: Mode) -> &'static str {
