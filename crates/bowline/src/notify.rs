@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use crate::config::Environment;
 
+/// How long one word may take where whoever listens does not read: nobody waits for him longer.
+const SEND_WAIT_MAX: Duration = Duration::from_millis(100);
+
 /// Who listens, and how often he wants to hear that the process turns.
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
@@ -24,7 +27,7 @@ impl Notify {
     /// As the environment says.
     pub(crate) fn new(environment: &Environment) -> Self {
         let Some(name) = environment.text("NOTIFY_SOCKET") else { return Self::default() };
-        let opened = address(&name).and_then(|to| Ok((UnixDatagram::unbound()?, to)));
+        let opened = address(&name).and_then(|to| Ok((socket()?, to)));
         match opened {
             Ok(to) => Self { to: Some(to), watchdog: watchdog(environment) },
             Err(error) => {
@@ -87,6 +90,12 @@ impl Notify {
     }
 }
 
+fn socket() -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(SEND_WAIT_MAX))?;
+    Ok(socket)
+}
+
 /// A path, or with `@` a name without a file.
 fn address(name: &str) -> io::Result<SocketAddr> {
     match name.strip_prefix('@') {
@@ -135,6 +144,21 @@ mod tests {
             notify.reloading();
             assert!(heard(listener).starts_with("RELOADING=1\nMONOTONIC_USEC="));
         }
+    }
+
+    #[test]
+    fn somebody_who_does_not_read_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        let notify = Notify::new(&Environment::of(&[("NOTIFY_SOCKET", path.to_str().unwrap())]));
+        // Far more than a socket's queue takes, save where a machine was set up otherwise.
+        let queue = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap();
+        let queue: usize = queue.trim().parse().unwrap();
+        for number in 0..queue + 5 {
+            notify.status(&number.to_string());
+        }
+        assert_eq!(heard(&listener), "STATUS=0");
     }
 
     #[test]
