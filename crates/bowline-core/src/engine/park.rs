@@ -13,6 +13,7 @@ use crate::input::{Evaluation, Fact, Input, Need, Request, Submit};
 use crate::message::FromWorker;
 use crate::name::Namespace;
 use crate::row::{EndedRun, EndedTask};
+use crate::spec::{Action, Command, Work};
 
 use super::Engine;
 use super::array::{Array, Element, Whole};
@@ -21,12 +22,17 @@ use super::table::{Hot, IsArray, Origin, Policy, Task};
 
 /// Most inputs that wait for rows at a time.
 pub(super) const PARKED_MAX: usize = 10_000;
+/// Most bytes, about, of inputs that wait for rows at a time. 256 MiB. One alone may be larger.
+const PARKED_BYTES_MAX: usize = 256 << 20;
+/// What every input, and every piece of work, takes at least, in bytes.
+const INPUT_BYTES: usize = 512;
 
 /// Inputs that wait.
 #[derive(Debug, Default)]
 pub(super) struct Parking {
     next: ParkId,
     parked: BTreeMap<ParkId, Parked>,
+    bytes: usize,
     wanted: Vec<(ParkId, Vec<Need>)>,
 }
 
@@ -35,6 +41,8 @@ struct Parked {
     input: Input,
     /// The last durable batch when it was parked.
     durable: u64,
+    /// Its size, about.
+    bytes: usize,
 }
 
 impl Parking {
@@ -106,13 +114,16 @@ impl Engine {
         if needs.is_empty() {
             return Some(input);
         }
-        if self.parking.len() >= PARKED_MAX {
+        let bytes = weight(&input);
+        let is_full = self.parking.len() >= PARKED_MAX || self.parking.bytes.saturating_add(bytes) > PARKED_BYTES_MAX;
+        if is_full && self.parking.len() > 0 {
             self.refuse_parking(&input);
             return None;
         }
         let id = self.parking.next;
         self.parking.next = id.next();
-        self.parking.parked.insert(id, Parked { input, durable: self.durable });
+        self.parking.bytes = self.parking.bytes.saturating_add(bytes);
+        self.parking.parked.insert(id, Parked { input, durable: self.durable, bytes });
         self.parking.wanted.push((id, needs));
         None
     }
@@ -146,6 +157,7 @@ impl Engine {
     /// Facts have come: they enter memory where memory knows nothing, and the input is given back.
     pub(super) fn unpark(&mut self, park: ParkId, facts: Vec<Fact>) -> Option<Input> {
         let parked = self.parking.parked.remove(&park)?;
+        self.parking.bytes = self.parking.bytes.saturating_sub(parked.bytes);
         for fact in facts {
             match fact {
                 Fact::Task(Some(ended)) => self.recall_task(*ended),
@@ -263,6 +275,41 @@ impl Engine {
             self.tasks.remove(&id);
         }
     }
+}
+
+/// What an input takes in memory, about: its own texts, and what every one takes.
+fn weight(input: &Input) -> usize {
+    let of_work = |work: &Work| {
+        let action = match &work.action {
+            Action::Command(Command::Argv(argv)) => argv.iter().map(String::len).sum(),
+            Action::Command(Command::Shell(text)) => text.len(),
+            Action::Http(request) => request.url.len() + request.body.as_ref().map_or(0, String::len),
+            Action::Noop | Action::Wait | Action::Sleep(_) => 0,
+        };
+        let texts = |texts: &BTreeMap<String, String>| texts.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        INPUT_BYTES + action + texts(&work.env) + texts(&work.files)
+    };
+    let of_task = |new: &crate::input::NewTask| {
+        of_work(&new.spec.work) + new.elements.iter().map(of_work).sum::<usize>() + 32 * new.spec.after.len()
+    };
+    let own = match input {
+        Input::Request { request: Request::Submit(submit), .. } => submit.tasks.iter().map(of_task).sum(),
+        Input::Request { request: Request::StartRun(start), .. } => start.source.len() + start.inputs.len(),
+        Input::Request { request: Request::Tasks { tasks, .. }, .. } => size_of_val(tasks.as_slice()),
+        Input::FromWorker { message: FromWorker::Finished(finished), .. } => {
+            finished.result.as_ref().map_or(0, String::len)
+        }
+        Input::Evaluated { outcome: Evaluation::Task(new), .. } => of_task(new),
+        Input::Request { .. }
+        | Input::FromWorker { .. }
+        | Input::Evaluated { .. }
+        | Input::Tick
+        | Input::StoodStill { .. }
+        | Input::Connected { .. }
+        | Input::Disconnected { .. }
+        | Input::Facts { .. } => 0,
+    };
+    INPUT_BYTES + own
 }
 
 /// Gathers needs.

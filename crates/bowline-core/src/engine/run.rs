@@ -401,7 +401,8 @@ impl Engine {
         };
         if let Err(refusal) = check_task(0, new)
             .and_then(|()| self.check_stop_after(new))
-            .and_then(|()| self.check_dependencies(&namespace, new)) {
+            .and_then(|()| self.check_dependencies(&namespace, new))
+        {
             let outcome = Outcome::Rejected { message: refusal.message };
             return self.end_node(id, node, NodeEnd::Failed, Some(outcome));
         }

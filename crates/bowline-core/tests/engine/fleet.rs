@@ -9,7 +9,7 @@ use bowline_core::message::{
     DrainMode, Fate, FromWorker, Hello, JobEnd, KnownAs, Left, Paused, StopWhy, ToWorker, Verdict,
 };
 use bowline_core::name::{PoolName, WorkerName};
-use bowline_core::spec::{OnWorkerLoss, Overlap, TaskSpec};
+use bowline_core::spec::{Condition, OnWorkerLoss, Overlap, TaskSpec};
 use bowline_core::state::{AttemptEnd, StateKind};
 use bowline_core::time::Span;
 
@@ -375,4 +375,28 @@ fn long_gone_workers_are_named_only_where_nobody_else_fits() {
     assert!(!reasons.contains("gone") && reasons.contains("other"), "{reasons}");
     let pause = Request::PauseWorker { worker: WorkerName::new("other").unwrap(), paused: Paused::Yes };
     bench.request(pause).unwrap();
+}
+
+#[test]
+fn inputs_that_wait_for_rows_are_bounded_by_their_bytes() {
+    let mut bench = Bench::new();
+    let ended = bench.one(noop());
+    bench.cancel(TaskRef::whole(ended)).unwrap();
+    bench.crash();
+    bench.pace = super::bench::Pace::Lagging;
+    let large = || {
+        let mut spec = noop();
+        spec.work.files.insert("input".into(), "x".repeat(100 << 20));
+        spec.after.push(bowline_core::spec::Dependency { task: TaskRef::whole(ended), on: Condition::default() });
+        super::bench::new_task(spec)
+    };
+    let refused = |answer: &bowline_core::answer::Reply| {
+        answer.as_ref().is_err_and(|refusal| refusal.message.contains("Too many"))
+    };
+    let submit = |bench: &mut Bench| bench.submit_with(vec![large()], None, bowline_core::input::DryRun::No);
+    let answers: Vec<_> = (0..3).map(|_| submit(&mut bench)).collect();
+    bench.catch_up();
+    assert!(!refused(&answers[0]) && !refused(&answers[1]));
+    assert_eq!(bench.tables.tasks.len(), 3, "the third was refused, the others were served");
+    assert!(!refused(&submit(&mut bench)), "there is room again");
 }

@@ -63,7 +63,7 @@ fn a_failed_task_is_tried_again_with_its_ticket() {
     bench.say(session, FromWorker::Started(attempt));
     bench.finish(session, attempt, error("no luck"));
     assert_eq!(bench.state(task), StateKind::Scheduled);
-    bench.pass(std::time::Duration::from_secs(1));
+    bench.pass(Duration::from_secs(1));
     assert_eq!(bench.state(task), StateKind::Assigned);
     assert_eq!(bench.tables.tasks[&task].ticket, ticket);
     let attempt = bench.assigned()[0].attempt;
