@@ -11,6 +11,7 @@ use bowline_core::worker::{Capabilities, Room};
 use bowline_supervisor::Way;
 use tokio_util::sync::CancellationToken;
 
+use crate::checks::Checks;
 use crate::outbox::END_BYTES;
 use crate::stats::Stats;
 
@@ -75,6 +76,8 @@ pub struct WorkerConfig {
     /// Where the boot id stands, another one for every start of what the jobs run on. `None`: the kernel's. For
     /// containers, whose own starts the kernel's does not tell.
     pub boot_id_file: Option<PathBuf>,
+    /// What it looks at to know whether it is fit.
+    pub checks: Checks,
     /// The strongest way in which whole jobs are held together and killed; the machine may offer less.
     pub kill_by: Way,
     /// What it does when it is told to stop.
@@ -167,6 +170,7 @@ impl WorkerConfig {
             outbox_bytes_max: OUTBOX_BYTES_DEFAULT + slots as usize * END_BYTES,
             supervisor_exe,
             boot_id_file: None,
+            checks: Checks::default(),
             kill_by: Way::Cgroup,
             on_term: OnTerm::Release,
             secrets: None,

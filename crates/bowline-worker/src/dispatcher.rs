@@ -7,6 +7,7 @@
 mod attempts;
 mod bulk;
 mod demand;
+mod health;
 mod leaving;
 mod link;
 mod orders;
@@ -28,11 +29,12 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 
 use crate::attempt::Attempt;
+use crate::checks::Found;
 use crate::collect::Collected;
 use crate::config::{Stop, WorkerConfig, WorkerExit};
 use crate::error::WorkerError;
 use crate::jobs::{FromSupervisor, Jobs};
-use crate::journal::{After, Batch, Journal, Op, Recovered, Said};
+use crate::journal::{After, Batch, Journal, Op, Opened, Recovered, Said};
 use crate::outbox::Outbox;
 use crate::pool::{Pool, blocking};
 use crate::prepare::PrepareError;
@@ -42,6 +44,7 @@ use crate::state_dir::Place;
 use crate::stats::Stats;
 use bulk::{Bulk, FromBulk};
 use demand::Demand;
+use health::Probing;
 use leaving::{Leaving, Told};
 use link::Link;
 use supervision::Supervision;
@@ -59,6 +62,7 @@ enum Done {
     Collected(AttemptRef, Box<(Collected, Vec<(String, PathBuf)>)>),
     Answered(AttemptRef, Box<Collected>),
     EnrolledAgain(bool),
+    Checked(Found),
     /// Nothing that anybody waits for.
     Nothing,
 }
@@ -69,6 +73,9 @@ enum Trouble {
     Journal,
     Supervisor,
     Outbox,
+    Disk,
+    Memory,
+    Probe,
 }
 
 /// What a dispatcher works with: for which server, where, with how much.
@@ -112,6 +119,7 @@ pub(crate) struct Dispatcher {
     /// What keeps it from taking the identity, as the server said last.
     in_the_way: Vec<AttemptRef>,
     troubles: BTreeMap<Trouble, String>,
+    probing: Probing,
     told: Told,
     leavings: u32,
     bulk: Bulk,
@@ -129,11 +137,12 @@ pub(crate) struct Inboxes {
 
 impl Dispatcher {
     /// Takes over what the process before left, and begins.
-    pub(crate) async fn start(seat: Seat, key: String) -> Result<(Self, Inboxes), WorkerError> {
+    pub(crate) async fn start(seat: Seat, key: String, journal: Opened) -> Result<(Self, Inboxes), WorkerError> {
         let Seat { config, place, share, client } = seat;
         let caller = Caller { worker: config.identity.clone(), pool: config.pool.clone(), key };
-        let path = place.journal();
-        let (journal, recovered, said) = blocking(move || Journal::open(&path)).await?;
+        let (journal, recovered, said) = journal;
+        let (checks, folder) = (config.checks.clone(), place.folder().to_owned());
+        let found = blocking(move || checks.look(&folder)).await;
         let (jobs, supervisor) = Jobs::start(Program {
             exe: config.supervisor_exe.clone(),
             state_dir: place.supervisor(),
@@ -173,6 +182,7 @@ impl Dispatcher {
             name: config.identity.clone(),
             in_the_way: Vec::new(),
             troubles: BTreeMap::new(),
+            probing: Probing::default(),
             told: Told::Nothing,
             leavings: 0,
             bulk,
@@ -184,6 +194,7 @@ impl Dispatcher {
             place,
         };
         dispatcher.begin(recovered);
+        dispatcher.begin_checks(found);
         Ok((dispatcher, Inboxes { journal: said, supervisor, link, bulk: from_bulk }))
     }
 
@@ -275,6 +286,7 @@ impl Dispatcher {
             Done::Collected(attempt, collected) => self.collected(attempt, *collected),
             Done::Answered(attempt, collected) => self.answered(attempt, *collected),
             Done::EnrolledAgain(done) => self.enrolled_again(done),
+            Done::Checked(found) => self.checked(found),
             Done::Nothing => {}
         }
     }
@@ -294,6 +306,8 @@ impl Dispatcher {
                 // What may be used is worked out anew after every turn.
                 Timer::Demand => self.demand.may_tell(),
                 Timer::Report => self.report(),
+                Timer::Check => self.check(),
+                Timer::Probe(number) => self.probe(number),
             }
         }
     }

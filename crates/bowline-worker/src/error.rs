@@ -74,3 +74,21 @@ pub enum WorkerError {
     #[error("a thread could not be started")]
     Thread(#[source] io::Error),
 }
+
+impl WorkerError {
+    /// Whether the disk has no room: then it is worth trying again.
+    pub(crate) fn is_for_want_of_room(&self) -> bool {
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            let sqlite = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+            if matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+                || sqlite == Some(rusqlite::ErrorCode::DiskFull)
+            {
+                return true;
+            }
+            source = error.source();
+        }
+        false
+    }
+}

@@ -106,6 +106,9 @@ pub(crate) enum Said {
     Refused(String),
 }
 
+/// A journal, what it held, and what its thread says.
+pub(crate) type Opened = (Journal, Recovered, channel::UnboundedReceiver<Said>);
+
 /// The dispatcher's end of the journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -116,15 +119,17 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens the file, reads what it holds, and starts the thread.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Recovered, channel::UnboundedReceiver<Said>), WorkerError> {
+    pub(crate) fn open(path: &Path) -> Result<Opened, WorkerError> {
         let failed = |source| WorkerError::Journal { path: PathBuf::from(path), source };
         let mut file = JournalFile::open(path).map_err(failed)?;
+        file.keep_room().map_err(failed)?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let recovered = file.recover().map_err(failed)?;
         let (batches, inbox) = mpsc::channel();
         // Bounded by the batches: the dispatcher stops when too many are pending.
         let (says, said) = channel::unbounded_channel();
         let named = std::thread::Builder::new().name("bowline-journal".to_owned());
-        let thread = named.spawn(move || write(&mut file, &inbox, &says)).map_err(WorkerError::Thread)?;
+        let thread = named.spawn(move || write(&mut file, &folder, &inbox, &says)).map_err(WorkerError::Thread)?;
         Ok((Self { batches: Some(batches), thread: Some(thread), pending: 0 }, recovered, said))
     }
 
@@ -159,15 +164,22 @@ impl Journal {
     }
 }
 
-fn write(file: &mut JournalFile, inbox: &mpsc::Receiver<Batch>, says: &channel::UnboundedSender<Said>) {
+fn write(file: &mut JournalFile, folder: &Path, inbox: &mpsc::Receiver<Batch>, says: &channel::UnboundedSender<Said>) {
     while let Ok(first) = inbox.recv() {
         let mut batches = vec![first];
         batches.extend(inbox.try_iter().take(BATCHES_PER_COMMIT_MAX - 1));
+        let mut has_room = true;
         while let Err(error) = file.commit(batches.iter().flat_map(|batch| &batch.ops)) {
+            if std::mem::take(&mut has_room) {
+                // For this it was kept.
+                crate::reserve::release(folder);
+                continue;
+            }
             let told = says.send(Said::Refused(crate::pool::chain(&error)));
             if told.is_err() {
                 return;
             }
+            has_room = true;
             std::thread::park_timeout(RETRY_EVERY);
         }
         let count = batches.len();

@@ -7,6 +7,7 @@
 //! | the state directory: lock, ids, key | `state_dir` |
 //! | one dispatcher a server, and how they end | `run` |
 //! | slots and amounts among servers | `shares` |
+//! | self-checks, and room kept on the disk | [`checks`], `reserve`, `dispatcher::health` |
 //! | identity and enrolment | `identity` |
 //! | session and reconnect | `session`, `dispatcher::link` |
 //! | the three ways to send | `session::lanes` |
@@ -33,6 +34,7 @@
 //! before it is sent, and stays there until it is acknowledged. Nothing blocks the event loop.
 
 pub mod attempt;
+pub mod checks;
 mod clock;
 mod collect;
 pub mod config;
@@ -46,6 +48,7 @@ mod logs;
 mod outbox;
 mod pool;
 mod prepare;
+mod reserve;
 mod run;
 mod session;
 mod shares;

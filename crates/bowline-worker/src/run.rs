@@ -6,7 +6,9 @@
 //! worker ends with the last of them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -14,10 +16,14 @@ use crate::config::{LOCK_WITHIN, Server, Stop, WorkerConfig, WorkerExit};
 use crate::dispatcher::{Dispatcher, Seat};
 use crate::error::WorkerError;
 use crate::identity::{self, Enrolment};
+use crate::journal::Journal;
 use crate::pool::{blocking, chain};
 use crate::session;
 use crate::shares::shares;
 use crate::state_dir::StateDir;
+
+/// Between two looks whether a full disk has room again.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs a worker until it is told to stop, or must not go on. Everything that it started in this
 /// process has ended when this returns; its jobs may run on, as [`crate::OnTerm`] says.
@@ -26,13 +32,17 @@ pub async fn run(config: WorkerConfig, stop: impl Into<Stop>) -> Result<WorkerEx
     let servers = servers(&config)?;
     let (path, name) = (config.state_dir.clone(), config.identity.clone());
     let urls: Vec<String> = servers.iter().map(|server| server.url.clone()).collect();
-    let opened = blocking(move || {
-        let state = StateDir::open(&path, LOCK_WITHIN)?;
-        let places = state.places(&urls, &name)?;
-        Ok::<_, WorkerError>((state, places))
+    let folder = config.state_dir.clone();
+    let opened = when_there_is_room(&folder, &stop, || {
+        let (path, urls, name) = (path.clone(), urls.clone(), name.clone());
+        blocking(move || {
+            let state = StateDir::open(&path, LOCK_WITHIN)?;
+            let places = state.places(&urls, &name)?;
+            Ok::<_, WorkerError>((state, places))
+        })
     });
     // The lock is held until the last server is let go of.
-    let (state, places) = opened.await?;
+    let Some((state, places)) = opened.await? else { return Ok(WorkerExit::Stopped) };
     if let Some(without) = servers
         .iter()
         .zip(&places)
@@ -87,13 +97,44 @@ async fn try_serve(seat: Seat, stop: &Stop) -> Result<WorkerExit, WorkerError> {
         pool: seat.config.pool.as_ref(),
         token: seat.config.enrol_token.as_deref(),
     };
-    let Some(key) = identity::key(&seat.place, &enrolment, &stop.leave).await? else {
+    let folder = seat.place.folder().to_owned();
+    let key = when_there_is_room(&folder, stop, || identity::key(&seat.place, &enrolment, &stop.leave));
+    let Some(key) = key.await?.flatten() else {
         return Ok(WorkerExit::Stopped);
     };
-    let (mut dispatcher, mut inboxes) = Dispatcher::start(seat, key).await?;
+    let path = seat.place.journal();
+    let journal = when_there_is_room(&folder, stop, || {
+        let path = path.clone();
+        blocking(move || Journal::open(&path))
+    });
+    let Some(journal) = journal.await? else { return Ok(WorkerExit::Stopped) };
+    let (mut dispatcher, mut inboxes) = Dispatcher::start(seat, key, journal).await?;
     let exit = dispatcher.turn_until_exit(&mut inboxes, stop).await;
     dispatcher.close(inboxes).await;
     Ok(exit)
+}
+
+/// Does it again for as long as the disk has no room for it. `None`: told to stop meanwhile.
+async fn when_there_is_room<T, F: Future<Output = Result<T, WorkerError>>>(
+    folder: &Path,
+    stop: &Stop,
+    mut attempt: impl FnMut() -> F,
+) -> Result<Option<T>, WorkerError> {
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) if error.is_for_want_of_room() => {
+                tracing::error!(error = chain(&error), "the disk is full; waiting for room");
+            }
+            Err(error) => return Err(error),
+        }
+        crate::reserve::release(folder);
+        tokio::select! {
+            () = tokio::time::sleep(ROOM_EVERY) => {}
+            () = stop.leave.cancelled() => return Ok(None),
+            () = stop.release.cancelled() => return Ok(None),
+        }
+    }
 }
 
 /// Waits for the last server. As long as one was left in good order, so is the whole.

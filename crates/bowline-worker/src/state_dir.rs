@@ -8,6 +8,8 @@
 //! | `id` | the directory's own id, random, made with it; and the identity that it belongs to |
 //! | `key` | the worker's key, mode 0600; `key.new` until the server knows it |
 //! | `journal.db` | journal and outbox |
+//! | `reserve` | room for the worst, given up when the disk is full |
+//! | `probe.log` | what the last probe said |
 //! | `supervisor/` | the supervisor's own state |
 //! | `jobs/KEY/` | what one attempt's job reads and writes |
 
@@ -88,6 +90,15 @@ impl Place {
     /// The directory's own id.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the last probe said.
+    pub(crate) fn probe_log(&self) -> PathBuf {
+        self.path.join("probe.log")
     }
 
     pub(crate) fn journal(&self) -> PathBuf {

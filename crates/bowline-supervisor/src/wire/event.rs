@@ -306,6 +306,18 @@ impl Ended {
 }
 
 impl Event {
+    /// The job that it tells of.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Starting { key } | Self::Started { key, .. } | Self::Lost { key, .. } | Self::Stuck { key, .. } => {
+                Some(key)
+            }
+            Self::StartFailed(failed) => Some(&failed.key),
+            Self::Exited(exited) => Some(&exited.key),
+            Self::Refused { .. } | Self::Listed { .. } | Self::Pong => None,
+        }
+    }
+
     /// As the body of a frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();

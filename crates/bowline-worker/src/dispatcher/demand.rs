@@ -156,10 +156,10 @@ impl Dispatcher {
     }
 
     pub(super) fn health(&self) -> Health {
-        match self.troubles.values().next() {
-            None => Health::Ok,
-            Some(why) => Health::Broken(why.clone()),
+        if self.troubles.is_empty() {
+            return Health::Ok;
         }
+        Health::Broken(self.troubles.values().cloned().collect::<Vec<_>>().join("; "))
     }
 
     pub(super) fn trouble(&mut self, which: Trouble, why: String) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bowline_core::id::AttemptRef;
 use bowline_supervisor::wire::{Event as Said, Exited, LostWhy, Refusal, Request, StartFailed, StopReason};
 
+use super::health::is_probe;
 use super::{Dispatcher, Timer, Trouble};
 use crate::attempt::machine::{Event, Over, State, Under};
 use crate::attempt::{Announced, Origin, key_of, of_key};
@@ -75,6 +76,9 @@ impl Dispatcher {
     }
 
     fn on_job(&mut self, said: Said) {
+        if let Some(key) = said.key().filter(|key| is_probe(key)).map(str::to_owned) {
+            return self.on_probe(&key, &said);
+        }
         match said {
             Said::Starting { key } => {
                 self.known_job(&key);
@@ -129,8 +133,8 @@ impl Dispatcher {
 
     /// The attempt of a job that is over. One that nobody here waits for is forgotten.
     fn known_end(&mut self, key: &str) -> Option<AttemptRef> {
-        if let Some(attempt) = of_key(key) {
-            self.supervision.stuck.remove(&attempt);
+        if of_key(key).is_some_and(|attempt| self.supervision.stuck.remove(&attempt).is_some()) {
+            self.say_heartbeat();
         }
         let attempt = self.reported(key);
         if attempt.is_none() {
@@ -254,6 +258,7 @@ impl Dispatcher {
                 | State::Ended => {}
             }
         }
+        self.probe_anew();
         self.kill_what_is_stopping();
         if !self.supervision.ever_listed {
             self.supervision.ever_listed = true;

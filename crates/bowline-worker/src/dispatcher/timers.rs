@@ -26,6 +26,9 @@ pub(super) enum Timer {
     Leave(u32),
     Demand,
     Report,
+    Check,
+    /// Only the newest counts.
+    Probe(u64),
 }
 
 /// See the module.

@@ -127,7 +127,7 @@ impl Table {
             return if all { Heard::Tell(self.listed()) } else { Heard::Nothing };
         }
         if number != self.own
-            && let Some(key) = key_of(&event)
+            && let Some(key) = event.key()
         {
             self.elsewhere.insert(key.to_owned(), number);
         }
@@ -143,16 +143,5 @@ impl Table {
     fn listed(&mut self) -> Event {
         let Listed { live, ended, damaged } = std::mem::take(&mut self.told);
         Event::Listed { live, ended, damaged }
-    }
-}
-
-fn key_of(event: &Event) -> Option<&str> {
-    match event {
-        Event::Starting { key } | Event::Started { key, .. } | Event::Lost { key, .. } | Event::Stuck { key, .. } => {
-            Some(key)
-        }
-        Event::StartFailed(failed) => Some(&failed.key),
-        Event::Exited(exited) => Some(&exited.key),
-        Event::Refused { .. } | Event::Listed { .. } | Event::Pong => None,
     }
 }

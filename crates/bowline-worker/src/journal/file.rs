@@ -11,6 +11,9 @@ use super::{JournalError, Op};
 /// The file's format.
 const FORMAT: i64 = 2;
 
+/// Room that is kept free in the file, in bytes.
+const ROOM_BYTES: i64 = 1 << 20;
+
 const TABLES: &str = "
 CREATE TABLE attempt (
     task INTEGER NOT NULL, element INTEGER NOT NULL, generation INTEGER NOT NULL, attempt INTEGER NOT NULL,
@@ -100,6 +103,22 @@ impl JournalFile {
             _ => return Err(JournalError::Newer { found, known: FORMAT }),
         }
         Ok(Self { connection })
+    }
+
+    /// Sees to it that the file has free pages, and its log room, for what must be written when the disk is full.
+    pub(super) fn keep_room(&mut self) -> Result<(), JournalError> {
+        let making = failed("keeping room in it");
+        let pages = |name| self.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+        let free = pages("freelist_count").and_then(|count| Ok(count * pages("page_size")?)).map_err(&making)?;
+        if free >= ROOM_BYTES / 2 {
+            return Ok(());
+        }
+        self.connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; CREATE TABLE room (bytes BLOB); INSERT INTO room VALUES (zeroblob({ROOM_BYTES})); \
+                 DROP TABLE room; COMMIT; PRAGMA wal_checkpoint;"
+            ))
+            .map_err(making)
     }
 
     pub(super) fn recover(&mut self) -> Result<Recovered, JournalError> {

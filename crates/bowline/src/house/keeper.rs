@@ -1,5 +1,6 @@
 //! Keeps one child alive until told otherwise.
 
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const SETTLED: Duration = Duration::from_secs(5);
 const HURRY_MAX: Duration = Duration::from_secs(45);
 /// Fruitless starts in a row, after which it is given up.
 const FRUITLESS_MAX: u32 = 10;
+
+/// A disk with less room than this is full, in bytes: nobody can start on it.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 /// What is wanted of a child. Later ones are more urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,7 +131,9 @@ impl Keeper {
             ever_ready |= fruitful;
             fruitless = if fruitful { 0 } else { fruitless + 1 };
             // What failed at the very first start, or is a refusal, would only fail again.
-            let hopeless = !ever_ready || is_final(status) || fruitless >= FRUITLESS_MAX;
+            // A full disk may have room again at any time.
+            let waits_for_room = is_full(&self.launch.log);
+            let hopeless = !ever_ready || is_final(status) || fruitless >= FRUITLESS_MAX && !waits_for_room;
             if hopeless {
                 return self.over(status, words);
             }
@@ -207,6 +213,12 @@ async fn raised(orders: &mut watch::Receiver<Order>, so_far: Order) -> Order {
         Err(_) if so_far < Order::Hurry => Order::Hurry,
         Err(_) => std::future::pending().await,
     }
+}
+
+/// Whether the disk on which a child's log lies, and its data folder with it, has no room left.
+fn is_full(log: &Path) -> bool {
+    let folder = log.parent().unwrap_or(log);
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM_BYTES_MIN)
 }
 
 fn now() -> Instant {

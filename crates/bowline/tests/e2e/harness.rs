@@ -13,6 +13,7 @@ pub(crate) mod hung;
 pub(crate) mod net;
 pub(crate) mod netns;
 pub(crate) mod parts;
+pub(crate) mod small;
 pub(crate) mod worked;
 
 use std::ffi::{OsStr, OsString};

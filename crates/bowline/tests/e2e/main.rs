@@ -25,6 +25,7 @@ mod demo;
 mod documents;
 mod doors;
 mod fleet;
+mod health;
 mod identity;
 mod interface;
 mod lifecycle;

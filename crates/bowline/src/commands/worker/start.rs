@@ -10,6 +10,7 @@ use bowline_core::name::{PoolName, WorkerName};
 use bowline_core::size::parse_size;
 use bowline_core::time::Span;
 use bowline_supervisor::Way;
+use bowline_worker::checks::{Checks, Probe};
 use bowline_worker::config::OUTBOX_BYTES_DEFAULT;
 use bowline_worker::stats::Stats;
 use bowline_worker::{LeftBehind, OnTerm, Server, Stop, WorkerConfig, WorkerError, WorkerExit};
@@ -26,6 +27,9 @@ const WITHIN_DEFAULT: Duration = Duration::from_hours(1);
 const TURN_LOOK: Duration = Duration::from_millis(100);
 /// What of its own environment a worker hands to its jobs.
 const HANDED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// Looking more often would only cost.
+const CHECK_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -65,6 +69,8 @@ pub(crate) struct Args {
     /// machine offers
     #[arg(long, value_name = "WAY", default_value = "cgroup")]
     kill_by: KillBy,
+    #[command(flatten)]
+    checks: CheckArgs,
     /// What SIGTERM and Ctrl-C mean
     #[arg(long, value_name = "MODE", default_value = "release")]
     on_term: Mode,
@@ -77,6 +83,47 @@ pub(crate) struct Args {
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     stop_with_parent: bool,
+}
+
+/// What the worker looks at to know whether it is fit. While it is not, it takes nothing, and says why.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Self-checks")]
+struct CheckArgs {
+    /// Broken while the disk of its state folder has less free than this
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "8MiB")]
+    disk_min: u64,
+    /// Broken while the machine has less memory available than this
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16MiB")]
+    memory_min: u64,
+    /// How often disk and memory are looked at
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    check_every: Span,
+    /// A command for `/bin/sh -c`: broken until it ends with status 0, and while it ends with another
+    #[arg(long, value_name = "CMD")]
+    probe: Option<String>,
+    /// Between two probes
+    #[arg(long, value_name = "DURATION", default_value = "30s", requires = "probe")]
+    probe_every: Span,
+    /// A probe that takes longer has failed
+    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "probe")]
+    probe_timeout: Span,
+}
+
+impl CheckArgs {
+    fn checks(&self) -> Checks {
+        let probe = self.probe.as_ref().map(|command| Probe {
+            command: command.clone(),
+            every: self.probe_every.0,
+            timeout: self.probe_timeout.0,
+        });
+        Checks {
+            every: self.check_every.0.max(CHECK_EVERY_MIN),
+            disk_free_min: self.disk_min,
+            memory_free_min: self.memory_min,
+            probe,
+            ..Checks::default()
+        }
+    }
 }
 
 /// How whole jobs are held together and killed.
@@ -266,6 +313,7 @@ fn config(on: &Setting, args: &Args) -> anyhow::Result<WorkerConfig> {
     };
     config.boot_id_file = args.boot_id_file.as_ref().map(std::path::absolute).transpose()?;
     config.kill_by = args.kill_by.into();
+    config.checks = args.checks.checks();
     config.job_env = job_environment(on);
     env!("CARGO_PKG_VERSION").clone_into(&mut config.version);
     Ok(config)

@@ -60,7 +60,7 @@ impl Drop for Hung {
         // The kernel hangs up on the server's side, and everybody is told that it is over.
         #[expect(clippy::disallowed_methods, reason = "tests start what they need")]
         let mut umount = Command::new("umount");
-        umount.args(["-i", "-f"]).arg(&self.path).status().ok();
+        umount.args(["-i", "-f"]).arg(&self.path).stderr(Stdio::null()).status().ok();
         #[expect(clippy::disallowed_methods, reason = "tests start what they need")]
         let mut detach = Command::new("umount");
         detach.args(["-i", "-l"]).arg(&self.path).stderr(Stdio::null()).status().ok();
