@@ -75,20 +75,22 @@ pub enum WorkerError {
     Thread(#[source] io::Error),
 }
 
-impl WorkerError {
-    /// Whether the disk has no room: then it is worth trying again.
-    pub(crate) fn is_for_want_of_room(&self) -> bool {
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
-            let sqlite = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
-            if matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
-                || sqlite == Some(rusqlite::ErrorCode::DiskFull)
-            {
-                return true;
-            }
-            source = error.source();
+/// Whether an error says that the disk has no room: then it is worth trying again.
+pub(crate) fn is_for_want_of_room(error: &(dyn std::error::Error + 'static)) -> bool {
+    /// `SQLITE_IOERR_SHMSIZE`: no room for what it shares with others.
+    const NO_SHARED_ROOM: i32 = 4874;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let sqlite = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error);
+        if matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+            || sqlite.is_some_and(|sqlite| {
+                sqlite.code == rusqlite::ErrorCode::DiskFull || sqlite.extended_code == NO_SHARED_ROOM
+            })
+        {
+            return true;
         }
-        false
+        next = error.source();
     }
+    false
 }

@@ -122,7 +122,10 @@ impl Journal {
     pub(crate) fn open(path: &Path) -> Result<Opened, WorkerError> {
         let failed = |source| WorkerError::Journal { path: PathBuf::from(path), source };
         let mut file = JournalFile::open(path).map_err(failed)?;
-        file.keep_room().map_err(failed)?;
+        if let Err(error) = file.keep_room() {
+            // It is worth less then, and works.
+            tracing::warn!(error = crate::pool::chain(&error), "the journal has no room kept for the worst");
+        }
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let recovered = file.recover().map_err(failed)?;
         let (batches, inbox) = mpsc::channel();

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{LOCK_WITHIN, Server, Stop, WorkerConfig, WorkerExit};
 use crate::dispatcher::{Dispatcher, Seat};
-use crate::error::WorkerError;
+use crate::error::{WorkerError, is_for_want_of_room};
 use crate::identity::{self, Enrolment};
 use crate::journal::Journal;
 use crate::pool::{blocking, chain};
@@ -123,7 +123,7 @@ async fn when_there_is_room<T, F: Future<Output = Result<T, WorkerError>>>(
     loop {
         match attempt().await {
             Ok(done) => return Ok(Some(done)),
-            Err(error) if error.is_for_want_of_room() => {
+            Err(error) if is_for_want_of_room(&error) => {
                 tracing::error!(error = chain(&error), "the disk is full; waiting for room");
             }
             Err(error) => return Err(error),

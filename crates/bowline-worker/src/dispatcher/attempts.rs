@@ -7,11 +7,12 @@ use bowline_core::state::TimeoutKind;
 use bowline_protocol::WorkerMessage;
 use bowline_supervisor::wire::{Request, Start};
 
-use super::{Dispatcher, Done};
+use super::{Dispatcher, Done, Trouble};
 use crate::attempt::Announced;
 use crate::attempt::machine::{End, Event, Over, State, Step, Then};
 use crate::collect::{self, Collected};
 use crate::config::GRACE;
+use crate::error::is_for_want_of_room;
 use crate::journal::{After, Op};
 use crate::prepare::{Plan, PrepareError};
 use crate::shares::Weight;
@@ -128,11 +129,24 @@ impl Dispatcher {
                 known.start = start;
                 self.happen(attempt, Event::Prepared);
             }
+            Err(error) if is_for_want_of_room(&error) => {
+                self.no_room_for(attempt, error.to_string());
+                self.happen(attempt, Event::PrepareFailed);
+            }
             Err(error) => {
                 known.outcome = Some(Collected::failure(error.to_string()));
                 self.happen(attempt, Event::PrepareFailed);
             }
         }
+    }
+
+    /// The disk is full: that is this worker's trouble, not the task's, which is given back before it began.
+    pub(super) fn no_room_for(&mut self, attempt: AttemptRef, why: String) {
+        self.trouble(Trouble::Disk, why);
+        if let Some(known) = self.attempts.get_mut(&attempt) {
+            known.why = "the worker's disk is full";
+        }
+        self.happen(attempt, Event::Stop(Then::GiveBack));
     }
 
     fn launch(&mut self, attempt: AttemptRef) {

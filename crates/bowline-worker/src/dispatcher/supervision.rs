@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
-use bowline_supervisor::wire::{Event as Said, Exited, LostWhy, Refusal, Request, StartFailed, StopReason};
+use bowline_supervisor::wire::{Event as Said, Exited, LostWhy, Refusal, Request, StartFailed, Step, StopReason};
 
 use super::health::is_probe;
 use super::{Dispatcher, Timer, Trouble};
 use crate::attempt::machine::{Event, Over, State, Under};
 use crate::attempt::{Announced, Origin, key_of, of_key};
 use crate::collect::{self, Collected};
+use crate::error::is_for_want_of_room;
 use crate::jobs::FromSupervisor;
 use bowline_core::message::JobEnd;
 
@@ -208,7 +209,9 @@ impl Dispatcher {
 
     fn start_failed(&mut self, failed: &StartFailed) {
         let Some(attempt) = self.known_end(&failed.key) else { return };
-        if let Some(known) = self.attempts.get_mut(&attempt) {
+        if is_for_want_of_room(&std::io::Error::from_raw_os_error(failed.errno)) && failed.step != Step::Exec {
+            self.no_room_for(attempt, format!("the worker's disk is full: {} failed", failed.step));
+        } else if let Some(known) = self.attempts.get_mut(&attempt) {
             let error = collect::start_failure(&known.work, failed);
             known.outcome = Some(Collected::bare(JobEnd::Error(error)));
         }

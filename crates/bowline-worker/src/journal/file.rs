@@ -91,9 +91,11 @@ impl JournalFile {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let opening = failed("opening it");
         let connection = Connection::open(path).map_err(&opening)?;
+        // First of all, so that it needs no shared memory, which would need room on the disk.
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE;").map_err(&opening)?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(&opening)?;
         tracing::debug!(mode, "journal opened");
-        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE;").map_err(&opening)?;
+        connection.execute_batch("PRAGMA synchronous = FULL;").map_err(&opening)?;
         connection.set_prepared_statement_cache_capacity(32);
         let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&opening)?;
         match found {
