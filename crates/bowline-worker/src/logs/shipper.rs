@@ -175,7 +175,8 @@ impl Shipper {
         if !self.polled.is_empty() {
             at = at.min(self.poll_at);
         }
-        if let Some(open_at) = self.live.open_at {
+        // One that nothing wants is not opened, however long it is due.
+        if let Some(open_at) = self.live.open_at.filter(|_| self.is_wanted()) {
             at = at.min(open_at);
         }
         at
@@ -251,11 +252,15 @@ impl Shipper {
         self.progress_news.extend(self.progress.keys().copied());
     }
 
+    /// Whether there is something for the connection to carry.
+    fn is_wanted(&self) -> bool {
+        !self.tails.is_empty() || !self.progress.is_empty()
+    }
+
     /// Opens the connection where there is something for it to carry.
     fn open(&mut self) {
-        let is_wanted = !self.tails.is_empty() || !self.progress.is_empty();
         let is_due = self.live.open_at.is_some_and(|at| at <= Instant::now());
-        let Some(target) = self.live.target.clone().filter(|_| is_wanted && is_due) else { return };
+        let Some(target) = self.live.target.clone().filter(|_| self.is_wanted() && is_due) else { return };
         self.live.open_at = None;
         self.live.no += 1;
         let (frames, outgoing) = mpsc::channel(FRAMES_MAX);
