@@ -156,17 +156,19 @@ fn a_connection_that_is_reset_or_half_closed_is_opened_anew_whichever_half_it_is
 
 #[test]
 fn connections_reset_in_the_middle_of_frames_lose_nothing_and_do_nothing_twice() {
-    const TASKS: usize = 200;
+    const CUTS: [usize; 10] = [0, 3, 9, 11, 40, 170, 333, 1_000, 1_777, 4_099];
+    const TASKS_PER_CUT: usize = 20;
     let room = Room::new();
     let line = Line::new(&room, "4");
     let name = |number: usize| format!("cut-{number}");
-    let tasks: Vec<NewTask> = (0..TASKS).map(|number| job(&room, &name(number), None)).collect();
-    let ids = runtime().block_on(line.client.submit_many(tasks, &Write::default())).unwrap().ids;
+    let mut ids = Vec::new();
     // At a frame's first byte, within its head, within what it carries, and after several.
-    for (number, bytes) in [0, 3, 9, 11, 40, 170, 333, 1_000, 1_777, 4_099].into_iter().enumerate() {
+    for (number, bytes) in CUTS.into_iter().enumerate() {
         let way = if number % 2 == 0 { Way::Up } else { Way::Down };
         let (cuts, before) = (line.relay.cuts(), line.relay.accepted());
         line.relay.cut_after(way, bytes);
+        let tasks = (0..TASKS_PER_CUT).map(|more| job(&room, &name(ids.len() + more), None)).collect();
+        ids.extend(runtime().block_on(line.client.submit_many(tasks, &Write::default())).unwrap().ids);
         until("the connection is cut", || line.relay.cuts() > cuts);
         until("another connection comes", || line.relay.accepted() > before);
     }
@@ -174,7 +176,7 @@ fn connections_reset_in_the_middle_of_frames_lose_nothing_and_do_nothing_twice()
         // One that was on its way to the worker when the connection broke was given back unbegun.
         line.ended_well(&room, *id, &name(number));
     }
-    done_once(&room, (0..TASKS).map(name));
+    done_once(&room, (0..ids.len()).map(name));
     line.over();
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use bowline_api::{NewRun, Run};
@@ -15,6 +16,7 @@ use bowline_client::{Client, ClientError, Write};
 use bowline_core::id::RunId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::story::{Story, count as counted, grouped, rounded};
 use crate::failures;
@@ -25,8 +27,10 @@ pub(super) const WORKFLOW: &str = include_str!("../../../../../examples/census.y
 const REPORT: &str = "census.json";
 /// Largest report that is read, in bytes.
 const REPORT_BYTES_MAX: usize = 64 << 20;
-/// Times that a report is asked for, while servers die.
-const FETCHES_MAX: usize = 20;
+/// How long a report is asked for, while servers die.
+const FETCH_MAX: Duration = Duration::from_mins(1);
+/// Between two tries.
+const FETCH_PAUSE: Duration = Duration::from_millis(50);
 /// A small folder is counted by several runs side by side, so that about so many tasks are under way.
 const TASKS_WANTED: usize = 48;
 /// Most runs side by side.
@@ -250,12 +254,13 @@ impl<'a> Census<'a> {
         let found = left.iter().filter(|left| left.result && left.artifact.name == REPORT);
         let newest = found.max_by_key(|left| left.artifact.attempt).context("The census left no report.")?;
         let (task, attempt) = (newest.artifact.task, newest.artifact.attempt);
-        let mut fetches = 0;
+        let began = Instant::now();
         let bytes = loop {
-            fetches += 1;
             // A server that is killed while it sends breaks off: it is asked again.
             match self.bytes(task, attempt).await {
-                Err(error) if error.is_unreachable() && fetches < FETCHES_MAX => {}
+                Err(error) if error.is_unreachable() && began.elapsed() < FETCH_MAX => {
+                    tokio::time::sleep(FETCH_PAUSE).await;
+                }
                 bytes => break bytes?,
             }
         };
