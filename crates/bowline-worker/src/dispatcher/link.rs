@@ -1,14 +1,14 @@
-//! Session and reconnect: opens connections, one at a time, says Hello, sends what waits, and drops a
-//! connection that has gone stale.
+//! Session and reconnect: opens connections, one at a time, says Hello, and drops a connection that has gone
+//! stale. What is said in a session is [`saying`]'s.
+
+mod saying;
 
 use std::time::Duration;
 
 use bowline_core::id::SessionId;
-use bowline_core::message::{FromWorker, Hello, KnownAs, Left};
+use bowline_core::message::{Hello, KnownAs, Left};
 use bowline_core::worker::{Offer, Seat};
 use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
-use bowline_protocol::{Class, Vitals, WorkerMessage};
-use bowline_supervisor::wire::Request;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::attempt::machine::State;
 use crate::config::LeftBehind;
 use crate::journal::Op;
 use crate::session::backoff::Backoff;
-use crate::session::{self, FromLink, Handed, LinkEnd, LinkEvent, LinkNo, Outgoing, Target};
+use crate::session::{self, FromLink, LinkEnd, LinkEvent, LinkNo, Outgoing, Target};
 
 /// A server that has said nothing for so many heartbeats is gone.
 const SILENT_BEATS_MAX: u32 = 4;
@@ -318,79 +318,6 @@ impl Dispatcher {
         }
         self.timers.after(self.link.every, Timer::Heartbeat(chain));
         self.say_heartbeat();
-    }
-
-    /// Says that it is there, and how it is. Says whether that is on its way.
-    pub(super) fn say_heartbeat(&mut self) -> bool {
-        if !self.link.is_welcomed() {
-            return false;
-        }
-        let stuck = self.stuck().clone();
-        let vitals = Vitals { stuck, ..self.stats.vitals(self.outbox.vitals()) };
-        self.hand_over(WorkerMessage::Heartbeat(Box::new(vitals)))
-    }
-
-    /// The server has heard a heartbeat: from when it left, the jobs' leases count.
-    pub(super) fn heartbeat_answered(&mut self) {
-        let Some(sent_at) = self.link.open.as_ref().and_then(|open| open.outgoing.answered()) else { return };
-        self.link.answered_at = Some(sent_at);
-        self.jobs.send(Request::Renew { lease: crate::prepare::LEASE.to_owned(), sent_at });
-    }
-
-    /// Says something that is worth saying now or never. Says whether it is on its way.
-    pub(super) fn say_timely(&mut self, message: FromWorker) -> bool {
-        self.hand_over(WorkerMessage::Engine(message))
-    }
-
-    /// Hands a message to the connection, where there is room.
-    pub(super) fn hand_over(&mut self, message: WorkerMessage) -> bool {
-        let Some(open) = self.link.open.as_ref().filter(|open| open.welcomed == Welcomed::Yes) else { return false };
-        let kind = message.kind();
-        match open.outgoing.hand_over(message, None) {
-            Handed::Yes => {}
-            Handed::InPlaceOf(older) => self.stats.dropped(older),
-            Handed::Full => {
-                self.link.backlog = Backlog::Waits;
-                // What is assured is kept: it is handed over again.
-                if kind.class() != Class::Assured {
-                    self.stats.dropped(kind);
-                }
-                return false;
-            }
-            Handed::Closed => return false,
-        }
-        self.stats.passed(kind);
-        true
-    }
-
-    /// What was given up is said anew, from the current state.
-    pub(super) fn settle_timely(&mut self) {
-        let Some(open) = &self.link.open else { return };
-        for kind in open.outgoing.given_up() {
-            tracing::warn!(kind = kind.name(), "not sent in time: the connection takes nothing");
-            self.stats.dropped(kind);
-            self.demand.untold(kind);
-        }
-    }
-
-    /// Sends what waits in the outbox, as far as there is room.
-    pub(super) fn send_outbox(&mut self) {
-        self.link.backlog = Backlog::None;
-        let Some(open) = self.link.open.as_ref().filter(|open| open.welcomed == Welcomed::Yes) else { return };
-        while self.outbox.has_next() {
-            if !open.outgoing.has_room() {
-                self.link.backlog = Backlog::Waits;
-                return;
-            }
-            let Some((message, delivery)) = self.outbox.next() else { return };
-            let kind = message.kind();
-            self.stats.passed(kind);
-            if delivery.is_some_and(|delivery| delivery.sends > 1) {
-                self.stats.retried(kind);
-            }
-            // There was room, and nobody else takes any. A connection that is over is followed by another.
-            open.outgoing.hand_over(message, delivery);
-        }
     }
 
     /// Lets what is on its way out leave, within a bound.

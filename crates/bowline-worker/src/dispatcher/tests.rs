@@ -196,23 +196,23 @@ struct Listening {
     server: String,
     sessions: mpsc::Receiver<Session>,
     lives: mpsc::Receiver<Session>,
-    listening: tokio::task::AbortHandle,
+    task: tokio::task::AbortHandle,
 }
 
 /// A server at this address.
-async fn listen(address: &str, serving: &mut tokio::task::JoinSet<()>) -> Listening {
+fn listen(address: &str, serving: &mut tokio::task::JoinSet<()>) -> Listening {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(address.parse().unwrap()).unwrap();
     let listener = socket.listen(16).unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
     let ((said, sessions), (shipped, lives)) = (mpsc::channel(4), mpsc::channel(4));
-    let listening = serving.spawn(async move {
+    let task = serving.spawn(async move {
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
         let router = tonic::transport::Server::builder().add_service(FleetServer::new(FakeFleet(said, shipped)));
         router.serve_with_incoming(incoming).await.unwrap();
     });
-    Listening { server, sessions, lives, listening }
+    Listening { server, sessions, lives, task }
 }
 
 struct Rig {
@@ -234,7 +234,7 @@ impl Rig {
         std::fs::write(dir.path().join("key"), "a".repeat(64)).unwrap();
         let boss = fake_supervisor(dir.path());
         let mut serving = tokio::task::JoinSet::new();
-        let Listening { server, sessions, lives, listening } = listen("127.0.0.1:0", &mut serving).await;
+        let Listening { server, sessions, lives, task: listening } = listen("127.0.0.1:0", &mut serving);
         let further = Vec::new();
         Self { dir, server, sessions, lives, serving, listening, boss, slots: 2, further, outbox_bytes_max: None }
     }
@@ -244,10 +244,10 @@ impl Rig {
         self.listening.abort();
     }
 
-    async fn server_returns(&mut self) {
+    fn server_returns(&mut self) {
         let address = self.server.strip_prefix("http://").unwrap().to_owned();
-        Listening { sessions: self.sessions, lives: self.lives, listening: self.listening, .. } =
-            listen(&address, &mut self.serving).await;
+        Listening { sessions: self.sessions, lives: self.lives, task: self.listening, .. } =
+            listen(&address, &mut self.serving);
     }
 
     fn worker(&mut self, on_term: OnTerm) -> (CancellationToken, tokio::sync::oneshot::Receiver<WorkerExit>) {

@@ -27,15 +27,15 @@ impl Session {
 
 #[tokio::test]
 async fn an_hour_without_the_server_loses_nothing_and_every_result_tells_how_late_it_is() {
-    const JOBS: u64 = 12;
+    const JOBS: usize = 12;
     let mut rig = Rig::new().await;
     rig.slots = 16;
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut session = rig.session().await;
     session.welcome().await;
-    session.say((1..=JOBS).map(|task| assign(task, command("wait"))).collect()).await;
+    session.say((1..=JOBS as u64).map(|task| assign(task, command("wait"))).collect()).await;
     let mut begun = BTreeSet::new();
-    while begun.len() < JOBS as usize {
+    while begun.len() < JOBS {
         if let WorkerMessage::Engine(FromWorker::Started(attempt)) = session.next_assured().await {
             session.ack(attempt, Assured::Started).await;
             begun.insert(attempt);
@@ -45,7 +45,7 @@ async fn an_hour_without_the_server_loses_nothing_and_every_result_tells_how_lat
     drop(session);
     // From here on the clock is ours: an hour, with a job's end every five minutes.
     tokio::time::pause();
-    for task in 1..=JOBS {
+    for task in 1..=JOBS as u64 {
         tokio::time::advance(Duration::from_mins(5)).await;
         rig.boss.ends(task);
         // Collected and in the journal, in this order.
@@ -57,14 +57,14 @@ async fn an_hour_without_the_server_loses_nothing_and_every_result_tells_how_lat
         }
     }
     tokio::time::resume();
-    rig.server_returns().await;
+    rig.server_returns();
     let mut session = rig.session().await;
     let hello = session.welcome().await;
     let pending = |task| (sample::attempt(task, None), KnownAs::EndedPending);
-    assert!((1..=JOBS).all(|task| hello.attempts.contains(&pending(task))), "{:?}", hello.attempts);
-    let ends = session.ends(JOBS as usize).await;
+    assert!((1..=JOBS as u64).all(|task| hello.attempts.contains(&pending(task))), "{:?}", hello.attempts);
+    let ends = session.ends(JOBS).await;
     let waited: Vec<_> = ends.iter().map(|(_, delivery)| delivery.expect("it is late").waited).collect();
-    for (task, (end, _)) in (1..=JOBS).zip(&ends) {
+    for (task, (end, _)) in (1..=JOBS as u64).zip(&ends) {
         assert_eq!(
             (end.attempt, &end.how),
             (sample::attempt(task, None), &JobEnd::Success),
@@ -78,7 +78,7 @@ async fn an_hour_without_the_server_loses_nothing_and_every_result_tells_how_lat
 
 #[tokio::test]
 async fn past_its_bound_the_worker_takes_nothing_says_so_and_goes_on_when_there_is_room() {
-    const JOBS: u64 = 8;
+    const JOBS: usize = 8;
     let mut rig = Rig::new().await;
     rig.slots = 1;
     // The least: 4 MiB.
@@ -86,7 +86,7 @@ async fn past_its_bound_the_worker_takes_nothing_says_so_and_goes_on_when_there_
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut session = rig.session().await;
     session.welcome().await;
-    session.say((1..=JOBS).map(|task| assign(task, command("big"))).collect()).await;
+    session.say((1..=JOBS as u64).map(|task| assign(task, command("big"))).collect()).await;
     let (mut finished, mut is_broken, mut takes_nothing) = (Vec::new(), false, false);
     while !(is_broken && takes_nothing) {
         match session.next().await {
@@ -99,13 +99,13 @@ async fn past_its_bound_the_worker_takes_nothing_says_so_and_goes_on_when_there_
             _ => {}
         }
     }
-    assert!(finished.len() < JOBS as usize, "the bound held back what had not begun");
+    assert!(finished.len() < JOBS, "the bound held back what had not begun");
     // From here on everything is acknowledged: the rest is done, and it takes work again.
     let (mut is_well, mut takes) = (false, false);
     for attempt in finished.clone() {
         session.ack(attempt, Assured::Finished).await;
     }
-    while finished.len() < JOBS as usize || !is_well || !takes {
+    while finished.len() < JOBS || !is_well || !takes {
         match session.next().await {
             WorkerMessage::Engine(FromWorker::Finished(end)) => {
                 session.ack(end.attempt, Assured::Finished).await;

@@ -4,8 +4,8 @@ use super::*;
 use crate::config::Server;
 
 /// A second server, with a place and a supervisor of its own at the worker.
-async fn second(rig: &mut Rig) -> (mpsc::Receiver<Session>, Boss) {
-    let Listening { server, sessions, .. } = listen("127.0.0.1:0", &mut rig.serving).await;
+fn second(rig: &mut Rig) -> (mpsc::Receiver<Session>, Boss) {
+    let Listening { server, sessions, .. } = listen("127.0.0.1:0", &mut rig.serving);
     let address = server.strip_prefix("http://").unwrap().replace(':', "_");
     let place = rig.dir.path().join("servers").join(address);
     std::fs::create_dir_all(&place).unwrap();
@@ -25,7 +25,7 @@ async fn open(sessions: &mut mpsc::Receiver<Session>) -> Session {
 async fn the_same_task_of_two_servers_is_two_tasks_and_the_slot_is_shared() {
     let mut rig = Rig::new().await;
     rig.slots = 1;
-    let (mut others, other_boss) = second(&mut rig).await;
+    let (mut others, other_boss) = second(&mut rig);
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut first = open(&mut rig.sessions).await;
     let mut other = open(&mut others).await;
@@ -57,7 +57,7 @@ async fn the_same_task_of_two_servers_is_two_tasks_and_the_slot_is_shared() {
 async fn fenced_by_one_server_the_worker_serves_the_other_and_fenced_by_all_it_says_so() {
     for fenced_by_all in [false, true] {
         let mut rig = Rig::new().await;
-        let (mut others, _boss) = second(&mut rig).await;
+        let (mut others, _boss) = second(&mut rig);
         let (stop, exit) = rig.worker(OnTerm::Handoff);
         let mut first = open(&mut rig.sessions).await;
         let mut other = open(&mut others).await;
@@ -82,13 +82,13 @@ async fn fenced_by_one_server_the_worker_serves_the_other_and_fenced_by_all_it_s
 #[tokio::test]
 async fn a_server_that_is_away_or_speaks_nonsense_is_no_trouble_of_the_other() {
     let mut rig = Rig::new().await;
-    let (mut others, _boss) = second(&mut rig).await;
+    let (mut others, _boss) = second(&mut rig);
     rig.server_leaves();
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut other = open(&mut others).await;
     other.say(vec![assign(7, Action::Noop)]).await;
     assert_eq!(other.next_assured().await, started(7));
-    rig.server_returns().await;
+    rig.server_returns();
     // Back, it says what nobody understands, again and again.
     for _ in 0..3 {
         let session = rig.session().await;
