@@ -91,7 +91,12 @@ pub(crate) fn read_token(path: &Path) -> anyhow::Result<String> {
 
 /// A client of a server that was located.
 pub(crate) fn client_of(on: &Setting, located: &Located) -> anyhow::Result<Client> {
-    let token = located.token_file.as_deref().map(read_token).transpose()?;
+    // A job's own token: commands in it need no file, unless they name one.
+    let own = on.config.environment().text("BOWLINE_TOKEN").filter(|_| on.config.get("token_file").is_none());
+    let token = match own {
+        Some(token) => Some(token),
+        None => located.token_file.as_deref().map(read_token).transpose()?,
+    };
     Ok(Client::new(&located.url, token.as_deref())?.with_namespace(on.namespace.as_str()))
 }
 

@@ -156,7 +156,7 @@ async fn copy_log(client: &Client, task: TaskRef, attempt: u32) -> anyhow::Resul
     let request =
         LogRequest { attempt: Some(attempt), follow: true, start: LogStart::Offset(0), ..LogRequest::new(task) };
     let copy = async {
-        match crate::commands::logs::copy(client, request).await {
+        match crate::commands::logs::copy(client, request, (crate::logview::Look::PLAIN, "")).await {
             // An attempt that never ran has no log.
             Err(error) if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_not_found) => Ok(()),
             other => other,

@@ -16,6 +16,7 @@ mod follow;
 mod house;
 mod ids;
 mod logging;
+mod logview;
 mod nearest;
 mod notify;
 mod output;

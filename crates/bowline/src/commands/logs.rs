@@ -4,13 +4,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
-use bowline_client::{Client, LogRequest, LogStart};
+use bowline_client::{Client, LogRequest, LogStart, LogStream};
 use bowline_core::id::TaskRef;
 use clap::ValueEnum;
 
 use super::Setting;
 use crate::exit::{Exit, Trouble};
 use crate::ids::{Id, Thing};
+use crate::logview::{Look, View};
 use crate::{output, signals};
 
 /// Arguments.
@@ -19,6 +20,7 @@ use crate::{output, signals};
   bowline logs 4711
   bowline logs last -f
   bowline logs 4711.7 --attempt 1 --tail 100
+  bowline logs last -f --timestamps
   bowline logs r12          the logs of the run's failed tasks, or of all where none failed")]
 pub(crate) struct Args {
     /// A task, an array's element, a run, or `last`
@@ -35,6 +37,8 @@ pub(crate) struct Args {
     /// Only this stream, of a task whose streams are kept apart [default: each to its own side]
     #[arg(long, value_name = "STREAM")]
     stream: Option<Stream>,
+    #[command(flatten)]
+    look: Look,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,7 +63,10 @@ pub(crate) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let client = on.client()?;
     let task = match args.id.resolve(&on.config)? {
         Thing::Task(task) => task,
-        Thing::Run(run) => return super::runs::logs(on, run, args.tail).await,
+        Thing::Run(run) => {
+            let what = super::runs::What { tail: args.tail, attempt: args.attempt, look: args.look };
+            return super::runs::logs(on, run, what).await;
+        }
     };
     let mut stop = signals::Stop::new()?;
     tokio::select! {
@@ -81,21 +88,23 @@ async fn show(on: &Setting, client: &Client, task: TaskRef, args: &Args) -> anyh
         follow: args.follow || ended,
         ..LogRequest::new(task)
     };
-    copy(client, request).await.with_context(|| format!("The log of task {task} cannot be shown."))
+    copy(client, request, (args.look, "")).await.with_context(|| format!("The log of task {task} cannot be shown."))
 }
 
 /// How long the end of standard error is waited for once standard output has ended.
 const ERRORS_LATE: Duration = Duration::from_millis(500);
 
 /// Copies a log: standard output to standard output, and what a job wrote to standard error alone
-/// to standard error. With a stream named, that one goes to standard output.
-pub(crate) async fn copy(client: &Client, request: LogRequest) -> anyhow::Result<()> {
+/// to standard error. With a stream named, that one goes to standard output. `before` stands before each line.
+pub(crate) async fn copy(client: &Client, request: LogRequest, (look, before): (Look, &str)) -> anyhow::Result<()> {
+    let view = View::new(look, before, &std::io::stdout());
     if request.stream.is_some() {
-        return copy_one(client, request, output::raw).await;
+        return copy_one(log(client, request, look), view, output::raw).await;
     }
     let errors = LogRequest { stream: Some("err".to_owned()), ..request.clone() };
-    let (mut rest, follow) = (client.log(errors), request.follow);
-    let mut out = pin!(copy_one(client, request, output::raw));
+    let (mut rest, follow) = (log(client, errors, look), request.follow);
+    let mut other = View::new(look, before, &std::io::stderr());
+    let mut out = pin!(copy_one(log(client, request, look), view, output::raw));
     let mut may_grow = true;
     loop {
         tokio::select! {
@@ -103,8 +112,8 @@ pub(crate) async fn copy(client: &Client, request: LogRequest) -> anyhow::Result
                 copied?;
                 break;
             }
-            piece = rest.next(), if follow && may_grow => match piece {
-                Ok(Some(bytes)) => output::raw_error(&bytes)?,
+            piece = rest.piece(), if follow && may_grow => match piece {
+                Ok(Some(piece)) => output::raw_error(&other.show(piece))?,
                 Ok(None) => may_grow = false,
                 Err(error) if error.is_not_found() => may_grow = false,
                 Err(error) => return Err(error.into()),
@@ -112,9 +121,10 @@ pub(crate) async fn copy(client: &Client, request: LogRequest) -> anyhow::Result
         }
     }
     let finish = async {
-        while let Some(bytes) = rest.next().await? {
-            output::raw_error(&bytes)?;
+        while let Some(piece) = rest.piece().await? {
+            output::raw_error(&other.show(piece))?;
         }
+        output::raw_error(other.end())?;
         anyhow::Ok(())
     };
     match (may_grow, follow) {
@@ -125,14 +135,15 @@ pub(crate) async fn copy(client: &Client, request: LogRequest) -> anyhow::Result
     }
 }
 
-async fn copy_one(
-    client: &Client,
-    request: LogRequest,
-    to: impl Fn(&[u8]) -> std::io::Result<()>,
-) -> anyhow::Result<()> {
-    let mut log = client.log(request);
-    while let Some(bytes) = log.next().await? {
-        to(&bytes)?;
+fn log(client: &Client, request: LogRequest, look: Look) -> LogStream {
+    let log = client.log(request);
+    if look.timestamps { log.with_times() } else { log }
+}
+
+async fn copy_one(mut log: LogStream, mut view: View, to: impl Fn(&[u8]) -> std::io::Result<()>) -> anyhow::Result<()> {
+    while let Some(piece) = log.piece().await? {
+        to(&view.show(piece))?;
     }
+    to(view.end())?;
     Ok(())
 }

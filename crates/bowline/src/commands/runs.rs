@@ -11,6 +11,7 @@ use super::Setting;
 use crate::clock::{age, between, short};
 use crate::exit::Exit;
 use crate::ids::Id;
+use crate::logview::Look;
 use crate::output::{clean, clean_lines};
 
 /// Most tasks of a run whose logs or reasons are shown.
@@ -29,8 +30,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  bowline runs show r12\n  bowline runs show last --json")]
     Show(One),
     /// Show the logs of a run's failed tasks, or of all where none failed
-    #[command(after_help = "Examples:\n  bowline runs logs r12")]
-    Logs(One),
+    #[command(after_help = "Examples:\n  bowline runs logs r12\n  bowline runs logs last --tail 20 --timestamps")]
+    Logs(Logs),
     /// Show what happened to a run, and by whom
     #[command(after_help = "Examples:\n  bowline runs history r12")]
     History(One),
@@ -75,6 +76,28 @@ pub(crate) struct One {
     id: Id,
 }
 
+/// Arguments of `logs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// A run such as `r12`, or `last`
+    id: Id,
+    #[command(flatten)]
+    what: What,
+}
+
+/// What of the logs.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct What {
+    /// Only the last so many lines of each
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u64>,
+    /// Of this attempt of each task [default: the newest]
+    #[arg(long, value_name = "N")]
+    pub(crate) attempt: Option<u32>,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
 /// Several runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Many {
@@ -88,7 +111,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
     match command {
         Command::List(args) => list(on, args).await,
         Command::Show(args) => show(on, args.id.run(&on.config)?).await,
-        Command::Logs(args) => logs(on, args.id.run(&on.config)?, None).await,
+        Command::Logs(args) => logs(on, args.id.run(&on.config)?, args.what).await,
         Command::History(args) => history(on, args.id.run(&on.config)?).await,
         Command::Explain(args) => explain(on, args.id.run(&on.config)?).await.map(|()| Exit::GOOD),
         Command::Cancel(args) => verb(on, args, RunVerb::Cancel).await,
@@ -193,8 +216,8 @@ async fn tasks(client: &Client, run: RunId, state: &str) -> anyhow::Result<Vec<T
     Ok(client.run_tasks(run, &query).await?.items)
 }
 
-/// Copies the logs of a run's failed tasks, or of all where none failed.
-pub(crate) async fn logs(on: &Setting, run: RunId, tail: Option<u64>) -> anyhow::Result<Exit> {
+/// Copies the logs of a run's failed tasks, or of all where none failed, with its step before each line.
+pub(crate) async fn logs(on: &Setting, run: RunId, what: What) -> anyhow::Result<Exit> {
     let client = on.client()?;
     let mut chosen = tasks(&client, run, "failed").await?;
     if chosen.is_empty() {
@@ -202,11 +225,16 @@ pub(crate) async fn logs(on: &Setting, run: RunId, tail: Option<u64>) -> anyhow:
     }
     for task in chosen {
         for id in crate::failures::with_logs(&client, &task).await? {
-            let step = task.step.as_deref().unwrap_or_default();
-            on.out.line(format!("==> task {id} {} <==", clean(step)))?;
-            let start = tail.map_or_else(LogStart::default, LogStart::Tail);
-            match super::logs::copy(&client, LogRequest { start, ..LogRequest::new(id) }).await {
-                Err(error) if is_missing(&error) => on.out.line("(no log)")?,
+            let step = clean(task.step.as_deref().unwrap_or("task"));
+            let before = match id.index {
+                Some(index) => format!("{step}[{index}] | "),
+                None => format!("{step} | "),
+            };
+            let start = what.tail.map_or_else(LogStart::default, LogStart::Tail);
+            let request = LogRequest { start, attempt: what.attempt, ..LogRequest::new(id) };
+            match super::logs::copy(&client, request, (what.look, &before)).await {
+                // There is none of that attempt.
+                Err(error) if is_missing(&error) => on.out.note(format!("{before}(no log)")),
                 other => other?,
             }
         }

@@ -18,6 +18,7 @@
 mod harness;
 
 mod api;
+mod artifacts;
 mod backup;
 mod bad_input;
 mod census;
@@ -29,6 +30,7 @@ mod health;
 mod identity;
 mod interface;
 mod lifecycle;
+mod loglines;
 mod loss;
 mod network;
 mod offline;

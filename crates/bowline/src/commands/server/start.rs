@@ -8,6 +8,7 @@ use bowline_core::Timing;
 use bowline_core::answer::{Answer, Connection};
 use bowline_core::input::Request;
 use bowline_core::name::Actor;
+use bowline_core::size::parse_size;
 use bowline_core::time::Span;
 use bowline_leader::{Leader, LeaderStatus};
 use bowline_server::{Exposure, Server, ServerConfig, ServerError};
@@ -42,6 +43,12 @@ pub(crate) struct Args {
     /// Allow an address that other machines can reach, without TLS
     #[arg(long)]
     insecure: bool,
+    /// Keep an artifact's bytes for so long after nothing names them any more
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    keep_blobs: Span,
+    /// Take no artifact that is larger
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64GiB")]
+    artifact_max: u64,
     #[command(flatten)]
     patience: Patience,
     /// Stop when standard input ends
@@ -106,6 +113,8 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     config.listen = listen_address(on, args.listen)?;
     config.exposure = if args.insecure { Exposure::Insecure } else { Exposure::Loopback };
     config.timing = args.patience.timing()?;
+    config.blobs_kept = args.keep_blobs.0.max(Duration::from_secs(1));
+    config.blob_bytes_max = args.artifact_max;
     let mut stop = signals::Stop::new()?;
     let mut server = bowline_server::start(config).await.map_err(|error| {
         let exit = exit_of(&error);

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use bowline_core::name::{Key, WorkerName};
 use bowline_core::size::parse_size;
-use bowline_core::spec::Requirement;
+use bowline_core::spec::{LOG_BYTES_MIN, Requirement};
+use bowline_core::time::Span;
 use bowline_core::worker::{Capabilities, Room};
+use bowline_worker::WorkerConfig;
 
 use super::Setting;
 use crate::exit::Trouble;
@@ -37,6 +40,20 @@ pub(crate) struct Offers {
     /// Any other amount that tasks may take; may be repeated
     #[arg(long, value_name = "NAME=N", value_parser = amount)]
     amount: Vec<(Key, u64)>,
+    /// Keep so much of each job's log: the first and the last bytes of a longer one; a task may ask for less
+    #[arg(long, value_name = "SIZE", value_parser = log_limit, default_value = "64MiB")]
+    log_limit: u64,
+    /// A folder of secrets, a file for each, that tasks may name with --secret
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    /// Give up an artifact of which the server has not taken a byte for so long, while it is connected
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    upload_patience: Span,
+}
+
+fn log_limit(text: &str) -> Result<u64, String> {
+    let limit = parse_size(text).map_err(|error| error.to_string())?;
+    if limit < LOG_BYTES_MIN { Err("a log is given at least 4KiB".to_owned()) } else { Ok(limit) }
 }
 
 fn amount(text: &str) -> Result<(Key, u64), String> {
@@ -87,6 +104,17 @@ impl Offers {
         Ok(Room { slots, amounts })
     }
 
+    /// What it keeps of logs, which secrets it knows, and how long it tries to upload.
+    pub(super) fn apply(&self, config: &mut WorkerConfig) -> anyhow::Result<()> {
+        config.log_bytes_max = self.log_limit;
+        config.upload_patience = self.upload_patience.0;
+        config.secrets = self.secrets.as_ref().map(std::path::absolute).transpose()?;
+        if let Some(folder) = config.secrets.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(Trouble::usage(format!("--secrets: `{}` is no folder.", folder.display())).into());
+        }
+        Ok(())
+    }
+
     /// The same, as arguments of `worker start`.
     pub(crate) fn as_arguments(&self, on: &Setting) -> anyhow::Result<Vec<OsString>> {
         let room = self.room(on)?;
@@ -98,7 +126,14 @@ impl Offers {
             "gpu" => format!("--gpus={amount}"),
             name => format!("--amount={name}={amount}"),
         }));
-        Ok(args.into_iter().map(OsString::from).collect())
+        args.push(format!("--log-limit={}", self.log_limit));
+        args.push(format!("--upload-patience={}", self.upload_patience));
+        let mut args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
+        if let Some(folder) = &self.secrets {
+            args.push("--secrets".into());
+            args.push(std::path::absolute(folder)?.into());
+        }
+        Ok(args)
     }
 }
 

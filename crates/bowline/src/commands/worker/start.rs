@@ -300,6 +300,7 @@ fn config(on: &Setting, args: &Args) -> anyhow::Result<WorkerConfig> {
     };
     config.capabilities = args.offers.capabilities();
     config.room = args.offers.room(on)?;
+    args.offers.apply(&mut config)?;
     let token = |server: &connect::Located| server.token_file.as_deref().map(connect::read_token).transpose();
     config.enrol_token = token(&first)?;
     for server in located {
