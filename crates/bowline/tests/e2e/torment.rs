@@ -18,6 +18,8 @@ const TASKS: usize = 2_000;
 const TASKS_PER_SUBMIT: usize = 50;
 /// At least so often the server is killed; more often where the work takes longer.
 const KILLS_MIN: usize = 8;
+/// Then it is left alone: a worker holds little more than it can do at once, and has nothing to do without it.
+const KILLS_MAX: usize = 16;
 /// The worker's event loop is never later than this, on two processors that are busy with all of it.
 const LAG_MAX_MS: u64 = 1_000;
 
@@ -67,7 +69,7 @@ fn kill_again_and_again(room: &Room, up: &Up, kills: &AtomicUsize, over: &Atomic
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = client(up);
     let mut last = None;
-    while !over.load(Ordering::Relaxed) {
+    while !over.load(Ordering::Relaxed) && kills.load(Ordering::Relaxed) < KILLS_MAX {
         let now = process_of(room, "server start").filter(|pid| Some(*pid) != last);
         let back = || {
             let workers = runtime.block_on(client.workers());
