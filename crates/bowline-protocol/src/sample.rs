@@ -142,7 +142,7 @@ fn vitals() -> Vitals {
 }
 
 fn left(attempt: AttemptRef) -> Vec<Left> {
-    let lost_in = Some(Duration::from_secs(60));
+    let lost_in = Some(Duration::from_mins(1));
     let fates = [Fate::Adopted, Fate::Ended, Fate::Lost, Fate::GivenBack, Fate::Failed];
     let waits = [Fate::InTheWay { lost_in }, Fate::InTheWay { lost_in: None }];
     fates.into_iter().chain(waits).map(|fate| Left { attempt, fate }).collect()

@@ -175,3 +175,21 @@ fn what_was_committed_after_a_fact_was_read_is_not_forgotten_before_the_fact_is_
     bench.catch_up();
     assert_eq!(bench.tables.tasks.len(), 1, "the second is the first again");
 }
+
+#[test]
+fn what_retention_is_removing_is_not_brought_back_to_life_and_is_forgotten_afterwards() {
+    let mut bench = Bench::new();
+    let task = bench.one(noop());
+    bench.cancel(TaskRef::whole(task)).unwrap();
+    // It comes back into memory, as somebody looks at it.
+    bench.crash();
+    bench.verb(TaskRef::whole(task), TaskVerb::Pause).unwrap_err();
+    bench.engine.sweeping(bench.now);
+    for verb in [TaskVerb::Retry, TaskVerb::Delete] {
+        assert_eq!(bench.verb(TaskRef::whole(task), verb).unwrap_err().code, RefusalCode::Busy);
+    }
+    bench.tables.tasks.remove(&task);
+    bench.engine.swept(&[task], &[]);
+    assert_eq!(bench.verb(TaskRef::whole(task), TaskVerb::Retry).unwrap_err().code, RefusalCode::NotFound);
+    bench.one(noop());
+}

@@ -101,7 +101,7 @@ async fn a_leader_steps_down_when_a_worker_has_seen_more_and_leads_again_once_th
     let down = status.wait_for(|status| matches!(status, LeaderStatus::RolledBack { seen, .. } if *seen == newer));
     drop(tokio::time::timeout(PATIENCE, down).await.expect("it steps down").unwrap());
     assert_eq!(seen.next().await, None, "nobody is served by it any more");
-    assert_eq!(house.ask(Request::Overview).await.unwrap_err().code, RefusalCode::NotLeading);
+    assert_eq!(house.ask(Request::Overview).await.unwrap_err().code, RefusalCode::RolledBack);
     assert_eq!(house.leader.accept_rollback().await, Ok(generation.next()));
     let leads =
         status.wait_for(|status| matches!(status, LeaderStatus::Leading { generation: of, .. } if *of > generation));
