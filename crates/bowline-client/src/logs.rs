@@ -305,6 +305,7 @@ mod tests {
 
     #[test]
     fn frames_are_put_together_from_whatever_comes() {
+        use FrameKind::{Bytes, End, LeftOut, Other, Truncated};
         let client = Client::new("http://127.0.0.1:1", None).unwrap();
         let all = b"bytes 0 5 7\nab\nc\nleft_out 5 100 0\nnewer 1 2 3\ntruncated 105 0 0\nend 105 0 0\n";
         let mut frames = Vec::new();
@@ -314,7 +315,6 @@ mod tests {
             frames.extend(come.split_frame(&client).unwrap());
         }
         let kinds: Vec<_> = frames.iter().map(|frame| frame.kind).collect();
-        use FrameKind::{Bytes, End, LeftOut, Other, Truncated};
         assert_eq!(kinds, [Bytes, LeftOut, Other, Truncated, End]);
         assert_eq!((&frames[0].bytes[..], frames[0].ms, frames[1].length), (&b"ab\nc\n"[..], 7, 100));
         assert!(come.is_empty());

@@ -6,11 +6,13 @@ use bowline_api::{
 };
 use bowline_core::id::TaskRef;
 use bytes::Bytes;
-use reqwest::{Method, Response};
+use reqwest::header::{ETAG, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::error::ClientError;
-use crate::http::{Client, unreachable};
+use crate::http::{Backoff, Client, unreachable};
 
 /// How to write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,13 +82,18 @@ impl Client {
     pub async fn artifact(&self, task: TaskRef, name: &str, attempt: Option<u32>) -> Result<ByteStream, ClientError> {
         let mut segments = vec!["tasks".to_owned(), task.to_string(), "artifacts".to_owned()];
         segments.extend(name.split('/').map(str::to_owned));
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let mut call = self.call(Method::GET, &segments);
-        if let Some(attempt) = attempt {
-            call = call.pair("attempt", &attempt.to_string());
-        }
-        let response = call.endless().send().await?;
-        Ok(ByteStream { client: self.clone(), response })
+        let mut stream = ByteStream {
+            client: self.clone(),
+            segments,
+            attempt,
+            response: None,
+            tag: None,
+            length: None,
+            offset: 0,
+            heard: Instant::now(),
+        };
+        stream.connect().await?;
+        Ok(stream)
     }
 
     /// One verb on one task or element.
@@ -134,17 +141,27 @@ impl Client {
 #[derive(Debug)]
 pub struct ByteStream {
     client: Client,
-    response: Response,
+    segments: Vec<String>,
+    attempt: Option<u32>,
+    response: Option<Response>,
+    tag: Option<HeaderValue>,
+    length: Option<u64>,
+    offset: u64,
+    heard: Instant,
 }
 
 impl ByteStream {
+    /// Of an answer that cannot be asked for again in part.
     pub(crate) fn new(client: Client, response: Response) -> Self {
-        Self { client, response }
+        let length = response.content_length();
+        let segments = Vec::new();
+        let heard = Instant::now();
+        Self { client, segments, attempt: None, response: Some(response), tag: None, length, offset: 0, heard }
     }
 
     /// How many there are in all, where the server said.
     pub fn len(&self) -> Option<u64> {
-        self.response.content_length()
+        self.length
     }
 
     /// Whether there are none.
@@ -152,8 +169,74 @@ impl ByteStream {
         self.len() == Some(0)
     }
 
-    /// The next ones; `None` at the end. A stream that breaks off is an error, never an end.
+    /// The next ones; `None` at the end. Where the connection breaks it goes on by itself from the byte that it
+    /// had come to; a stream that breaks off for good is an error, never an end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        self.response.chunk().await.map_err(|error| unreachable(&self.client, error))
+        loop {
+            if self.response.is_none() {
+                self.connect().await?;
+            }
+            let Some(response) = &mut self.response else { continue };
+            match response.chunk().await {
+                Ok(Some(bytes)) => {
+                    self.heard = Instant::now();
+                    self.offset += bytes.len() as u64;
+                    return Ok(Some(bytes));
+                }
+                Ok(None) if self.length.is_none_or(|length| self.offset == length) => return Ok(None),
+                Ok(None) if !self.segments.is_empty() => self.response = None,
+                Ok(None) => return Ok(None),
+                Err(_) if !self.segments.is_empty() && self.heard.elapsed() < self.client.away_patience() => {
+                    self.response = None;
+                }
+                Err(error) => return Err(unreachable(&self.client, error)),
+            }
+        }
+    }
+
+    /// Asks for what has not come yet. A connection that was kept from before may be dead: the first call is
+    /// made once more, a later one for as long as its server may be away.
+    async fn connect(&mut self) -> Result<(), ClientError> {
+        let (mut pause, mut tries) = (Backoff::new(), 0);
+        loop {
+            let error = match self.ask().await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            tries += 1;
+            let is_borne = tries == 1 || self.offset > 0 && self.heard.elapsed() < self.client.away_patience();
+            if !error.is_passing() || !is_borne {
+                return Err(error);
+            }
+            pause.wait().await;
+        }
+    }
+
+    async fn ask(&mut self) -> Result<(), ClientError> {
+        let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
+        let mut call = self.client.call(Method::GET, &segments);
+        if let Some(attempt) = self.attempt {
+            call = call.pair("attempt", &attempt.to_string());
+        }
+        if self.offset > 0 {
+            call = call.header("range", format!("bytes={}-", self.offset));
+            if let Some(tag) = self.tag.as_ref().and_then(|tag| tag.to_str().ok()) {
+                call = call.header("if-range", tag.to_owned());
+            }
+        }
+        let response = call.endless().send().await?;
+        if self.offset > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(ClientError::Answer {
+                operation: "the question for the rest of an artifact".to_owned(),
+                url: self.client.base_url().to_owned(),
+                source: "it is another file now, or the server gives out no ranges".into(),
+            });
+        }
+        if self.length.is_none() {
+            self.length = response.content_length();
+            self.tag = response.headers().get(ETAG).cloned();
+        }
+        self.response = Some(response);
+        Ok(())
     }
 }

@@ -168,7 +168,7 @@ impl Shipper {
     /// When something is due that nothing else tells.
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let mut at = now + Duration::from_secs(60);
+        let mut at = now + Duration::from_mins(1);
         if self.look_at > now {
             at = at.min(self.look_at);
         }
@@ -284,7 +284,7 @@ impl Shipper {
                 }
             }
             LiveEvent::Messages(messages) => {
-                for message in messages {
+                for message in &messages {
                     self.on_server(message);
                 }
             }
@@ -298,18 +298,18 @@ impl Shipper {
         }
     }
 
-    fn on_server(&mut self, message: ServerMessage) {
+    fn on_server(&mut self, message: &ServerMessage) {
         match message {
-            ServerMessage::LogAck(ack) => self.acked(ack),
+            ServerMessage::LogAck(ack) => self.acked(*ack),
             ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Missing }) => {
-                for (key, tail) in of(&mut self.tails, attempt) {
+                for (key, tail) in of(&mut self.tails, *attempt) {
                     tail.rewind();
                     self.dirty.insert(*key);
                 }
             }
             ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Gone }) => {
-                self.forget(attempt);
-                self.say(FromShipper::Gone(attempt));
+                self.forget(*attempt);
+                self.say(FromShipper::Gone(*attempt));
             }
             ServerMessage::Engine(_) | ServerMessage::Assign(_) => {
                 tracing::debug!("the server said on the second stream what belongs on the first");

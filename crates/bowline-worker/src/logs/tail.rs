@@ -17,6 +17,8 @@ use super::mask::Mask;
 
 /// Most bytes of one log that one look reads.
 const LOOK_BYTES_MAX: u64 = 256 << 10;
+/// Most bytes of one log that are sent and not acknowledged.
+const WINDOW_BYTES: u64 = limits::LOG_WINDOW_BYTES_MAX as u64;
 /// The journal learns of acknowledged bytes when there are so many more of them.
 const JOURNAL_EVERY_BYTES: u64 = 1 << 20;
 /// Times that are remembered of what is not acknowledged; with more, every second one is forgotten.
@@ -54,6 +56,8 @@ pub(crate) struct Tail {
     sent: u64,
     /// Said to be left out, from there to `sent`, by the next segment.
     left_out_from: Option<u64>,
+    /// What was left out on the way from what is acknowledged to what is sent: up to there, so many bytes.
+    skipped: VecDeque<(u64, u64)>,
     seal_sent: bool,
     /// The server has it up to here.
     acked: u64,
@@ -75,6 +79,7 @@ impl Tail {
             cut: None,
             sent: acked,
             left_out_from: None,
+            skipped: VecDeque::new(),
             seal_sent: false,
             acked,
             journaled: acked,
@@ -92,12 +97,14 @@ impl Tail {
     pub(crate) fn rewind(&mut self) {
         self.sent = self.acked;
         self.left_out_from = None;
+        self.skipped.clear();
         self.seal_sent = false;
     }
 
     /// Bytes that are sent and not acknowledged.
     pub(crate) fn in_flight(&self) -> u64 {
-        self.sent.saturating_sub(self.acked)
+        let skipped: u64 = self.skipped.iter().map(|(_, bytes)| bytes).sum();
+        self.sent.saturating_sub(self.acked).saturating_sub(skipped)
     }
 
     /// What is to be looked at next. `room`: most bytes that may be read; with none it is only looked how
@@ -106,7 +113,10 @@ impl Tail {
         if self.sealed == Sealed::Yes || self.seal_sent {
             return None;
         }
-        let window = (limits::LOG_WINDOW_BYTES_MAX as u64).saturating_sub(self.in_flight());
+        // Of a flood no more is on its way than what was read last: its reader is never far behind.
+        let is_long = self.cut.as_ref().is_some_and(|cut| cut.size > self.keep.head + self.keep.tail);
+        let window = if is_long && self.sent >= self.keep.head { LOOK_BYTES_MAX } else { WINDOW_BYTES };
+        let window = window.saturating_sub(self.in_flight());
         Some(Look {
             attempt: self.attempt,
             stream: self.stream,
@@ -133,8 +143,10 @@ impl Tail {
         if look.from != self.sent || self.seal_sent {
             return (Vec::new(), More::Yes);
         }
-        if jumped_to > self.sent {
+        // With nothing to be sent from there it stays: what is to be kept may be further on by then.
+        if jumped_to > self.sent && (!bytes.is_empty() || sealed_at.is_some()) {
             self.left_out_from.get_or_insert(self.sent);
+            self.skipped.push_back((jumped_to, jumped_to - self.sent));
             self.sent = jumped_to;
         }
         let mut segments = Vec::new();
@@ -195,6 +207,9 @@ impl Tail {
     pub(crate) fn acked(&mut self, up_to: u64, sealed: Sealed) -> Option<(u64, Sealed)> {
         self.acked = self.acked.max(up_to);
         self.sent = self.sent.max(self.acked);
+        while self.skipped.front().is_some_and(|(to, _)| *to <= self.acked) {
+            self.skipped.pop_front();
+        }
         if sealed == Sealed::Yes {
             self.sealed = Sealed::Yes;
         }

@@ -236,3 +236,32 @@ fn lines_have_the_time_at_which_they_were_written() {
     assert_eq!(times, [(0, 5_000), (4, 9_000)]);
     stand.take(&segments[0]);
 }
+
+#[test]
+fn a_flood_goes_on_once_what_is_on_its_way_has_arrived() {
+    let mut stand = Stand::new(1 << 20);
+    stand.write(&vec![b'a'; 4 << 20]);
+    let mut sent = Vec::new();
+    let mut look = |stand: &mut Stand| {
+        let (segments, _) = stand.tail.saw(stand.tail.look(u64::MAX).unwrap().read());
+        let got = !segments.is_empty();
+        sent.extend(segments);
+        got
+    };
+    while look(&mut stand) {}
+    // Nothing is acknowledged, and the job writes on: nothing more is sent, whatever is left out meanwhile.
+    for _ in 0..3 {
+        stand.write(&vec![b'b'; 1 << 20]);
+        assert!(!look(&mut stand));
+    }
+    assert!(stand.tail.in_flight() <= limits::LOG_WINDOW_BYTES_MAX as u64);
+    for segment in &sent {
+        stand.take(segment);
+    }
+    stand.tail.acked(stand.kept.len() as u64, Sealed::No);
+    stand.write(b"last line\n");
+    stand.tail.over();
+    stand.ship();
+    assert!(stand.kept.ends_with(b"last line\n"));
+    assert_eq!(stand.sealed_at, Some((7 << 20) + 10));
+}
