@@ -14,6 +14,14 @@ pub enum ClientError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It was asked, and did not answer.
+    #[error("the server at {url} has not answered for {seconds} s; whether it did what it was asked is not known")]
+    NoAnswer {
+        /// The server's address.
+        url: String,
+        /// How long it was waited, in seconds.
+        seconds: u64,
+    },
     /// The server answered with a problem.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -47,7 +55,7 @@ pub enum ClientError {
 impl ClientError {
     /// Whether the server could not be reached.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::NoAnswer { .. })
     }
 
     /// Whether there is no such thing.
@@ -59,7 +67,11 @@ impl ClientError {
     pub fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Api(error) => Some(error),
-            Self::Unreachable { .. } | Self::Answer { .. } | Self::WaitedOut { .. } | Self::Setup { .. } => None,
+            Self::Unreachable { .. }
+            | Self::NoAnswer { .. }
+            | Self::Answer { .. }
+            | Self::WaitedOut { .. }
+            | Self::Setup { .. } => None,
         }
     }
 
@@ -67,7 +79,7 @@ impl ClientError {
     /// busy.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::NoAnswer { .. } => true,
             // Somebody must act first.
             Self::Api(error) if error.code == "rolled_back" => false,
             Self::Api(error) => matches!(error.status, 429 | 502..=504),

@@ -15,7 +15,7 @@ use crate::error::{ApiError, ClientError};
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ordinary call may take.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest name of a user, in bytes.
 const USER_BYTES_MAX: usize = 64;
 /// How often a connection that says nothing is probed.
@@ -150,13 +150,15 @@ pub(crate) struct Call<'a> {
     body: Option<bytes::Bytes>,
     headers: Vec<(&'static str, String)>,
     timeout: Option<Duration>,
+    /// How long the beginning of a stream may take.
+    head: Duration,
     repeat: Repeat,
 }
 
 impl<'a> Call<'a> {
     fn new(client: &'a Client, method: Method, url: Url) -> Self {
         let repeat = if method == Method::GET { Repeat::Read } else { Repeat::Never };
-        Self { client, method, url, body: None, headers: Vec::new(), timeout: Some(CALL_TIMEOUT), repeat }
+        Self { client, method, url, body: None, headers: Vec::new(), timeout: Some(CALL_TIMEOUT), head: CALL_TIMEOUT, repeat }
     }
 
     /// With these parameters. `namespace`, where given here, takes the place of the client's.
@@ -211,6 +213,12 @@ impl<'a> Call<'a> {
     pub(crate) fn endless(mut self) -> Self {
         self.timeout = None;
         self.repeat = Repeat::Never;
+        self
+    }
+
+    /// The stream may begin so late.
+    pub(crate) fn begins_within(mut self, head: Duration) -> Self {
+        self.head = head;
         self
     }
 
@@ -283,7 +291,16 @@ impl<'a> Call<'a> {
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout);
         }
-        let response = request.send().await.map_err(|error| unreachable(self.client, error))?;
+        // A stream may go on for ever, but its beginning may not take so long.
+        let head = self.timeout.unwrap_or(self.head);
+        let sent = tokio::time::timeout(head, request.send()).await.map_err(|_| no_answer(self.client, head))?;
+        let response = sent.map_err(|error| {
+            if error.is_timeout() && !error.is_connect() {
+                no_answer(self.client, head)
+            } else {
+                unreachable(self.client, error)
+            }
+        })?;
         if response.status().is_success() { Ok(response) } else { Err(problem(self.client, response).await) }
     }
 }
@@ -314,6 +331,11 @@ impl Backoff {
 /// The connection could not be opened, or broke.
 pub(crate) fn unreachable(client: &Client, error: reqwest::Error) -> ClientError {
     ClientError::Unreachable { url: client.base_url().to_owned(), source: error.without_url().into() }
+}
+
+/// The connection stands, and nothing comes.
+pub(crate) fn no_answer(client: &Client, within: Duration) -> ClientError {
+    ClientError::NoAnswer { url: client.base_url().to_owned(), seconds: within.as_secs() }
 }
 
 /// An answer that is no success, as an error.
@@ -408,5 +430,20 @@ mod tests {
         ] {
             assert_eq!(is_loopback(&Url::parse(url).unwrap()), is, "{url}");
         }
+    }
+
+    /// Connections are taken, and nothing is ever said.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stands_still_is_told_from_one_that_is_away() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let asked = client.call(Method::POST, &["tasks"]).done().await.unwrap_err();
+        assert!(matches!(asked, ClientError::NoAnswer { seconds: 60, .. }), "{asked:?}");
+        let mut log = client.log(crate::LogRequest::new("1".parse().unwrap()));
+        let asked = log.next().await.unwrap_err();
+        assert!(matches!(asked, ClientError::NoAnswer { seconds: 60, .. }), "{asked:?}");
+        drop(listener);
+        let asked = client.call(Method::POST, &["tasks"]).done().await.unwrap_err();
+        assert!(matches!(asked, ClientError::Unreachable { .. }), "{asked:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Logs: read from an offset, followed to their end across restarts of the server.
 
+use std::time::Duration;
+
 use bowline_api::LogQuery;
 use bowline_core::id::TaskRef;
 use bytes::{Bytes, BytesMut};
@@ -8,7 +10,7 @@ use reqwest::{Method, Response};
 use tokio::time::Instant;
 
 use crate::error::ClientError;
-use crate::http::{Backoff, Client, unreachable};
+use crate::http::{Backoff, CALL_TIMEOUT, Client, no_answer, unreachable};
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,17 +161,18 @@ impl LogStream {
     }
 
     async fn advance(&mut self) -> Result<Option<LogPiece>, ClientError> {
+        // Whoever follows waits for what is not written yet; what is there already comes at once.
+        let patience = if self.request.follow { Duration::MAX } else { CALL_TIMEOUT };
         let Some(response) = &mut self.response else {
             self.connect().await?;
             return Ok(None);
         };
         match self.come.split_frame(&self.client)? {
             Some(frame) => return Ok(self.take(&frame)),
-            None => match response.chunk().await {
-                Ok(Some(bytes)) => self.come.extend_from_slice(&bytes),
+            None => match next_chunk(response, &self.client, patience).await? {
+                Some(bytes) => self.come.extend_from_slice(&bytes),
                 // Without its last frame it is no end: the server went down.
-                Ok(None) => return Err(broken_off(&self.client)),
-                Err(error) => return Err(unreachable(&self.client, error)),
+                None => return Err(broken_off(&self.client)),
             },
         }
         Ok(None)
@@ -224,6 +227,15 @@ impl LogStream {
         self.heard = Instant::now();
         Ok(())
     }
+}
+
+async fn next_chunk(
+    response: &mut Response,
+    client: &Client,
+    patience: Duration,
+) -> Result<Option<Bytes>, ClientError> {
+    let chunk = tokio::time::timeout(patience, response.chunk()).await;
+    chunk.map_err(|_| no_answer(client, patience))?.map_err(|error| unreachable(client, error))
 }
 
 /// A frame, as the server sends it: a line, and its bytes.

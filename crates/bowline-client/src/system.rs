@@ -27,6 +27,9 @@ fn verb(paused: Paused) -> &'static str {
     }
 }
 
+/// How long a server may copy its store before a backup begins.
+const COPY_MAX: std::time::Duration = std::time::Duration::from_hours(2);
+
 impl Client {
     /// All workers, by name.
     pub async fn workers(&self) -> Result<List<Worker>, ClientError> {
@@ -53,7 +56,7 @@ impl Client {
     pub async fn backup(&self, contents: BackupContents) -> Result<(ByteStream, u64), ClientError> {
         let with_blobs = contents == BackupContents::All;
         let call = self.call(Method::GET, &["backup"]).pair("with_blobs", &with_blobs.to_string());
-        let response = call.endless().send().await?;
+        let response = call.endless().begins_within(COPY_MAX).send().await?;
         let size = response.headers().get("bowline-backup-bytes").and_then(|size| size.to_str().ok()?.parse().ok());
         Ok((ByteStream::new(self.clone(), response), size.unwrap_or(0)))
     }

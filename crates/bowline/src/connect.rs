@@ -127,7 +127,7 @@ pub(crate) async fn submit(client: &Client, submit: Submit, write: &Write) -> Re
 /// The exit status that goes with a client's error.
 pub(crate) fn exit_of(error: &ClientError) -> Exit {
     match error {
-        ClientError::Unreachable { .. } => Exit::UNREACHABLE,
+        ClientError::Unreachable { .. } | ClientError::NoAnswer { .. } => Exit::UNREACHABLE,
         ClientError::Api(error) => match error.status {
             400 | 413 | 415 | 422 => Exit::USAGE,
             404 | 410 => Exit::MISSING,
@@ -147,6 +147,10 @@ pub(crate) fn advice(error: &ClientError) -> Option<&'static str> {
         ClientError::Unreachable { .. } => {
             Some("Start one here with `bowline up`, or name another with --server or BOWLINE_SERVER.")
         }
+        ClientError::NoAnswer { .. } => Some(
+            "Look what became of it (`bowline task list`, `bowline runs list`) before you ask for it again; \
+             with the same --idempotency-key it is done once however often it is sent.",
+        ),
         ClientError::Api(error) if error.status == 401 => Some(
             "Give the server's token with --token-file or BOWLINE_TOKEN_FILE; it lies in the server's data folder.",
         ),

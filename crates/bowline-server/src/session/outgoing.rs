@@ -75,7 +75,9 @@ impl Outgoing<'_> {
                     messages.push(ServerMessage::Assign(Box::new(handover)));
                 }
                 Some(message) => {
+                    // Whoever is turned away takes nobody's seat, and nobody's session.
                     if matches!(message, ToWorker::Welcome { .. }) {
+                        self.shared.state.sessions.session_opened(self.worker, self.seat.session);
                         self.shared.seats.take(self.seat.clone(), self.worker);
                     }
                     messages.push(ServerMessage::Engine(message));

@@ -51,7 +51,6 @@ impl Session {
         // Who is turned away says nothing, and is told so by the leader; no identity has the number 0.
         let worker = worker.unwrap_or_default();
         tracing::info!(worker = %self.name, %session, "session opened");
-        self.shared.state.sessions.session_opened(worker, session);
         let over = self.both_ways((worker, session, &process), to_send, (rest, stream)).await;
         if self.shared.seats.leave((&self.key, &process), session) {
             self.shared.state.uploads.left(worker);

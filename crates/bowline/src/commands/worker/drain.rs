@@ -20,6 +20,8 @@ use crate::signals;
 
 /// How often it is looked how far they are.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long the watching bears with a server that is away: the drain goes on without it.
+const AWAY_MAX: Duration = Duration::from_mins(5);
 /// Most attempts that one line names.
 const NAMED_MAX: usize = 3;
 
@@ -168,6 +170,7 @@ async fn watch(on: &Setting, client: &Client, names: Vec<String>) -> anyhow::Res
 }
 
 async fn watched(on: &Setting, client: &Client, names: Vec<String>) -> anyhow::Result<Exit> {
+    let client = &client.with_patience(AWAY_MAX);
     let bar = progress_bar();
     let mut incarnations: BTreeMap<String, u32> = BTreeMap::new();
     let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
