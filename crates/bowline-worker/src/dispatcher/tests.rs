@@ -229,7 +229,7 @@ struct Rig {
 }
 
 impl Rig {
-    async fn new() -> Self {
+    fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("key"), "a".repeat(64)).unwrap();
         let boss = fake_supervisor(dir.path());
@@ -299,7 +299,7 @@ fn end_of(message: &WorkerMessage) -> JobEnd {
 
 #[tokio::test]
 async fn what_is_not_acknowledged_is_delivered_again_by_the_next_session_and_the_next_process() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     let attempt = sample::attempt(1, None);
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut first = rig.session().await;
@@ -332,7 +332,7 @@ async fn what_is_not_acknowledged_is_delivered_again_by_the_next_session_and_the
 
 #[tokio::test]
 async fn a_command_s_result_and_log_are_delivered_and_its_folder_goes() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     let attempt = sample::attempt(7, None);
     let (stop, exit) = rig.worker(OnTerm::Release);
     let mut session = rig.session().await;
@@ -375,7 +375,7 @@ async fn a_command_s_result_and_log_are_delivered_and_its_folder_goes() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_killed_and_told_and_a_second_assignment_of_it_changes_nothing() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     let attempt = sample::attempt(3, None);
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut session = rig.session().await;
@@ -391,7 +391,7 @@ async fn a_cancelled_job_is_killed_and_told_and_a_second_assignment_of_it_change
 
 #[tokio::test]
 async fn a_fenced_worker_stops_its_jobs_and_says_so_by_its_exit() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     let (_stop, exit) = rig.worker(OnTerm::Handoff);
     let mut session = rig.session().await;
     session.welcome().await;
@@ -405,7 +405,7 @@ async fn a_fenced_worker_stops_its_jobs_and_says_so_by_its_exit() {
 #[tokio::test]
 async fn the_log_of_every_job_gets_its_turn_however_many_are_open() {
     const QUIET: u64 = 80;
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     rig.slots = 100;
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut session = rig.session().await;

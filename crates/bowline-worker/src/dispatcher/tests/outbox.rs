@@ -28,7 +28,7 @@ impl Session {
 #[tokio::test]
 async fn an_hour_without_the_server_loses_nothing_and_every_result_tells_how_late_it_is() {
     const JOBS: usize = 12;
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     rig.slots = 16;
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut session = rig.session().await;
@@ -79,7 +79,7 @@ async fn an_hour_without_the_server_loses_nothing_and_every_result_tells_how_lat
 #[tokio::test]
 async fn past_its_bound_the_worker_takes_nothing_says_so_and_goes_on_when_there_is_room() {
     const JOBS: usize = 8;
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     rig.slots = 1;
     // The least: 4 MiB.
     rig.outbox_bytes_max = Some(0);
@@ -122,7 +122,7 @@ async fn past_its_bound_the_worker_takes_nothing_says_so_and_goes_on_when_there_
 
 #[tokio::test]
 async fn a_heartbeat_tells_what_was_sent_again_and_what_was_refused() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     let attempt = sample::attempt(1, None);
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut first = rig.session().await;
@@ -153,7 +153,7 @@ async fn a_heartbeat_tells_what_was_sent_again_and_what_was_refused() {
 
 #[tokio::test]
 async fn a_drained_worker_stays_gives_back_what_has_not_begun_and_takes_work_again() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     rig.slots = 1;
     let (stop, exit) = rig.worker(OnTerm::Release);
     let mut session = rig.session().await;

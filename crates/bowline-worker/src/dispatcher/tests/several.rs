@@ -23,7 +23,7 @@ async fn open(sessions: &mut mpsc::Receiver<Session>) -> Session {
 
 #[tokio::test]
 async fn the_same_task_of_two_servers_is_two_tasks_and_the_slot_is_shared() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     rig.slots = 1;
     let (mut others, other_boss) = second(&mut rig);
     let (stop, exit) = rig.worker(OnTerm::Handoff);
@@ -56,7 +56,7 @@ async fn the_same_task_of_two_servers_is_two_tasks_and_the_slot_is_shared() {
 #[tokio::test]
 async fn fenced_by_one_server_the_worker_serves_the_other_and_fenced_by_all_it_says_so() {
     for fenced_by_all in [false, true] {
-        let mut rig = Rig::new().await;
+        let mut rig = Rig::new();
         let (mut others, _boss) = second(&mut rig);
         let (stop, exit) = rig.worker(OnTerm::Handoff);
         let mut first = open(&mut rig.sessions).await;
@@ -81,7 +81,7 @@ async fn fenced_by_one_server_the_worker_serves_the_other_and_fenced_by_all_it_s
 
 #[tokio::test]
 async fn a_server_that_is_away_or_speaks_nonsense_is_no_trouble_of_the_other() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new();
     let (mut others, _boss) = second(&mut rig);
     rig.server_leaves();
     let (stop, exit) = rig.worker(OnTerm::Handoff);
