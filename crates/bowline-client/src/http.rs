@@ -158,7 +158,16 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     fn new(client: &'a Client, method: Method, url: Url) -> Self {
         let repeat = if method == Method::GET { Repeat::Read } else { Repeat::Never };
-        Self { client, method, url, body: None, headers: Vec::new(), timeout: Some(CALL_TIMEOUT), head: CALL_TIMEOUT, repeat }
+        Self {
+            client,
+            method,
+            url,
+            body: None,
+            headers: Vec::new(),
+            timeout: Some(CALL_TIMEOUT),
+            head: CALL_TIMEOUT,
+            repeat,
+        }
     }
 
     /// With these parameters. `namespace`, where given here, takes the place of the client's.

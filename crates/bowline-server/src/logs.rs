@@ -87,7 +87,7 @@ impl LogKeeper {
                 return Ok(());
             }
             let keeper = Arc::clone(&self);
-            let kept = tokio::task::spawn_blocking(move || keeper.keep(worker, batch)).await;
+            let kept = tokio::task::spawn_blocking(move || keeper.keep(worker, &batch)).await;
             let kept = kept.map_err(|_| Status::internal("storing a log failed"))?.map_err(|error| {
                 tracing::error!(error = &error as &dyn std::error::Error, "log not stored");
                 Status::unavailable("the server cannot store logs at the moment")
@@ -110,16 +110,16 @@ impl LogKeeper {
         }
     }
 
-    fn keep(&self, worker: WorkerId, batch: Vec<LogSegment>) -> Result<Vec<ServerMessage>, Trouble> {
+    fn keep(&self, worker: WorkerId, batch: &[LogSegment]) -> Result<Vec<ServerMessage>, Trouble> {
         let reader = self.leader.reader();
-        let kept: Result<Vec<_>, _> = batch.into_iter().map(|segment| self.append(&*reader, worker, segment)).collect();
+        let kept: Result<Vec<_>, _> = batch.iter().map(|segment| self.append(&*reader, worker, segment)).collect();
         let kept = kept?;
         self.logs.sync()?;
         Ok(kept.into_iter().map(Kept::into_message).collect())
     }
 
-    fn append(&self, reader: &dyn ReadStore, worker: WorkerId, segment: LogSegment) -> Result<Kept, Trouble> {
-        let LogSegment { attempt, stream, offset, content, sealed_at, left_out_from, .. } = &segment;
+    fn append(&self, reader: &dyn ReadStore, worker: WorkerId, segment: &LogSegment) -> Result<Kept, Trouble> {
+        let LogSegment { attempt, stream, offset, content, sealed_at, left_out_from, .. } = segment;
         let (attempt, stream, offset) = (*attempt, *stream, *offset);
         if !self.may_write(reader, worker, attempt)? {
             return Ok(Kept::Gone(attempt));

@@ -119,29 +119,23 @@ impl Strip {
         let mut kept = Vec::with_capacity(bytes.len());
         for byte in bytes {
             *self = match (*self, byte) {
-                (Self::Text, 0x1b) => Self::Escape,
+                (Self::Text | Self::Escape, 0x1b) => Self::Escape,
                 (Self::Text, byte) => {
                     kept.push(*byte);
                     Self::Text
                 }
-                (Self::Escape, b'[') => Self::Control,
-                (Self::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Self::String,
-                (Self::Escape, 0x20..=0x2f) => Self::One,
-                (Self::Escape | Self::String | Self::StringEscape, 0x1b) => match *self {
-                    Self::Escape => Self::Escape,
-                    _ => Self::StringEscape,
-                },
                 // Whoever forgets to end a sequence does not take the next line with it.
                 (Self::Control | Self::String | Self::StringEscape | Self::Escape | Self::One, b'\n') => {
                     kept.push(b'\n');
                     Self::Text
                 }
-                (Self::Control, 0x40..=0x7e) => Self::Text,
-                (Self::Control, _) => Self::Control,
-                (Self::String, 0x07) => Self::Text,
-                (Self::String, _) => Self::String,
-                (Self::StringEscape, b'\\') => Self::Text,
-                (Self::StringEscape, _) => Self::String,
+                (Self::Escape, 0x20..=0x2f) => Self::One,
+                (Self::String | Self::StringEscape, 0x1b) => Self::StringEscape,
+                (Self::Control, 0x40..=0x7e) | (Self::String, 0x07) | (Self::StringEscape, b'\\') => Self::Text,
+                (Self::Escape, b'[') | (Self::Control, _) => Self::Control,
+                (Self::Escape, b']' | b'P' | b'X' | b'^' | b'_') | (Self::String | Self::StringEscape, _) => {
+                    Self::String
+                }
                 (Self::Escape | Self::One, _) => Self::Text,
             };
         }

@@ -24,7 +24,7 @@ use crate::exit::Exit;
   bowline worker drain lab-3 --within 1h --wait")]
 pub(crate) enum Command {
     /// Start a worker on this machine
-    Start(start::Args),
+    Start(Box<start::Args>),
     /// List workers
     #[command(after_help = "Examples:\n  bowline worker list --json")]
     List,
@@ -63,7 +63,7 @@ pub(crate) struct One {
 /// Runs the verb.
 pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Start(args) => start::run(on, args).await,
+        Command::Start(args) => start::run(on, *args).await,
         Command::List => list(on).await,
         Command::Show(args) => show::run(on, &args.name).await,
         Command::Pause(chosen) => steer(on, &chosen, WorkerVerbName::Pause).await,

@@ -124,7 +124,7 @@ fn an_upload_goes_on_through_cuts_and_restarts_of_either_side() {
     let listen = server.address().to_owned();
     let relay = Relay::to(&listen);
     let first = one_worker(&room, &server, &relay.url(), &[]);
-    let (client, rt) = (server.client().with_patience(Duration::from_secs(60)), runtime());
+    let (client, rt) = (server.client().with_patience(Duration::from_mins(1)), runtime());
     relay.cut_after(Way::Up, 9_000_000);
     let script = format!(
         "seq 1 100000000 | head -c {BYTES} >\"$BOWLINE_ARTIFACTS/large\"; (cksum <\"$BOWLINE_ARTIFACTS/large\") >\"$BOWLINE_OUTPUT.x\"; echo made"
@@ -181,7 +181,7 @@ fn blobs_are_collected_when_nobody_names_them_and_never_before() {
     let server = ServerPart::start_with(&room, "127.0.0.1:0", &[], &keep);
     let listen = server.address().to_owned();
     let worker = one_worker(&room, &server, &server.url, &[]);
-    let (client, rt) = (server.client().with_patience(Duration::from_secs(60)), runtime());
+    let (client, rt) = (server.client().with_patience(Duration::from_mins(1)), runtime());
     let make = |what: &str| {
         rt.block_on(async {
             let task = submit(&client, &shell(&format!("echo {what} >\"$BOWLINE_ARTIFACTS/file\""))).await;

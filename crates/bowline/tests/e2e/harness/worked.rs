@@ -85,6 +85,7 @@ impl Work {
     }
 
     /// Every one of these left the marks `NAME begun` and `NAME ended` once, and nobody else did.
+    #[expect(clippy::unused_self, reason = "it is asked of the work, beside all else that is")]
     pub(crate) fn done_once(&self, marks: &Path, names: impl IntoIterator<Item = String>) {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for line in std::fs::read_to_string(marks).unwrap().lines() {
@@ -99,6 +100,7 @@ impl Work {
     }
 
     /// Ends the server, and the supervisor that a worker of the state folder `w` may have left.
+    #[expect(clippy::unused_self, reason = "it ends the work, beside all else that is asked of it")]
     pub(crate) fn over(&self, room: &Room, server: ServerPart) {
         room.stop_supervisor("w");
         assert_eq!(server.part.stop(), Some(0));
