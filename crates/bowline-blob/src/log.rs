@@ -32,8 +32,8 @@ use crate::error::LogError;
 use entry::Entry;
 use sync::Syncer;
 
-pub use key::{LogKey, LogStream};
-pub use marks::LogMarks;
+pub use key::{LogKey, LogStream, index, log_of, sealed};
+pub use marks::{LogMarks, records_for_copy};
 
 /// Most logs that are kept open at a time; more only while somebody writes or follows each of them.
 pub const OPEN_LOGS_MAX: usize = 512;
@@ -164,7 +164,7 @@ impl LogStore {
     /// there on were written, by the clock of their worker; and the place from which to go on. Begins at
     /// place 0; nothing new: the same place. Blocks.
     pub fn times(&self, key: LogKey, stream: LogStream, place: u64) -> Result<(Vec<(u64, u64)>, u64), LogError> {
-        let (records, place) = marks::read(&marks::index(&key.path(&self.root, stream)), place)?;
+        let (records, place) = marks::read(&index(&key.path(&self.root, stream)), place)?;
         let time = |record| match record {
             marks::Record::Time(at, ms) => Some((at, ms)),
             marks::Record::Gap(..) | marks::Record::Truncated(_) | marks::Record::Keep(..) => None,
@@ -208,7 +208,7 @@ impl LogStore {
     /// and once more under the old one, it is found whatever happens meanwhile.
     fn file_to_read(&self, key: LogKey, stream: LogStream) -> Result<Option<File>, LogError> {
         let path = key.path(&self.root, stream);
-        for path in [&path, &key::sealed(&path), &path] {
+        for path in [&path, &sealed(&path), &path] {
             match File::open(path) {
                 Ok(file) => return Ok(Some(file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

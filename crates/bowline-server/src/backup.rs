@@ -28,8 +28,12 @@ pub(crate) use write::remove_leftovers;
 pub(crate) const STORE_FILE: &str = "bowline.db";
 /// The store's log and the index of that.
 const STORE_LOGS: [&str; 2] = ["bowline.db-wal", "bowline.db-shm"];
-/// In a data folder: what holds logs and artifacts.
-const FOLDERS: [&str; 2] = ["logs", "blobs"];
+/// In a data folder: what holds logs.
+const LOGS: &str = "logs";
+/// In a data folder: what holds artifacts.
+pub(crate) const BLOBS: &str = "blobs";
+/// Both.
+const FOLDERS: [&str; 2] = [LOGS, BLOBS];
 /// The last file of a backup.
 const MANIFEST_FILE: &str = "manifest.json";
 /// Bytes read at a time.

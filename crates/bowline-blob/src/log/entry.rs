@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::key::{LogKey, LogStream, sealed};
+use super::key::{LogKey, LogStream, index, sealed};
 use super::marks::{self, LogMarks, Record};
 use super::{LogEnd, LogState, Segment};
 use crate::error::LogError;
@@ -184,7 +184,7 @@ impl Entry {
         }
         let file = self.index(inner)?;
         inner.index_end = marks::append(&file, inner.index_end, &records)
-            .map_err(|source| LogError::io("append to", &marks::index(&self.path), source))?;
+            .map_err(|source| LogError::io("append to", &index(&self.path), source))?;
         for record in records {
             inner.marks.add(record);
         }
@@ -195,7 +195,7 @@ impl Entry {
         if let Some(index) = &inner.index {
             return Ok(Arc::clone(&index.file));
         }
-        let path = marks::index(&self.path);
+        let path = index(&self.path);
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = Arc::new(opened.map_err(|source| LogError::io("open", &path, source))?);
         inner.index = Some(Index { file: Arc::clone(&file), path });
@@ -274,7 +274,7 @@ impl Entry {
                 Some(length) => LogState { length, end: LogEnd::Sealed },
                 None => LogState { length: length_of(&self.path)?.unwrap_or(0), end: LogEnd::Open },
             };
-            let (marks, index_end, last_ms) = marks::load(&marks::index(&self.path), state.length)?;
+            let (marks, index_end, last_ms) = marks::load(&index(&self.path), state.length)?;
             (inner.marks, inner.index_end, inner.last_ms) = (marks, index_end, last_ms);
             inner.state = Some(watch::Sender::new(state));
         }

@@ -65,9 +65,28 @@ impl LogKey {
     }
 }
 
+/// At the end of a sealed log's name.
+const SEALED: &str = ".sealed";
+/// At the end of the name of what a log says of itself.
+const INDEX: &str = ".index";
+
 /// The name of the same log once it is sealed.
-pub(super) fn sealed(path: &Path) -> PathBuf {
+pub fn sealed(path: &Path) -> PathBuf {
+    with(path, SEALED)
+}
+
+/// The name of what a log says of itself, sealed or not.
+pub fn index(path: &Path) -> PathBuf {
+    with(path, INDEX)
+}
+
+/// The name of the log, not sealed, to which a file of this name belongs.
+pub fn log_of(name: &str) -> &str {
+    [SEALED, INDEX].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+}
+
+fn with(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".sealed");
+    name.push(end);
     PathBuf::from(name)
 }

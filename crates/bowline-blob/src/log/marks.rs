@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::LogError;
 
@@ -117,6 +117,16 @@ impl Record {
         bytes
     }
 
+    /// Whether it speaks of bytes that a log of this length does not have.
+    fn is_beyond(self, length: u64) -> bool {
+        match self {
+            Self::Gap(_, to) => to > length,
+            Self::Time(from, _) => from > length,
+            Self::Truncated(at) => at > length,
+            Self::Keep(..) => false,
+        }
+    }
+
     /// A kind of a later version is passed over.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let number = |place: usize| {
@@ -134,11 +144,33 @@ impl Record {
     }
 }
 
-/// The name of a log's records.
-pub(super) fn index(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".index");
-    PathBuf::from(name)
+/// What a copy of a log needs beside it: its records, as they hold for a copy of `copied` bytes. Called
+/// after the bytes were copied (records are written before their bytes), with the length that the log
+/// had then: until there what lies in the middle may have been given back under the copy's reader.
+/// `None`: the log has no records. Blocks.
+pub fn records_for_copy(index: &Path, copied: u64, length: u64) -> Result<Option<Vec<u8>>, LogError> {
+    if !index.exists() {
+        return Ok(None);
+    }
+    let (mut marks, mut at, mut bytes) = (LogMarks::default(), 0, Vec::new());
+    loop {
+        let (records, next) = read(index, at)?;
+        if next == at {
+            break;
+        }
+        at = next;
+        for record in records.into_iter().filter(|record| !record.is_beyond(copied)) {
+            marks.add(record);
+            bytes.extend_from_slice(&record.encode());
+        }
+    }
+    if let Some((head, later)) = marks.middle(length) {
+        let (from, to) = (marks.middle(copied).map_or(head, |middle| middle.1), later.min(copied));
+        if from < to {
+            bytes.extend_from_slice(&Record::Gap(from, to).encode());
+        }
+    }
+    Ok(Some(bytes))
 }
 
 /// Reads records from a place in their file on, at most so many as are read at a time; and where to go on.
@@ -175,12 +207,7 @@ pub(super) fn load(path: &Path, length: u64) -> Result<(LogMarks, u64, Option<u6
         }
         at = next;
         for record in records {
-            let is_stale = match record {
-                Record::Gap(_, to) => to > length,
-                Record::Time(from, _) => from > length,
-                Record::Truncated(at) => at > length,
-                Record::Keep(..) => false,
-            };
+            let is_stale = record.is_beyond(length);
             stale |= is_stale;
             if !is_stale {
                 marks.add(record);

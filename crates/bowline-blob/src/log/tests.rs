@@ -179,7 +179,7 @@ fn beyond_its_limit_a_log_is_its_head_and_its_tail_on_the_disk_too() {
     store.seal(key, LogStream::Output, 32 << 20).unwrap();
     store.sync().unwrap();
     assert_eq!(store.marks(key, LogStream::Output).unwrap().left_out(32 << 20), [(1 << 20, 31 << 20)]);
-    let path = key::sealed(&key.path(&folder.path().join("logs"), LogStream::Output));
+    let path = sealed(&key.path(&folder.path().join("logs"), LogStream::Output));
     let metadata = fs::metadata(path).unwrap();
     assert_eq!(metadata.len(), 32 << 20);
     assert!(metadata.blocks() * 512 <= 3 << 20, "{} blocks", metadata.blocks());
@@ -194,7 +194,7 @@ fn records_of_bytes_that_never_came_are_taken_back() {
     store.sync().unwrap();
     drop(store);
     // A crash between the record of a gap and the bytes behind it; half a record after it.
-    let file = File::create(marks::index(&path)).unwrap();
+    let file = File::create(index(&path)).unwrap();
     let end = marks::append(&file, 0, &[marks::Record::Truncated(1), marks::Record::Gap(3, 50)]).unwrap();
     file.set_len(end + 5).unwrap();
     let store = LogStore::open(folder.path().join("logs")).unwrap();
@@ -219,4 +219,32 @@ fn times_are_kept_where_they_change() {
     let (times, place) = store.times(key, LogStream::Output, 0).unwrap();
     assert_eq!(times, [(0, 5), (6, 9), (11, 12)]);
     assert_eq!(store.times(key, LogStream::Output, place).unwrap(), (vec![], place));
+}
+
+#[test]
+fn a_copy_made_while_the_middle_goes_shows_no_zeros() {
+    let (folder, store) = store();
+    let key = key(1, 1);
+    let long = vec![b'x'; 1 << 20];
+    let keep = Some((64 << 10, 128 << 10));
+    let segment = |offset, bytes| Segment { offset, bytes, keep, ..Segment::default() };
+    store.append_segment(key, LogStream::Output, &segment(0, &long)).unwrap();
+    let path = key.path(&folder.path().join("logs"), LogStream::Output);
+    // The length is read, then the log goes on, and only then are the bytes read.
+    let copied = 1 << 20;
+    store.append_segment(key, LogStream::Output, &segment(copied, &long)).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let records = records_for_copy(&index(&path), copied, 2 << 20).unwrap().unwrap();
+    let other = folder.path().join("copy");
+    let to = key.path(&other, LogStream::Output);
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(&to, &bytes[..1 << 20]).unwrap();
+    fs::write(index(&to), records).unwrap();
+    let copy = LogStore::open(other).unwrap();
+    let left_out = copy.marks(key, LogStream::Output).unwrap().left_out(copied);
+    assert_eq!(left_out, [(64 << 10, 1 << 20)]);
+    // And what comes next goes on as it does in the first.
+    copy.append_segment(key, LogStream::Output, &segment(copied, &long)).unwrap();
+    let left_out = copy.marks(key, LogStream::Output).unwrap().left_out(2 << 20);
+    assert_eq!(left_out, store.marks(key, LogStream::Output).unwrap().left_out(2 << 20));
 }

@@ -6,11 +6,13 @@
 //!
 //! Up to the mark nothing of the folder has changed; from there to its removal no server starts on it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use bowline_blob::log;
 use bowline_core::id::Generation;
 use bowline_store::RollbackStore as _;
 use bowline_store_sqlite::{OpenError, Opened, Ownership, state_of};
@@ -140,7 +142,7 @@ fn move_in(fresh: &Path, data: &Path) -> Result<(), BackupError> {
 }
 
 /// Moves files to where none is. Where one is, it is the same artifact, or the same log and the longer
-/// of the two stays.
+/// of the two stays, with what it says of itself.
 fn merge(from: &Path, to: &Path) -> Result<(), BackupError> {
     let entries = match fs::read_dir(from) {
         Ok(entries) => entries,
@@ -148,19 +150,43 @@ fn merge(from: &Path, to: &Path) -> Result<(), BackupError> {
         Err(error) => return Err(failed("read", from)(error)),
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(failed("make", to))?;
+    let mut files = BTreeSet::new();
     for entry in entries {
         let entry = entry.map_err(failed("read", from))?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        let (from, name) = (entry.path(), entry.file_name());
         if entry.file_type().map_err(failed("read", &from))?.is_dir() {
-            merge(&from, &to)?;
-            continue;
-        }
-        let length = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
-        if length(&to) < length(&from) {
-            fs::rename(&from, &to).map_err(failed("write", &to))?;
+            merge(&from, &to.join(name))?;
+        } else {
+            // Of an artifact: itself.
+            files.insert(log::log_of(&name.to_string_lossy()).to_owned());
         }
     }
+    for file in files {
+        merge_file(&from.join(&file), &to.join(&file))?;
+    }
     sync(to)
+}
+
+/// Of two logs that are equally long a sealed one is the newer.
+fn merge_file(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let length = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
+    let state = |path: &Path| {
+        length(&log::sealed(path)).map(|bytes| (bytes, true)).max(length(path).map(|bytes| (bytes, false)))
+    };
+    if state(from) <= state(to) {
+        return Ok(());
+    }
+    for name in [log::index, log::sealed, |path: &Path| path.to_owned()] {
+        let (from, to) = (name(from), name(to));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(&to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("replace", &to)(error)),
+                _ => {}
+            },
+            moved => moved.map_err(failed("write", &to))?,
+        }
+    }
+    Ok(())
 }
 
 fn remove_folder(path: &Path) -> Result<(), BackupError> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bowline_blob::{BlobStore, LogKey, LogStore, LogStream, Segment};
 use bowline_store::RollbackStore as _;
 use tempfile::TempDir;
 
@@ -100,4 +101,58 @@ fn a_tar_that_leads_out_of_the_folder_is_refused() {
         assert!(matches!(refused, BackupError::NotWhole { .. }), "{name}: {refused:?}");
         assert!(!data.with_file_name("evil").exists());
     }
+}
+
+/// Every name in a tar.
+fn names(file: &std::path::Path) -> Vec<String> {
+    let mut tar = tar::Archive::new(std::fs::File::open(file).unwrap());
+    tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect()
+}
+
+#[test]
+fn a_log_keeps_its_gaps_and_a_longer_one_that_is_there_keeps_its_own() {
+    let (_folder, data) = data();
+    let key = |attempt| LogKey { task: 1, index: None, generation: 0, attempt };
+    let after = |from, bytes| Segment { offset: 9, bytes, left_out_from: Some(from), ..Segment::default() };
+    let logs = LogStore::open(data.join("logs")).unwrap();
+    for attempt in [2, 3] {
+        logs.append(key(attempt), LogStream::Output, 0, b"abc").unwrap();
+        logs.append_segment(key(attempt), LogStream::Output, &after(3, b"xyz")).unwrap();
+    }
+    logs.seal(key(3), LogStream::Output, 12).unwrap();
+    let all = backup(&data, Contents::All);
+    let marks = |data: &std::path::Path, attempt| {
+        let logs = LogStore::open(data.join("logs")).unwrap();
+        let state = logs.state(key(attempt), LogStream::Output).unwrap();
+        (state.is_sealed(), logs.marks(key(attempt), LogStream::Output).unwrap().left_out(state.length))
+    };
+    let fresh = data.with_file_name("fresh");
+    restore(&all, &fresh, Force::No, AT).unwrap();
+    assert_eq!(marks(&fresh, 2), (false, vec![(3, 9)]));
+    assert_eq!(marks(&fresh, 3), (true, vec![(3, 9)]));
+    // In another folder one log is longer and whole, though it has fewer records; the other is open there.
+    let other = data.with_file_name("other");
+    let logs = LogStore::open(other.join("logs")).unwrap();
+    logs.append(key(2), LogStream::Output, 0, b"all that it said").unwrap();
+    logs.append_segment(key(3), LogStream::Output, &after(0, b"xyz")).unwrap();
+    drop(logs);
+    restore(&all, &other, Force::Yes, AT).unwrap();
+    assert_eq!(marks(&other, 2), (false, vec![]));
+    assert_eq!(marks(&other, 3), (true, vec![(3, 9)]));
+    assert!(!other.join("logs/0/1/_.0.3.out").exists(), "a log has one name");
+}
+
+#[test]
+fn of_the_blobs_only_whole_ones_are_taken() {
+    let (_folder, data) = data();
+    let blobs = BlobStore::open(data.join("blobs")).unwrap();
+    let digest = blobs.put(&vec![7; 3 << 20]).unwrap().to_string();
+    let sums = data.join(format!("blobs/{}/{digest}.sums", &digest[..2]));
+    assert!(sums.exists());
+    for rest in ["incoming/half", "damaged/other"] {
+        std::fs::write(data.join("blobs").join(rest), "x").unwrap();
+    }
+    let found = names(&backup(&data, Contents::All));
+    let found: Vec<&str> = found.iter().filter_map(|name| name.strip_prefix("blobs/")).collect();
+    assert_eq!(found, ["ab", format!("{}/{digest}", &digest[..2]).as_str()]);
 }

@@ -2,14 +2,16 @@
 //! artifact is never removed before the store has forgotten it, so all that the copied store names is
 //! still there, save what retention removes meanwhile.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use bowline_blob::log;
 use tempfile::TempDir;
 
 use super::error::failed;
-use super::{BackupError, Contents, FOLDERS, FileEntry, MANIFEST_FILE, Manifest, PIECE_BYTES, STORE_FILE};
+use super::{BLOBS, BackupError, Contents, FileEntry, LOGS, MANIFEST_FILE, Manifest, PIECE_BYTES, STORE_FILE};
 use crate::start::{SECRET_FILE, TOKEN_FILE};
 
 /// Folders in which a store is copied begin so.
@@ -39,7 +41,10 @@ pub fn write(
     drop_scratch(scratch);
     match contents {
         Contents::Store => {}
-        Contents::All => FOLDERS.iter().try_for_each(|folder| pack.folder(data, Path::new(folder)))?,
+        Contents::All => {
+            pack.folder(data, Path::new(LOGS), Kept::Logs)?;
+            pack.folder(data, Path::new(BLOBS), Kept::Blobs)?;
+        }
     }
     pack.finish()
 }
@@ -63,6 +68,32 @@ pub(crate) fn remove_leftovers(data: &Path) {
     }
 }
 
+/// Which files of a folder belong into a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Logs, each with what it says of itself.
+    Logs,
+    /// Whole blobs: no uploads that are under way, nothing damaged, and no sums, which are made again.
+    Blobs,
+}
+
+impl Kept {
+    fn enters(self, folder: &str) -> bool {
+        match self {
+            Self::Logs => true,
+            Self::Blobs => !["incoming", "damaged"].contains(&folder),
+        }
+    }
+
+    /// The file, or the log to which the file belongs.
+    fn file(self, name: &str) -> Option<String> {
+        match self {
+            Self::Logs => Some(log::log_of(name).to_owned()),
+            Self::Blobs => (!name.contains('.')).then(|| name.to_owned()),
+        }
+    }
+}
+
 /// The tar under way.
 struct Pack<W: Write> {
     tar: tar::Builder<W>,
@@ -74,14 +105,19 @@ impl<W: Write> Pack<W> {
     /// A file that must be there.
     fn file(&mut self, name: &str, path: &Path) -> Result<(), BackupError> {
         let file = File::open(path).map_err(failed("read", path))?;
-        self.open_file(name, path, file)
+        self.open_file(name, path, &file).map(drop)
     }
 
-    /// As long as it is now: what is appended meanwhile belongs to the next backup.
-    fn open_file(&mut self, name: &str, path: &Path, file: File) -> Result<(), BackupError> {
+    /// As long as it is now: what is appended meanwhile belongs to the next backup. Answers how long that is.
+    fn open_file(&mut self, name: &str, path: &Path, file: &File) -> Result<u64, BackupError> {
         let bytes = file.metadata().map_err(failed("read", path))?.len();
+        self.sized(name, path, (file, bytes))?;
+        Ok(bytes)
+    }
+
+    fn sized(&mut self, name: &str, path: &Path, (from, bytes): (impl Read, u64)) -> Result<(), BackupError> {
         let mut header = self.header(bytes);
-        let mut hashing = Hashing::new(file.take(bytes));
+        let mut hashing = Hashing::new(from.take(bytes));
         self.tar.append_data(&mut header, name, &mut hashing).map_err(failed("back up", path))?;
         if hashing.bytes != bytes {
             let shorter = io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter meanwhile");
@@ -92,35 +128,58 @@ impl<W: Write> Pack<W> {
         Ok(())
     }
 
-    /// Everything below a folder, in order of the names. What is removed meanwhile is left out.
-    fn folder(&mut self, data: &Path, below: &Path) -> Result<(), BackupError> {
+    /// What is kept below a folder, in order of the names. What is removed meanwhile is left out.
+    fn folder(&mut self, data: &Path, below: &Path, kept: Kept) -> Result<(), BackupError> {
         let path = data.join(below);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed("read", &path)(error)),
         };
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))))
-            .collect::<io::Result<_>>()
-            .map_err(failed("read", &path))?;
-        names.sort_by(|one, other| one.0.cmp(&other.0));
-        for (name, kind) in names {
-            let below = below.join(name);
-            if kind.is_dir() {
-                self.folder(data, &below)?;
+        let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
+        for entry in entries {
+            let (name, kind) =
+                entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))).map_err(failed("read", &path))?;
+            let name = name.to_string_lossy();
+            if kind.is_dir() && kept.enters(&name) {
+                folders.insert(below.join(&*name));
             } else if kind.is_file() {
-                self.maybe_file(data, &below)?;
+                files.extend(kept.file(&name).map(|name| below.join(name)));
             }
+        }
+        for file in files {
+            match kept {
+                Kept::Logs => self.log(data, &file)?,
+                Kept::Blobs => self.maybe_file(data, &file).map(drop)?,
+            }
+        }
+        folders.iter().try_for_each(|folder| self.folder(data, folder, kept))
+    }
+
+    /// A log, and then what it says of itself: that is written before the bytes, so that nothing of it is
+    /// missing for those that were copied. A log changes its name once, when it is sealed: looked for under
+    /// the old name, the new one, and the old one again, it is found.
+    fn log(&mut self, data: &Path, log: &Path) -> Result<(), BackupError> {
+        let sealed = log::sealed(log);
+        for name in [log, &sealed, log] {
+            let Some((file, copied)) = self.maybe_file(data, name)? else { continue };
+            let length = file.metadata().map_err(failed("read", &data.join(name)))?.len();
+            let index = log::index(log);
+            let path = data.join(&index);
+            let records = log::records_for_copy(&path, copied, length)
+                .map_err(|error| failed("back up", &path)(io::Error::other(error)))?;
+            let Some(records) = records else { return Ok(()) };
+            return self.sized(&index.to_string_lossy(), &path, (records.as_slice(), records.len() as u64));
         }
         Ok(())
     }
 
-    fn maybe_file(&mut self, data: &Path, below: &Path) -> Result<(), BackupError> {
+    /// A file that may be gone; and how much of it was taken.
+    fn maybe_file(&mut self, data: &Path, below: &Path) -> Result<Option<(File, u64)>, BackupError> {
         let path = data.join(below);
         match File::open(&path) {
-            Ok(file) => self.open_file(&below.to_string_lossy(), &path, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(file) => self.open_file(&below.to_string_lossy(), &path, &file).map(|bytes| Some((file, bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("read", &path)(error)),
         }
     }
