@@ -30,7 +30,7 @@ use crate::error::BlobError;
 
 pub use collect::Collected;
 pub use digest::Digest;
-pub use read::BlobReader;
+pub use read::{BlobReader, Soundness, examine};
 pub use upload::Upload;
 
 /// Bytes that are checked at a time when a blob is read: 1 MiB.

@@ -6,6 +6,7 @@ pub mod api;
 mod auth;
 pub mod backup;
 mod blobs;
+pub mod check;
 pub mod clock;
 mod config;
 mod listen;

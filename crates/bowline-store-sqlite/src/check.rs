@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use bowline_core::row::ArtifactRow;
 use bowline_store::Leadership;
 use rusqlite::Connection;
 
 use crate::connect;
 use crate::migrate::{self, CURRENT, MIGRATIONS};
 use crate::open::{OpenError, check_magic, classify, known_version};
-use crate::tables::leadership;
+use crate::tables::{artifacts, leadership};
 
 /// Most damages that are listed.
 const PROBLEMS_MAX: usize = 100;
@@ -66,6 +67,17 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
         counts,
         leadership,
     })
+}
+
+/// Every file that an attempt left, those of the same blob after each other. Changes nothing, and may
+/// run beside the server that has the store open. Of a store of an older version: none.
+pub fn each_artifact(path: &Path, visit: impl FnMut(ArtifactRow)) -> Result<(), OpenError> {
+    let failed = |error| classify(path, "reading the artifacts of", error);
+    let connection = if has_log(path) { connect::reader(path) } else { connect::immutable(path) }.map_err(failed)?;
+    if known_version(path, &connection)?.version != CURRENT {
+        return Ok(());
+    }
+    artifacts::each(&connection, visit).map_err(failed)
 }
 
 /// Whether a log lies beside the file: then some of its state is in there.

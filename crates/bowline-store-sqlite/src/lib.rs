@@ -24,7 +24,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, check, each_artifact};
 pub use open::{OpenError, Opened, open};
 pub use reader::SqliteReader;
 pub use snapshot::{Ownership, snapshot, state_of};

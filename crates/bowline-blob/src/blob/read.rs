@@ -3,10 +3,34 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use super::upload::{hash_file, write_sums};
 use super::{BlobStore, Digest, PIECE_BYTES, length_of};
 use crate::error::BlobError;
+
+/// What a look at a blob finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Soundness {
+    /// Its bytes are what they were.
+    Sound,
+    /// Its bytes have another digest, or cannot be read.
+    Damaged,
+    /// It is not there, and was not found damaged before.
+    Missing,
+}
+
+/// Reads all of a blob in a store's folder, and changes nothing there. Blocks.
+pub fn examine(root: &Path, digest: Digest) -> Soundness {
+    let hex = digest.to_string();
+    match hash_file(&root.join(&hex[..2]).join(&hex)) {
+        Ok(hashed) if hashed.whole == digest => Soundness::Sound,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !root.join("damaged").join(hex).exists() => {
+            Soundness::Missing
+        }
+        Ok(_) | Err(_) => Soundness::Damaged,
+    }
+}
 
 /// A blob that is read piece by piece.
 #[derive(Debug)]

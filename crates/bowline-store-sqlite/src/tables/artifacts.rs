@@ -16,6 +16,8 @@ const OF_TASK: &str = "SELECT task, element, generation, attempt, name, digest, 
      WHERE task = ?1 ORDER BY element, generation, attempt, name";
 const OF_ELEMENT: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
      WHERE task = ?1 AND element = ?2 ORDER BY generation, attempt, name";
+const ALL: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
+     ORDER BY digest, task, element, generation, attempt, name";
 const FORGET: &str = "DELETE FROM artifacts WHERE task = ?1";
 
 pub(crate) fn put(writer: &mut Writer<'_>, row: &ArtifactRow) -> Written {
@@ -50,6 +52,16 @@ pub(crate) fn named(connection: &Connection, digests: &[String]) -> rusqlite::Re
         }
     }
     Ok(named)
+}
+
+/// All of them, those of the same blob after each other.
+pub(crate) fn each(connection: &Connection, mut visit: impl FnMut(ArtifactRow)) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(ALL)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(read(row)?);
+    }
+    Ok(())
 }
 
 pub(crate) fn list(connection: &Connection, of: TaskRef) -> rusqlite::Result<Vec<ArtifactRow>> {

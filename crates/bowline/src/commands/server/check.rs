@@ -17,7 +17,8 @@ const STORE_FILE: &str = "bowline.db";
   bowline server check --data /var/lib/bowline --json
   bowline server check /backups/monday.tar
 
-A data folder may be looked at while its server goes on. Of a backup every file is read and compared with
+A data folder may be looked at while its server goes on: the store and the bytes of every artifact are read,
+and each artifact whose bytes are damaged or gone is named. Of a backup every file is read and compared with
 its manifest, and the store in it is checked.")]
 pub(crate) struct Args {
     /// A backup, or a data folder
@@ -99,6 +100,10 @@ fn findings(data: &Path) -> Vec<String> {
                      {generation}. Put the newest copy back, or run `bowline server accept-rollback`."
                 )
             }));
+            match bowline_server::check::artifacts(data) {
+                Ok(lost) => findings.extend(lost),
+                Err(error) => findings.push(format!("{:#}", anyhow::Error::new(error))),
+            }
         }
     }
     findings
