@@ -126,11 +126,20 @@ impl Client {
     }
 }
 
+/// Every byte is sent that a segment has: left to itself a URL loses ends of lines and tabs.
 fn extend(url: &mut Url, segments: &[&str]) {
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(segments);
+    let mut path = url.path().trim_end_matches('/').to_owned();
+    // One of dots alone would lead elsewhere.
+    for segment in segments.iter().filter(|segment| ![".", ".."].contains(*segment)) {
+        path.push('/');
+        path.extend(percent_encoding::utf8_percent_encode(segment, ENCODED));
     }
+    url.set_path(&path);
 }
+
+/// All that is not a letter, a digit, or one of `-._~`.
+const ENCODED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Whether a call may be sent again without being done twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,25 +8,56 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 use bowline_api::Artifact;
-use bowline_client::Client;
+use bowline_client::{Client, ClientError};
+
+use crate::output::clean;
+
+/// What was fetched, and what was not.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    /// Files that were written.
+    pub(crate) files: Vec<PathBuf>,
+    /// Of each file that was not: which, and why.
+    pub(crate) failed: Vec<String>,
+}
 
 /// Fetches the newest of each into a folder, which is made where it is missing. Where several tasks
-/// left one of the same name, each goes into a folder named after its task.
+/// left one of the same name, each goes into a folder named after its task. One that cannot be fetched
+/// keeps no other from it; a server that cannot be reached ends it.
 pub(crate) async fn fetch<'a>(
     client: &Client,
     folder: &Path,
     artifacts: impl Iterator<Item = &'a Artifact>,
-) -> anyhow::Result<Vec<PathBuf>> {
-    let mut written = Vec::new();
+) -> anyhow::Result<Fetched> {
+    let mut fetched = Fetched::default();
     for (artifact, place) in places(artifacts) {
-        let path = inside(folder, &place)
-            .with_context(|| format!("The artifact `{}` of task {} cannot be kept.", artifact.name, artifact.task))?;
-        fetch_one(client, artifact, &path).await.with_context(|| {
-            format!("The artifact `{}` of task {} cannot be fetched.", artifact.name, artifact.task)
-        })?;
-        written.push(path);
+        let told =
+            |error| format!("The artifact `{}` of task {} is not fetched: {error:#}", artifact.name, artifact.task);
+        let done = match inside(folder, &place) {
+            Ok(path) => fetch_one(client, artifact, &path).await.map(|()| path),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(path) => fetched.files.push(path),
+            Err(error) if is_away(&error) => {
+                return Err(error.context(format!(
+                    "The artifact `{}` of task {} cannot be fetched.",
+                    clean(&artifact.name),
+                    artifact.task
+                )));
+            }
+            Err(error) => fetched.failed.push(clean(&told(error))),
+        }
     }
-    Ok(written)
+    Ok(fetched)
+}
+
+/// Whether the server could not be asked: then neither can it be asked for the others.
+fn is_away(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Unreachable { .. } | ClientError::NoAnswer { .. }) => true,
+        Some(_) | None => false,
+    }
 }
 
 /// Which of them, and under which name each.

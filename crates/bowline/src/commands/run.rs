@@ -233,8 +233,11 @@ async fn finish(on: &Setting, client: &Client, run: &Run, out: &Path) -> anyhow:
     let id = RunId::parse(&run.id).context("The server called the run by no run's name.")?;
     let left = client.run_artifacts(id).await?.items;
     let results = left.iter().filter(|left| left.result).map(|left| &left.artifact);
-    let files = artifacts::fetch(client, out, results).await?;
-    let good = run.state == "succeeded";
+    let artifacts::Fetched { files, failed: unfetched } = artifacts::fetch(client, out, results).await?;
+    for failed in &unfetched {
+        on.out.note(failed);
+    }
+    let good = run.state == "succeeded" && unfetched.is_empty();
     if on.out.is_json() {
         on.out.item(&serde_json::json!({"run": run, "files": files}))?;
         return Ok(if good { Exit::GOOD } else { Exit::FAILED });

@@ -220,3 +220,55 @@ fn blobs_are_collected_when_nobody_names_them_and_never_before() {
 fn bowline_digest(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
+
+/// Where the blob of one artifact lies.
+fn blob_of(room: &Room, client: &Client, task: TaskRef, name: &str) -> PathBuf {
+    let items = runtime().block_on(client.artifacts(task)).unwrap().items;
+    let digest = &items.iter().find(|artifact| artifact.name == name).unwrap().digest;
+    room.work().join("data/blobs").join(&digest[..2]).join(digest)
+}
+
+#[test]
+fn what_is_damaged_or_gone_is_named_by_a_check_and_keeps_nothing_else_from_being_fetched() {
+    let room = Room::new();
+    let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
+    let url = server.url.clone();
+    let part = one_worker(&room, &server, &url, &[]);
+    let client = server.client();
+    let odd = "a b%20?#&\n\té+";
+    let task = shell(
+        "cd $BOWLINE_ARTIFACTS; for i in bad gone good; do echo $i > $i; done; printf odd > \"$(printf 'a b%%20?#&\\n\\té+')\"",
+    );
+    let id = runtime().block_on(submit(&client, &task));
+    until("it has ended", || runtime().block_on(client.task(id)).unwrap().state == StateKind::Succeeded);
+    let (id_text, data, out) = (id.to_string(), room.work().join("data"), room.work().join("out"));
+    let check = || room.run(&["server", "check", "--data", data.to_str().unwrap()]);
+    let fetch = || {
+        let with = ["--server", &url, "--token-file", server.token_file.to_str().unwrap()];
+        let args = ["task", "artifacts", &id_text, "--out", out.to_str().unwrap()];
+        room.run(&[&args[..], &with].concat())
+    };
+    assert_eq!(check().status, Some(0), "{:?}", check());
+    assert_eq!(fetch().status, Some(0), "{:?}", fetch());
+    assert_eq!(std::fs::read_to_string(out.join(odd)).unwrap(), "odd");
+    std::fs::remove_dir_all(&out).unwrap();
+    std::fs::write(blob_of(&room, &client, id, "bad"), "bed\n").unwrap();
+    std::fs::remove_file(blob_of(&room, &client, id, "gone")).unwrap();
+    for _ in 0..2 {
+        // Once before it was read and put aside, and once after.
+        let checked = check();
+        assert_eq!(checked.status, Some(1), "{checked:?}");
+        for (name, what) in [("bad", "damaged"), ("gone", "gone")] {
+            let line = checked.stdout.lines().find(|line| line.contains(&format!("`{name}` of task {id}, attempt 1 ")));
+            assert!(line.is_some_and(|line| line.ends_with(&format!("are {what}."))), "{checked:?}");
+        }
+        assert_eq!(checked.stdout.lines().count(), 2, "{checked:?}");
+        let fetched = fetch();
+        assert_eq!(fetched.status, Some(1), "{fetched:?}");
+        assert!(fetched.stderr.contains("`bad`") && fetched.stderr.contains("`gone`"), "{fetched:?}");
+        assert_eq!(std::fs::read_to_string(out.join("good")).unwrap(), "good\n");
+        assert_eq!(std::fs::read_to_string(out.join(odd)).unwrap(), "odd");
+        assert!(!out.join("bad").exists() && !out.join("gone").exists());
+    }
+    leave(&room, server, part);
+}

@@ -152,10 +152,13 @@ pub(super) async fn artifacts(on: &Setting, args: Artifacts) -> anyhow::Result<E
     let found = client.artifacts(id).await?.items;
     if let Some(folder) = &args.out {
         let fetched = artifacts::fetch(&client, folder, found.iter()).await?;
-        for file in &fetched {
-            on.out.line(file.display().to_string())?;
+        for file in &fetched.files {
+            on.out.line(clean(&file.display().to_string()))?;
         }
-        return Ok(Exit::GOOD);
+        for failed in &fetched.failed {
+            on.out.note(failed);
+        }
+        return Ok(if fetched.failed.is_empty() { Exit::GOOD } else { Exit::FAILED });
     }
     if on.out.is_json() {
         on.out.document(&found)?;
