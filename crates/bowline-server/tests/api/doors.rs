@@ -123,5 +123,11 @@ async fn a_worker_enrols_once_and_may_ask_again() {
     let workers = house.client().workers().await.unwrap();
     assert_eq!(workers.items.len(), 1);
     assert!(house.client().tokens().await.unwrap().items.is_empty());
+    // With a token that is good, the way for a machine that replaces another is told.
+    let token = NewToken { name: "again".to_owned(), role: TokenRole::Enrol, pool: None };
+    let made = house.client().create_token(&token).await.unwrap();
+    let newcomer = bowline_client::Client::new(&house.server.url(), Some(&made.token)).unwrap();
+    let error = newcomer.enrol(&other).await.unwrap_err();
+    assert!(error.to_string().contains("`bowline worker forget lab-3`"), "{error}");
     house.server.shutdown().await;
 }

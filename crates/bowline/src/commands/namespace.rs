@@ -1,6 +1,7 @@
 //! `bowline namespace`: pauses a namespace or everything, and says what is paused.
 
-use bowline_api::{PauseRequest, PausedDoc, PausedNamespace, Queue};
+use bowline_api::{PauseRequest, PausedDoc, PausedNamespace, Queue, TaskQuery};
+use bowline_client::Client;
 use bowline_core::message::Paused;
 use bowline_core::name::Namespace;
 use clap::Subcommand;
@@ -86,11 +87,25 @@ async fn set(on: &Setting, which: Which, paused: Paused) -> anyhow::Result<Exit>
     let named = which.names.iter().map(|name| Some(name.to_string()));
     let what: Vec<Option<String>> = if which.all { vec![None] } else { named.collect() };
     for namespace in what {
+        let seen = match (&namespace, paused) {
+            (Some(name), Paused::Yes) => has_tasks(&client, name).await?,
+            _ => true,
+        };
         let name = namespace.clone().unwrap_or_else(|| "everything".to_owned());
         client.pause(&PauseRequest { namespace }, paused).await?;
         if !on.out.is_json() {
-            on.out.line(format!("{name} {}", if paused == Paused::Yes { "paused" } else { "resumed" }))?;
+            let none = if seen {
+                ""
+            } else {
+                "; it has no tasks yet: a namespace comes into being when one is submitted to it"
+            };
+            on.out.line(format!("{name} {}{none}", if paused == Paused::Yes { "paused" } else { "resumed" }))?;
         }
     }
     if on.out.is_json() { list(on).await } else { Ok(Exit::GOOD) }
+}
+
+async fn has_tasks(client: &Client, namespace: &str) -> anyhow::Result<bool> {
+    let one = TaskQuery { namespace: Some(namespace.to_owned()), limit: Some(1), ..TaskQuery::default() };
+    Ok(!client.tasks(&one).await?.items.is_empty())
 }

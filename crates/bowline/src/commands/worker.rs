@@ -75,6 +75,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
 }
 
 async fn steer(on: &Setting, chosen: &steer::Chosen, verb: WorkerVerbName) -> anyhow::Result<Exit> {
+    chosen.said()?;
     Ok(chosen.apply(on, &on.client()?, verb, None).await?.exit)
 }
 

@@ -317,3 +317,27 @@ fn values_that_nobody_can_mean_are_wrong_usage() {
     assert!(late.stderr.contains("Not ended within the time given"), "{late:?}");
     assert_eq!(up.stop(), Some(0));
 }
+
+#[test]
+fn who_says_too_little_is_told_what_would_do() {
+    let room = Room::new();
+    let up = room.up(&[]);
+    let says = |args: &[&str], status: i32, all: &[&str]| {
+        let ran = room.run(args);
+        assert_eq!(ran.status, Some(status), "{args:?} {ran:?}");
+        for said in all {
+            assert!(ran.stderr.contains(said), "{args:?} {said}: {ran:?}");
+        }
+    };
+    for verb in ["drain", "undrain", "pause", "resume", "forget"] {
+        says(&["worker", verb], 2, &["names", "--selector", "--pool", "--all"]);
+    }
+    says(&["task", "resolve", "1"], 2, &["--success", "--failure"]);
+    let missing = room.work().join("nowhere");
+    let file = missing.join("x.tar");
+    let no_folder = format!("`{}`", missing.display());
+    says(&["server", "backup", file.to_str().unwrap()], 1, &[&no_folder, "No such file or directory"]);
+    let said = room.good(&["namespace", "pause", "nosuch"]);
+    assert!(said.starts_with("nosuch paused; it has no tasks yet"), "{said}");
+    assert_eq!(up.stop(), Some(0));
+}

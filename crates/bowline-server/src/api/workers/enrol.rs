@@ -48,7 +48,7 @@ pub(super) async fn enrol(
         Role::Admin => None,
         Role::Enrol(_) if known.is_some() => {
             return Err(Fault::forbidden(format!(
-                "The worker name `{worker}` is taken by another key. Take another name by `--identity`, or enrol with the administrator's token."
+                "The worker name `{worker}` is taken by another key. Take another name by `--identity`. Where this machine replaces the one that had it, run `bowline worker forget {worker}` first, or enrol with the administrator's token."
             )));
         }
         Role::Enrol(hash) => Some(*hash),

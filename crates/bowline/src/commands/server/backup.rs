@@ -58,7 +58,10 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
             format!("`{}` is there already: nothing was changed. Choose another name, or say --force.", file.display());
         return Err(Trouble::new(Exit::REFUSED, what).into());
     }
-    let folder = file.parent().filter(|folder| folder.is_dir()).ok_or_else(|| no_file(&file))?;
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    fs::read_dir(folder)
+        .with_context(|| format!("The folder `{}` cannot be used", folder.display()))
+        .with_context(|| no_file(&file))?;
     let contents = if args.with_blobs { BackupContents::All } else { BackupContents::Store };
     let bar = progress();
     bar.set_message("the server copies its store");

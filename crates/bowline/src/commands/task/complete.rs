@@ -38,7 +38,7 @@ pub(crate) struct Resolve {
     /// A task in doubt, an array's element, or `last`
     id: Id,
     /// It did what it was to do
-    #[arg(long, required_unless_present = "failure", conflicts_with = "failure")]
+    #[arg(long, conflicts_with = "failure")]
     success: bool,
     /// With --success: its result, as JSON
     #[arg(long, value_name = "JSON", requires = "success")]
@@ -50,6 +50,11 @@ pub(crate) struct Resolve {
 
 /// Says how it ended.
 pub(super) async fn resolve(on: &Setting, args: Resolve) -> anyhow::Result<Exit> {
+    if !args.success && args.failure.is_none() {
+        let what =
+            "Say how it ended: with --success, or with --failure MESSAGE. `bowline task retry` runs it again instead.";
+        return Err(Trouble::usage(what.to_owned()).into());
+    }
     let task = args.id.task(&on.config)?;
     let how = Complete { result: json(args.result)?, failure: args.failure };
     tell(on, &on.client()?.resolve(task, &how).await?)

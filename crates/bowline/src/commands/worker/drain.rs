@@ -82,6 +82,7 @@ impl Args {
 
 /// Drains them.
 pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
+    args.chosen.said()?;
     let client = on.client()?;
     let named = args.chosen.names();
     let names = if args.only_watches() && !named.is_empty() && all_drain(&client, named).await? {

@@ -7,15 +7,14 @@ use bowline_core::spec::Requirement;
 
 use super::Setting;
 use crate::commands::verb::agreed;
-use crate::exit::Exit;
+use crate::exit::{Exit, Trouble};
 use crate::output::clean;
 
 /// Which workers.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Chosen {
     /// Their names
-    #[arg(value_name = "NAME", required_unless_present_any = ["selector", "pool", "all"],
-        conflicts_with_all = ["selector", "pool", "all"])]
+    #[arg(value_name = "NAME", conflicts_with_all = ["selector", "pool", "all"])]
     names: Vec<String>,
     /// Those with this capability; may be repeated, and then all must apply
     #[arg(long, value_name = "KEY[=VALUE]")]
@@ -47,6 +46,16 @@ impl Chosen {
     /// The names, where they were given.
     pub(super) fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Refuses where nobody said which.
+    pub(super) fn said(&self) -> Result<(), Trouble> {
+        if self.names.is_empty() && self.selector.is_empty() && self.pool.is_none() && !self.all {
+            let what = "Say which workers: by their names, with --selector KEY[=VALUE] or --pool NAME, or --all. \
+                 `bowline worker list` shows them.";
+            return Err(Trouble::usage(what));
+        }
+        Ok(())
     }
 
     fn filter(&self) -> Option<WorkerFilter> {
