@@ -39,13 +39,25 @@ impl Dispatcher {
                 self.queue.pop_front();
                 continue;
             };
-            if !self.share.may_begin(&known.claim) {
+            let unfit = self.unfit();
+            if unfit.is_none() && !self.share.may_begin(&known.claim) {
                 return;
             }
             self.queue.pop_front();
-            self.happen(attempt, Event::Begin);
+            match unfit {
+                None => self.happen(attempt, Event::Begin),
+                Some(why) => self.give_back_queued(attempt, why),
+            }
         }
         self.share.nothing_waits();
+    }
+
+    /// What is here but has not begun, while this worker is not fit for it.
+    fn give_back_queued(&mut self, attempt: AttemptRef, why: &'static str) {
+        if let Some(known) = self.attempts.get_mut(&attempt) {
+            known.why = why;
+        }
+        self.happen(attempt, Event::Stop(Then::GiveBack));
     }
 
     /// Moves an attempt's machine, and does what follows.

@@ -50,6 +50,17 @@ impl Dispatcher {
         }
     }
 
+    /// Why nothing may begin here now, whatever the server knows of it. `None`: it may.
+    pub(super) fn unfit(&self) -> Option<&'static str> {
+        self.troubles.keys().find_map(|trouble| match trouble {
+            Trouble::Disk => Some("the worker's disk has no room"),
+            Trouble::Memory => Some("the worker has too little memory"),
+            Trouble::Probe => Some("the worker's probe has not succeeded"),
+            // What is here may begin: these keep the worker from taking more, or from going on.
+            Trouble::Journal | Trouble::Supervisor | Trouble::Outbox => None,
+        })
+    }
+
     pub(super) fn check(&mut self) {
         let (checks, folder) = (self.config.checks.clone(), self.place.folder().to_owned());
         self.pool.submit(move || Done::Checked(checks.look(&folder)));

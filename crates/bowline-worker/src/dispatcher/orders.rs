@@ -69,6 +69,11 @@ impl Dispatcher {
             self.give_back_unstarted(attempt, "the worker has no room for it, or is leaving");
             return;
         }
+        // It was handed over before the server knew of the trouble.
+        if let Some(why) = self.unfit() {
+            self.give_back_unstarted(attempt, why);
+            return;
+        }
         let work = match handover.work() {
             Ok(work) => work,
             Err(error) => {

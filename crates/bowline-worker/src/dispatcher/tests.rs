@@ -26,6 +26,7 @@ use crate::run::run;
 
 mod outbox;
 mod several;
+mod unfit;
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -226,6 +227,7 @@ struct Rig {
     slots: u32,
     further: Vec<crate::config::Server>,
     outbox_bytes_max: Option<usize>,
+    disk_free_min: Option<u64>,
 }
 
 impl Rig {
@@ -236,7 +238,20 @@ impl Rig {
         let mut serving = tokio::task::JoinSet::new();
         let Listening { server, sessions, lives, task: listening } = listen("127.0.0.1:0", &mut serving);
         let further = Vec::new();
-        Self { dir, server, sessions, lives, serving, listening, boss, slots: 2, further, outbox_bytes_max: None }
+        let (outbox_bytes_max, disk_free_min) = (None, None);
+        Self {
+            dir,
+            server,
+            sessions,
+            lives,
+            serving,
+            listening,
+            boss,
+            slots: 2,
+            further,
+            outbox_bytes_max,
+            disk_free_min,
+        }
     }
 
     /// The server is gone; its port stays free for it.
@@ -257,6 +272,7 @@ impl Rig {
         config.room.slots = self.slots;
         config.further.clone_from(&self.further);
         config.outbox_bytes_max = self.outbox_bytes_max.unwrap_or(config.outbox_bytes_max);
+        config.checks.disk_free_min = self.disk_free_min.unwrap_or(config.checks.disk_free_min);
         let stop = CancellationToken::new();
         let (done, exit) = tokio::sync::oneshot::channel();
         let told = stop.clone();

@@ -136,6 +136,10 @@ fn a_worker_whose_disk_is_full_delivers_what_it_has_claims_nothing_and_comes_bac
     let part = house.worker(&more);
     house.becomes_broken("disk");
     assert_eq!(state(&house.client, second), StateKind::Running);
+    // What the server gave it before it knew comes back, and has not begun.
+    until("it is given back", || state(&house.client, waits) == StateKind::Ready);
+    let attempts = runtime().block_on(house.client.attempts(waits)).unwrap().items;
+    assert!(attempts.iter().all(|attempt| attempt.started_at.is_none()), "{attempts:#?}");
     disk.free();
     house.becomes_fit();
     std::fs::write(house.room.path().join("second"), "").unwrap();
