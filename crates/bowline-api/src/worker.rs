@@ -155,9 +155,9 @@ pub struct MessageCounts {
 pub enum ConnectionState {
     /// A session is open and answers.
     Connected,
-    /// Nothing heard for 15 s: given nothing new.
+    /// Nothing heard for 15 s, with or without a session: given nothing new, until what it has is lost.
     Suspect,
-    /// No session.
+    /// No session, and it holds nothing or has been silent for less.
     Away,
 }
 

@@ -147,7 +147,9 @@ pub struct WorkerView {
     pub name: WorkerName,
     /// Its newest incarnation.
     pub incarnation: Incarnation,
-    /// Whether a session is open.
+    /// Whether a session is open, answering or not.
+    pub has_session: bool,
+    /// How it stands.
     pub connection: Connection,
     /// What it offers, as it said last.
     pub offer: Option<Offer>,
@@ -189,8 +191,8 @@ pub struct Doubtful {
 pub enum Connection {
     /// A session is open and answers.
     Connected,
-    /// None for 15 s: shown, given nothing.
+    /// No heartbeat for 15 s, with or without a session: shown, given nothing, until what it has is lost.
     Suspect,
-    /// No session.
+    /// No session, and it holds nothing or has been silent for less.
     Away,
 }

@@ -58,12 +58,19 @@ impl Engine {
         LaneView { name: lane.key.describe(), ready: lane.len() as u64 + unstarted, oldest_ready_at: oldest }
     }
 
+    fn is_suspect_unheard(&self, worker: &Worker) -> bool {
+        let from = worker.lease_from.plus(self.config.timing.suspect_after);
+        worker.held.attempts().next().is_some() && from <= self.now
+    }
+
     fn worker_view(&self, id: WorkerId, worker: &Worker) -> WorkerView {
         let silent_since = worker.silent_since();
         let held = worker.held.attempts().filter(|_| silent_since.is_some());
         let doubtful = held.map(|attempt| Doubtful { attempt, lost_at: self.lost_at(id, attempt) }).collect();
         let session = worker.session.as_ref();
         let connection = match (session, worker.suspect) {
+            // Without a session too, as long as something of it may still run.
+            (None, Suspect::No | Suspect::Yes) if self.is_suspect_unheard(worker) => Connection::Suspect,
             (None, Suspect::No | Suspect::Yes) => Connection::Away,
             (Some(_), Suspect::Yes) => Connection::Suspect,
             (Some(_), Suspect::No) => Connection::Connected,
@@ -72,6 +79,7 @@ impl Engine {
             id: worker.row.id,
             name: worker.row.name.clone(),
             incarnation: worker.row.incarnation,
+            has_session: session.is_some(),
             connection,
             offer: worker.row.offer.clone(),
             used: worker.held.used().clone(),

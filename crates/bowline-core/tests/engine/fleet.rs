@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline_core::answer::{Answer, RefusalCode};
+use bowline_core::answer::{Answer, Connection, RefusalCode};
 use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
 use bowline_core::input::{Completion, Input, Request, TaskVerb, Token, TokenRole};
 use bowline_core::message::{
@@ -48,6 +48,20 @@ fn verdicts(bench: &Bench, session: SessionId) -> Vec<(AttemptRef, Verdict)> {
 
 fn end_of(bench: &Bench, attempt: AttemptRef) -> Option<AttemptEnd> {
     bench.tables.attempts[&attempt].end
+}
+
+#[test]
+fn a_session_that_broke_makes_suspect_as_silence_does_until_what_it_had_is_lost() {
+    let mut bench = Bench::new();
+    let (session, task, _) = running(&mut bench, noop());
+    bench.apply(Input::Disconnected { session });
+    let connection = |bench: &mut Bench| overview(bench).workers.remove(0).connection;
+    assert_eq!(connection(&mut bench), Connection::Away);
+    bench.pass(Duration::from_secs(16));
+    assert_eq!(connection(&mut bench), Connection::Suspect);
+    bench.pass(MINUTE);
+    assert_ne!(bench.tables.tasks[&task].unit.state, StateKind::Running);
+    assert_eq!(connection(&mut bench), Connection::Away);
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn calm_once(world: &mut World) -> bool {
     }
     // Of an identity under which nobody acts any more somebody vouches that nothing of it lives.
     let away: Vec<_> = overview(&mut world.bench).workers;
-    for view in away.into_iter().filter(|view| view.connection == Connection::Away) {
+    for view in away.into_iter().filter(|view| view.connection != Connection::Connected) {
         drop(world.bench.request(Request::ForgetWorker { worker: view.name }));
     }
     while !world.due.is_empty() {

@@ -300,7 +300,7 @@ fn a_worker_that_will_never_come_back_is_forgotten_and_its_tasks_settled() {
     let worker = fleet.json(&["worker", "show", "lost-1"]);
     assert!(worker["silent_since"].is_string(), "{worker}");
     assert!(worker["attempts"].as_array().unwrap().iter().all(|attempt| attempt["doubtful"] == true), "{worker}");
-    assert!(fleet.good(&["worker", "list"]).contains("2 attempts in doubt"));
+    assert!(fleet.good(&["worker", "list"]).contains("2 attempts whose state is unknown"));
     fleet.connected("lab-1", &["--slots=2"]);
     assert_eq!(fleet.good(&["worker", "forget", "lost-1"]), "lost-1 forgotten\n");
     assert_eq!(fleet.run(&["worker", "show", "lost-1"]).status, Some(3));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bowline_core::Timing;
-use bowline_core::answer::{Answer, Connection};
+use bowline_core::answer::Answer;
 use bowline_core::input::Request;
 use bowline_core::name::Actor;
 use bowline_core::size::parse_size;
@@ -166,7 +166,7 @@ async fn workers_gone(server: &Server) {
     let mut events = leader.events();
     let gone = async {
         while let Ok(Answer::Overview(seen)) = leader.request(Actor::server(), Request::Overview).await {
-            if seen.workers.iter().all(|worker| worker.connection == Connection::Away) {
+            if !seen.workers.iter().any(|worker| worker.has_session) {
                 return;
             }
             // Missed events are no matter: it is the state that is asked for.

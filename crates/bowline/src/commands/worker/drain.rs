@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bowline_api::{ConnectionState, DrainRequest, HeldAttempt, Worker, WorkerVerbName};
+use bowline_api::{DrainRequest, HeldAttempt, Worker, WorkerVerbName};
 use bowline_client::Client;
 use bowline_core::message::DrainMode;
 use bowline_core::time::Span;
@@ -217,7 +217,7 @@ fn far(worker: &Worker, first: u32) -> Far {
         // Whoever took over a handed over worker is not drained any more.
         return if worker.incarnation > first { Far::Done } else { Far::Undrained };
     };
-    let gone = worker.connection == ConnectionState::Away || worker.incarnation > first;
+    let gone = worker.session_since.is_none() || worker.incarnation > first;
     let done = match (drain.mode, drain.exit) {
         // What it holds stays with its supervisor.
         (DrainMode::Handoff, _) => gone,

@@ -43,8 +43,8 @@ fn notes(worker: &Worker) -> Vec<String> {
     let doubtful = worker.attempts.iter().filter(|attempt| attempt.doubtful).count();
     match (worker.silent_since, doubtful) {
         (None, _) | (Some(_), 0) => {}
-        (Some(since), 1) => notes.push(format!("silent for {}: 1 attempt in doubt", age(since))),
-        (Some(since), more) => notes.push(format!("silent for {}: {more} attempts in doubt", age(since))),
+        (Some(since), 1) => notes.push(format!("silent for {}: 1 attempt whose state is unknown", age(since))),
+        (Some(since), more) => notes.push(format!("silent for {}: {more} attempts whose state is unknown", age(since))),
     }
     notes
 }
@@ -102,8 +102,8 @@ fn attempt(held: &HeldAttempt) -> Vec<String> {
     let of = held.of.as_ref();
     let note = match (held.doubtful, held.lost_at) {
         (false, _) => String::new(),
-        (true, Some(at)) => format!("in doubt; lost at {at:.0}"),
-        (true, None) => "in doubt; lost only by proof".to_owned(),
+        (true, Some(at)) => format!("state unknown; lost at {at:.0}"),
+        (true, None) => "state unknown; lost only by proof".to_owned(),
     };
     vec![
         format!("{}#{}", held.task, held.attempt),
