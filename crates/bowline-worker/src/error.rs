@@ -28,9 +28,9 @@ pub enum WorkerError {
         #[source]
         source: io::Error,
     },
-    /// The state directory belongs to another identity.
+    /// The state directory belongs to another identity, or to a pool, or to another one.
     #[error(
-        "the state directory {} belongs to the worker `{theirs}`, not to `{ours}`: start it as `--identity {theirs}`, or give this one a directory of its own with `--state`",
+        "the state directory {} belongs to a {theirs}, not to a {ours}: start it with `{flag}`, or give this one a directory of its own with `--state`",
         path.display()
     )]
     OtherIdentity {
@@ -40,6 +40,8 @@ pub enum WorkerError {
         theirs: String,
         /// Who asked.
         ours: String,
+        /// How the one that it belongs to is started.
+        flag: String,
     },
     /// The journal cannot be used.
     #[error("the worker's journal {} cannot be used", path.display())]

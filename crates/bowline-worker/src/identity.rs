@@ -128,6 +128,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::state_dir::Owner;
 
     /// A server that answers each request with the next of these, and keeps what was asked.
     async fn server(answers: &[&str]) -> (String, impl Future<Output = Vec<String>>) {
@@ -160,7 +161,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let name = WorkerName::new("lab-3").unwrap();
         let held = crate::state_dir::StateDir::open(dir.path(), Duration::ZERO).unwrap();
-        let state = held.places(&[url.to_owned()], &name).unwrap().remove(0);
+        let state = held.places(&[url.to_owned()], &Owner::of(&name, None)).unwrap().remove(0);
         let client = crate::http_action::client().unwrap();
         let enrolment = Enrolment { client: &client, server: url, name: &name, pool: None, token };
         let key = key(&state, &enrolment, &CancellationToken::new()).await?;

@@ -59,3 +59,4 @@ mod uploads;
 pub use config::{LeftBehind, OnTerm, Server, Stop, WorkerConfig, WorkerExit};
 pub use error::WorkerError;
 pub use run::run;
+pub use state_dir::Owner;

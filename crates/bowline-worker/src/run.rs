@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::pool::{blocking, chain};
 use crate::session;
 use crate::shares::shares;
-use crate::state_dir::StateDir;
+use crate::state_dir::{Owner, StateDir};
 
 /// Between two looks whether a full disk has room again.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
@@ -30,14 +30,14 @@ const ROOM_EVERY: Duration = Duration::from_secs(1);
 pub async fn run(config: WorkerConfig, stop: impl Into<Stop>) -> Result<WorkerExit, WorkerError> {
     let stop = stop.into();
     let servers = servers(&config)?;
-    let (path, name) = (config.state_dir.clone(), config.identity.clone());
+    let (path, owner) = (config.state_dir.clone(), Owner::of(&config.identity, config.pool.as_ref()));
     let urls: Vec<String> = servers.iter().map(|server| server.url.clone()).collect();
     let folder = config.state_dir.clone();
     let opened = when_there_is_room(&folder, &stop, || {
-        let (path, urls, name) = (path.clone(), urls.clone(), name.clone());
+        let (path, urls, owner) = (path.clone(), urls.clone(), owner.clone());
         blocking(move || {
             let state = StateDir::open(&path, LOCK_WITHIN)?;
-            let places = state.places(&urls, &name)?;
+            let places = state.places(&urls, &owner)?;
             Ok::<_, WorkerError>((state, places))
         })
     });

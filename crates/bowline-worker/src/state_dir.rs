@@ -5,7 +5,8 @@
 //! | `lock` | held while a worker lives; holds its process id |
 //! | `server` | the address of the server whose place this is; of every place |
 //! | `servers/HOST_PORT/` | the place of a further server: everything below, once more |
-//! | `id` | the directory's own id, random, made with it; and the identity that it belongs to |
+//! | `id` | the directory's own id, random, made with it; and the identity or the pool that it belongs to |
+//! | `identity` | of a pool's worker: the identity that it was given last |
 //! | `key` | the worker's key, mode 0600; `key.new` until the server knows it |
 //! | `journal.db` | journal and outbox |
 //! | `reserve` | room for the worst, given up when the disk is full |
@@ -13,8 +14,10 @@
 //! | `supervisor/` | the supervisor's own state |
 //! | `jobs/KEY/` | what one attempt's job reads and writes |
 
+mod owner;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +25,7 @@ use std::time::Duration;
 use bowline_core::name::WorkerName;
 
 use crate::error::WorkerError;
+pub use owner::Owner;
 
 /// Between two tries to get the lock.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
@@ -57,7 +61,7 @@ impl StateDir {
     /// The place of each of these servers. One alone has the directory itself, wherever the server is now,
     /// unless it has had a place of its own beside others before. Of several the directory itself is for the one that had it
     /// before, or else for the first; each other one has a place of its own, found by its address.
-    pub(crate) fn places(&self, servers: &[String], identity: &WorkerName) -> Result<Vec<Place>, WorkerError> {
+    pub(crate) fn places(&self, servers: &[String], owner: &Owner) -> Result<Vec<Place>, WorkerError> {
         let own = |server: &str| self.path.join("servers").join(folder_name(server));
         let noted = read_note(&self.path)?;
         let is_root = |index: usize, server: &str| match (&noted, servers) {
@@ -67,14 +71,14 @@ impl StateDir {
         };
         let place = |(index, server): (usize, &String)| {
             let path = if is_root(index, server) { self.path.clone() } else { own(server) };
-            Place::open(path, server, identity)
+            Place::open(path, server, owner)
         };
         servers.iter().enumerate().map(place).collect()
     }
 }
 
 impl Place {
-    fn open(path: PathBuf, server: &str, identity: &WorkerName) -> Result<Self, WorkerError> {
+    fn open(path: PathBuf, server: &str, owner: &Owner) -> Result<Self, WorkerError> {
         for folder in [path.clone(), path.join("supervisor"), path.join("jobs")] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(failed("making a folder", &folder))?;
@@ -83,7 +87,7 @@ impl Place {
             let note = path.join("server");
             write_private(&note, server).map_err(failed("noting the server", &note))?;
         }
-        let id = id(&path, identity)?;
+        let id = id(&path, owner)?;
         Ok(Self { path, id })
     }
 
@@ -94,6 +98,13 @@ impl Place {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.path
+    }
+
+    /// Keeps the identity that a pool's worker was given, to be shown.
+    pub(crate) fn note_given(&self, name: &WorkerName) {
+        if let Err(error) = owner::note_given(&self.path, name) {
+            tracing::warn!(%error, %name, "which identity this worker was given cannot be noted");
+        }
     }
 
     /// What the last probe said.
@@ -169,6 +180,10 @@ fn lock(dir: &Path, within: Duration) -> Result<File, WorkerError> {
     let mut file = opened.map_err(failed("opening the lock", &path))?;
     let mut tries = within.as_millis() / LOCK_EVERY.as_millis();
     let mut locked = file.try_lock();
+    if matches!(locked, Err(TryLockError::WouldBlock)) && tries > 0 {
+        let (dir, pid) = (dir.display(), holder(&mut file));
+        tracing::warn!("waiting for process {pid} to leave the state directory {dir}, for {within:?} at most");
+    }
     while matches!(locked, Err(TryLockError::WouldBlock)) && tries > 0 {
         tries -= 1;
         std::thread::park_timeout(LOCK_EVERY);
@@ -177,11 +192,7 @@ fn lock(dir: &Path, within: Duration) -> Result<File, WorkerError> {
     match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // Only to name it: what cannot be read is shown as unknown.
-            let _unreadable = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "?".to_owned() } else { pid.trim().to_owned() };
-            return Err(WorkerError::StateDirBusy { path: dir.to_owned(), pid });
+            return Err(WorkerError::StateDirBusy { path: dir.to_owned(), pid: holder(&mut file) });
         }
         Err(TryLockError::Error(source)) => return Err(failed("locking", &path)(source)),
     }
@@ -190,20 +201,31 @@ fn lock(dir: &Path, within: Duration) -> Result<File, WorkerError> {
     Ok(file)
 }
 
-fn id(dir: &Path, identity: &WorkerName) -> Result<String, WorkerError> {
+/// Who holds the lock. Only to name it: what cannot be read is shown as unknown.
+fn holder(lock: &mut File) -> String {
+    let mut pid = String::new();
+    let read = lock.rewind().and_then(|()| lock.read_to_string(&mut pid));
+    if read.is_err() || pid.trim().is_empty() { "?".to_owned() } else { pid.trim().to_owned() }
+}
+
+fn id(dir: &Path, ours: &Owner) -> Result<String, WorkerError> {
     let path = dir.join("id");
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let (id, owner) = text.trim().split_once(' ').unwrap_or((text.trim(), identity.as_str()));
-            if owner != identity.as_str() {
-                let (theirs, ours) = (owner.to_owned(), identity.as_str().to_owned());
-                return Err(WorkerError::OtherIdentity { path: dir.to_owned(), theirs, ours });
+            let (id, note) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+            match Owner::read(note, dir) {
+                Some(theirs) if !theirs.is_same(ours) => {
+                    let flag = theirs.flag();
+                    let (theirs, ours) = (theirs.to_string(), ours.to_string());
+                    Err(WorkerError::OtherIdentity { path: dir.to_owned(), theirs, ours, flag })
+                }
+                Some(_) | None => Ok(id.to_owned()),
             }
-            Ok(id.to_owned())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = uuid::Uuid::new_v4().simple().to_string();
-            write_private(&path, &format!("{id} {identity}")).map_err(failed("writing the id", &path))?;
+            let noted = write_private(&path, &format!("{id} {}", ours.note()));
+            noted.map_err(failed("writing the id", &path))?;
             Ok(id)
         }
         Err(source) => Err(failed("reading the id", &path)(source)),

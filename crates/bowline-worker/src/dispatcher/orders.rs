@@ -2,12 +2,13 @@
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, StopWhy, ToWorker, Verdict};
+use bowline_core::name::WorkerName;
 use bowline_core::spec::Action;
 use bowline_core::state::JobError;
 use bowline_protocol::{Handover, ServerMessage, WorkerMessage, limits};
 use prost::Message as _;
 
-use super::{Dispatcher, Timer};
+use super::{Dispatcher, Done, Timer};
 use crate::attempt::machine::{Event, State, Then};
 use crate::attempt::{Attempt, Origin, key_of};
 use crate::journal::{After, Op};
@@ -22,7 +23,7 @@ impl Dispatcher {
                 ToWorker::Welcome { epoch, name, incarnation, generation, heartbeat, verdicts, left } => {
                     tracing::info!(%epoch, %incarnation, %generation, worker = %name, "welcome");
                     self.incarnation = incarnation;
-                    self.name = name;
+                    self.named(name);
                     self.in_the_way.clear();
                     if !left.is_empty() {
                         tracing::info!(?left, "what the process before left under this identity");
@@ -47,6 +48,18 @@ impl Dispatcher {
                 ToWorker::Verdict { attempt, verdict } => self.judged(attempt, verdict),
             },
         }
+    }
+
+    /// The server has said which identity it has.
+    fn named(&mut self, name: WorkerName) {
+        if self.config.pool.is_some() {
+            let (place, name) = (self.place.clone(), name.clone());
+            self.pool.submit(move || {
+                place.note_given(&name);
+                Done::Nothing
+            });
+        }
+        self.name = name;
     }
 
     /// An attempt is handed over. It is journaled first; see [`Dispatcher::may_begin`].

@@ -2,8 +2,12 @@
 
 use super::*;
 
-fn name(name: &str) -> WorkerName {
-    WorkerName::new(name).unwrap()
+fn name(name: &str) -> Owner {
+    Owner::Worker(WorkerName::new(name).unwrap())
+}
+
+fn pool(name: &str) -> Owner {
+    Owner::Pool(bowline_core::name::PoolName::new(name).unwrap(), None)
 }
 
 fn open(dir: &Path) -> Result<StateDir, WorkerError> {
@@ -42,6 +46,30 @@ fn a_directory_belongs_to_one_identity_and_keeps_its_id() {
     assert_eq!(place(dir.path(), "a").unwrap().id(), id);
     let refused = place(dir.path(), "b").unwrap_err().to_string();
     assert!(refused.contains("`a`") && refused.contains("`b`"), "{refused}");
+}
+
+#[test]
+fn a_directory_of_a_pool_is_its_alone_and_remembers_the_identity_that_it_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let take = |owner: &Owner| Ok(open(dir.path())?.places(&["http://a:1".to_owned()], owner)?.remove(0));
+    let refused = |owner: &Owner| -> String {
+        let taken: Result<Place, WorkerError> = take(owner);
+        taken.unwrap_err().to_string()
+    };
+    let first = take(&pool("lab")).unwrap();
+    first.note_given(&WorkerName::new("lab-5").unwrap());
+    assert_eq!(take(&pool("lab")).unwrap().id(), first.id());
+    for other in [name("lab"), name("lab-5"), pool("lab-5")] {
+        let refused = refused(&other);
+        assert!(refused.contains("worker `lab-5` of pool `lab`, not") && refused.contains("`--pool lab`"), "{refused}");
+    }
+    let lab = WorkerName::new("lab").unwrap();
+    let known = Owner::last_seen_in(&lab, Some(&bowline_core::name::PoolName::new("lab").unwrap()), dir.path());
+    assert_eq!(known.to_string(), "worker `lab-5` of pool `lab`");
+    let own = tempfile::tempdir().unwrap();
+    place(own.path(), "lab").unwrap();
+    let refused = open(own.path()).unwrap().places(&["http://a:1".to_owned()], &pool("lab")).unwrap_err().to_string();
+    assert!(refused.contains("`--identity lab`"), "{refused}");
 }
 
 #[test]

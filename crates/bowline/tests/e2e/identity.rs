@@ -100,5 +100,28 @@ fn a_pool_gives_out_its_identities_by_turns_and_its_token_opens_nothing_else() {
     assert_ne!(stranger.ended(), Some(0));
     assert!(said(&fleet.room, "four").contains("pool lab alone"), "{}", said(&fleet.room, "four"));
     assert!(runtime().block_on(fleet.client.worker("stranger")).is_err());
+    // The folder is of the pool, whatever identity it was given.
+    assert_eq!(second.stop(), Some(0));
+    for other in ["lab-2", "lab"] {
+        assert_eq!(start("two", ["--identity", other]).ended(), Some(5), "{}", said(&fleet.room, "two"));
+    }
+    assert!(said(&fleet.room, "two").contains("start it with `--pool lab`"), "{}", said(&fleet.room, "two"));
+    assert!(runtime().block_on(fleet.client.worker("lab")).is_err());
+    let second = start("two", pool);
+    until("it has its identity again, and says so", || {
+        fleet.is_connected("lab-2") && said(&fleet.room, "two").contains("worker `lab-2` of pool `lab`, for http")
+    });
     fleet.over(vec![second, third]);
+}
+
+#[test]
+fn who_finds_the_state_folder_in_use_says_at_once_whom_it_waits_for() {
+    let fleet = Fleet::new();
+    let first = fleet.worker("lab", &RELEASE);
+    let next = fleet.start("next", &[&["--identity", "lab", "--state", "lab"], &RELEASE[..]].concat());
+    let pid = first.pid().as_raw_nonzero();
+    until("it says so", || said(&fleet.room, "next").contains(&format!("waiting for process {pid} to leave")));
+    assert_eq!(first.stop(), Some(0));
+    until("it has taken over", || fleet.is_connected("lab") && fleet.show("lab").incarnation == 2);
+    fleet.over(vec![next]);
 }

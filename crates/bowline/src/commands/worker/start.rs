@@ -13,7 +13,7 @@ use bowline_supervisor::Way;
 use bowline_worker::checks::{Checks, Probe};
 use bowline_worker::config::OUTBOX_BYTES_DEFAULT;
 use bowline_worker::stats::Stats;
-use bowline_worker::{LeftBehind, OnTerm, Server, Stop, WorkerConfig, WorkerError, WorkerExit};
+use bowline_worker::{LeftBehind, OnTerm, Owner, Server, Stop, WorkerConfig, WorkerError, WorkerExit};
 use clap::ValueEnum;
 
 use super::{Offers, Setting};
@@ -174,18 +174,20 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let levels = logging::start(&on.config)?;
     let notify = Notify::new(on.config.environment());
     let config = config(on, &args)?;
-    let name = config.identity.clone();
+    let (identity, pool, state) = (config.identity.clone(), config.pool.clone(), config.state_dir.clone());
+    // A pool's worker has its name from the server; what it was given last is in its folder.
+    let who = || Owner::last_seen_in(&identity, pool.as_ref(), &state);
     let server = std::iter::once(&config.server).chain(config.further.iter().map(|server| &server.url));
     let server = server.cloned().collect::<Vec<_>>().join(", ");
-    on.out.note(format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term)));
-    notify.status(&format!("worker {name} of {server} begins"));
+    let begins = format!("{}, for {server}; SIGTERM means {}", who(), mode_name(args.on_term));
+    on.out.note(begins.clone());
+    notify.status(&format!("{} begins, for {server}", who()));
     let stats = Arc::clone(&config.stats);
     let drained = Arc::clone(&config.stats);
     let stop = Stop::default();
-    let told = format!("worker {name} of {server}; SIGTERM means {}", mode_name(args.on_term));
     let watched = async {
         first_turn(&stats).await;
-        notify.ready(&told);
+        notify.ready(&begins);
         let mut seen = 0;
         notify.feed(async |_| std::mem::replace(&mut seen, stats.turns()) != stats.turns()).await
     };
@@ -197,18 +199,18 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let told_by_signal = stop.leave.is_cancelled();
     match ended {
         Ok(WorkerExit::Stopped) if !told_by_signal && drained.is_drained_for_good() => {
-            on.out.note(format!("The worker `{name}` is drained, and ends as that asked for."));
+            on.out.note(format!("The {} is drained, and ends as that asked for.", who()));
             Ok(Exit::DRAINED)
         }
         Ok(WorkerExit::Stopped) => Ok(Exit::GOOD),
         Ok(WorkerExit::Fenced { why }) => Err(Trouble::new(
             Exit::FENCED,
-            format!("The worker `{name}` has been fenced off, and has stopped its jobs: {why}."),
+            format!("The {} has been fenced off, and has stopped its jobs: {why}.", who()),
         )
         .into()),
         Err(error) => {
             let exit = exit_of(&error);
-            let what = format!("The worker `{name}` cannot work.");
+            let what = format!("The {} cannot work.", who());
             Err(anyhow::Error::new(error).context(Trouble::new(exit, what)))
         }
     }
