@@ -124,9 +124,9 @@ impl Session {
     }
 }
 
-/// What the supervisor says by itself, over the connection that is open.
+/// What the supervisor says by itself, over the connection that is open; and the jobs that it may forget.
 #[derive(Clone, Default)]
-struct Boss(Arc<parking_lot::Mutex<Option<UnixStream>>>);
+struct Boss(Arc<parking_lot::Mutex<Option<UnixStream>>>, Arc<parking_lot::Mutex<BTreeSet<String>>>);
 
 impl Boss {
     /// The job of this task's attempt has ended well.
@@ -135,6 +135,11 @@ impl Boss {
         let stream = self.0.lock();
         let mut stream = stream.as_ref().expect("the worker is connected");
         jobs_wire::write_frame(&mut stream, &exited(key, Exit::Code(0), None).encode()).unwrap();
+    }
+
+    /// Whether the end of this task's attempt is in the worker's journal: then its job may be forgotten.
+    fn may_forget(&self, task: u64) -> bool {
+        self.1.lock().contains(&crate::attempt::key_of(sample::attempt(task, None)))
     }
 }
 
@@ -152,7 +157,11 @@ fn fake_supervisor(state: &Path) -> Boss {
             jobs_wire::write_frame(&mut stream, &hello).unwrap();
             *told.0.lock() = Some(stream.try_clone().unwrap());
             while let Ok(Some(frame)) = jobs_wire::read_frame(&mut stream) {
-                for event in answers(JobRequest::decode(&frame).unwrap()) {
+                let request = JobRequest::decode(&frame).unwrap();
+                if let JobRequest::Forget { key } = &request {
+                    told.1.lock().insert(key.clone());
+                }
+                for event in answers(request) {
                     if jobs_wire::write_frame(&mut stream, &event.encode()).is_err() {
                         break;
                     }
