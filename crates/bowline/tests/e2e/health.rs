@@ -99,10 +99,11 @@ impl House {
         assert!(since.elapsed() < BOUND, "{:?}", since.elapsed());
     }
 
-    fn over(self, part: Part) {
+    fn over(self, part: Part) -> Room {
         assert_eq!(part.stop(), Some(0), "{}", said(&self.room, "w"));
         assert_eq!(self.server.part.stop(), Some(0));
         self.room.wait_empty();
+        self.room
     }
 }
 
@@ -148,6 +149,8 @@ fn a_worker_whose_disk_is_full_delivers_what_it_has_claims_nothing_and_comes_bac
     house.room.stop_supervisor("small/w");
     assert_eq!(house.server.part.stop(), Some(0));
     house.room.wait_empty();
+    // Before the folder in which it is mounted.
+    drop(disk);
 }
 
 #[test]
@@ -185,7 +188,10 @@ fn a_server_whose_disk_is_full_acknowledges_nothing_that_is_not_kept_and_leads_a
     disk.free();
     until("it leads again", || runtime().block_on(house.client.ready()).is_ok());
     ended_well(&house.client, &acknowledged);
-    house.over(part);
+    let room = house.over(part);
+    // Before the folder in which it is mounted.
+    drop(disk);
+    drop(room);
 }
 
 #[test]
