@@ -15,7 +15,7 @@ use super::array::Element;
 use super::lane::{Lane, LaneId, LaneKey, Line};
 use super::out::Cause;
 use super::table::{At, HeldBy, Hot};
-use super::worker::{Beyond, FreeKey};
+use super::worker::Beyond;
 
 /// A unit that a worker is to have.
 struct Pick {
@@ -46,12 +46,7 @@ impl Engine {
                 return;
             }
             let Some(key) = self.lanes.get(lane).map(|lane| &lane.key) else { continue };
-            let found = if joined.contains(&lane) {
-                self.find_worker(key, self.free.iter().copied())
-            } else {
-                let freed = freed.iter().filter_map(|id| Some((self.workers.get(id)?.free?, *id)));
-                self.find_worker(key, freed.collect::<BTreeSet<_>>())
-            };
+            let found = if joined.contains(&lane) { self.find_worker(key) } else { self.find_freed(key, &freed) };
             let Some(worker) = found else { continue };
             self.claim(&Pick { unit: line.unit, worker });
             heads.extend(self.open_head(lane));
@@ -67,16 +62,25 @@ impl Engine {
 
     /// The least loaded worker that fits: first one that would run it at once, else one that would
     /// prefetch it.
-    fn find_worker(&self, key: &LaneKey, free: impl IntoIterator<Item = (FreeKey, WorkerId)>) -> Option<WorkerId> {
+    fn find_worker(&self, key: &LaneKey) -> Option<WorkerId> {
         let mut prefetcher = None;
-        for (_, id) in free {
-            match self.workers.get(&id).and_then(|worker| worker.takes(key)) {
-                Some(Beyond::No) => return Some(id),
-                Some(Beyond::Yes) => prefetcher = prefetcher.or(Some(id)),
+        for (_, id) in &self.free {
+            match self.workers.get(id).and_then(|worker| worker.takes(key)) {
+                Some(Beyond::No) => return Some(*id),
+                Some(Beyond::Yes) => prefetcher = prefetcher.or(Some(*id)),
                 None => {}
             }
         }
         prefetcher
+    }
+
+    /// The same among these alone.
+    fn find_freed(&self, key: &LaneKey, freed: &BTreeSet<WorkerId>) -> Option<WorkerId> {
+        let fits = freed.iter().filter_map(|id| {
+            let worker = self.workers.get(id)?;
+            Some((worker.takes(key)?, worker.free?, *id))
+        });
+        fits.min().map(|(.., id)| id)
     }
 
     /// What the server holds itself needs no worker.

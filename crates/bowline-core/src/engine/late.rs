@@ -87,17 +87,14 @@ impl Engine {
             return false;
         }
         let Some(name) = self.workers.get(&id).map(|worker| worker.row.name.clone()) else { return false };
-        let Some(mut row) = self.lost.remove(&attempt) else { return false };
-        row.end = None;
-        row.ended_at = None;
-        let (started_at, now) = (row.started_at, self.now);
+        let now = self.now;
         let key = self.tasks.get(&attempt.task.task).map(|task| std::sync::Arc::clone(&task.policy.lane_key));
-        // The machine asks whether it is late: it is, until it has been moved.
-        self.lost.insert(attempt, AttemptRow { end: Some(AttemptEnd::Lost), ..row.clone() });
         let cause = Cause::server(format!("{name} came back with it"));
         self.shift(attempt.task, Event::Revived(id), &cause).expect("what is wanted late can go on");
-        self.lost.remove(&attempt);
-        self.attempts.insert(attempt, row);
+        // Not before: the machine asks whether it is late.
+        let Some(row) = self.lost.remove(&attempt) else { return false };
+        let started_at = row.started_at;
+        self.attempts.insert(attempt, AttemptRow { end: None, ended_at: None, ..row });
         self.touch_attempt(attempt);
         if let Some(key) = key {
             self.load_worker(id, attempt, key);

@@ -63,7 +63,12 @@ impl Engine {
 
     /// Different workers that lost an attempt of this round, this one included.
     fn lost_on(&self, unit: TaskRef, newest: Option<WorkerId>) -> u32 {
-        let mut workers: Vec<WorkerId> = self.lost_of(unit).filter_map(|row| row.worker).chain(newest).collect();
+        let mut others = self.lost_of(unit).filter_map(|row| row.worker).peekable();
+        // Nearly always: nothing was lost.
+        if others.peek().is_none() {
+            return u32::from(newest.is_some());
+        }
+        let mut workers: Vec<WorkerId> = others.chain(newest).collect();
         workers.sort_unstable();
         workers.dedup();
         u32::try_from(workers.len()).unwrap_or(u32::MAX)
