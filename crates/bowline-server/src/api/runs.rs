@@ -137,9 +137,7 @@ async fn history(
     let limit = page_limit(query.limit)?;
     let read = shell.read(move |store| {
         find::run(store, run, namespace.as_ref())?;
-        let page = store.history(&Subject::Run(run), query.cursor.as_deref(), limit)?;
-        let items = page.items.iter().map(|(number, row)| super::show::history(*number, row)).collect();
-        Ok(List { items, next_cursor: page.next })
+        Ok(super::show::history_page(store, &Subject::Run(run), query.cursor.as_deref(), limit)?)
     });
     read.await.map(Json)
 }

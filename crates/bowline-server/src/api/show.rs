@@ -2,8 +2,8 @@
 
 use bowline_api::action::work_doc;
 use bowline_api::{
-    ArrayProgress, Artifact, Attempt, DependsOn, Event, EventId, EventKind, HistoryEntry, OutcomeDoc, PausedDoc, Retry,
-    Task, Timeouts, from_core_time,
+    ArrayProgress, Artifact, Attempt, DependsOn, Event, EventId, EventKind, HistoryEntry, List, OutcomeDoc, PausedDoc,
+    Retry, Task, Timeouts, from_core_time,
 };
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, PauseMark, ResultRow, Subject, TaskRow, Unit,
@@ -221,8 +221,20 @@ pub(crate) fn artifact(row: &ArtifactRow) -> Artifact {
     }
 }
 
+/// One page of a history, oldest first.
+pub(crate) fn history_page(
+    store: &dyn ReadStore,
+    of: &Subject,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<List<HistoryEntry>, StoreError> {
+    let page = store.history(of, cursor, limit)?;
+    let items = page.items.iter().map(|(number, row)| history(*number, row)).collect();
+    Ok(List { items, next_cursor: page.next })
+}
+
 /// One line of a history.
-pub(crate) fn history(number: u64, row: &HistoryRow) -> HistoryEntry {
+fn history(number: u64, row: &HistoryRow) -> HistoryEntry {
     HistoryEntry {
         number,
         at: from_core_time(row.at),

@@ -171,9 +171,7 @@ async fn history(
     let list = shell
         .read(move |store| {
             find::task(store, id, namespace.as_ref())?;
-            let page = store.history(&Subject::Task(id), query.cursor.as_deref(), limit)?;
-            let items = page.items.iter().map(|(number, row)| show::history(*number, row)).collect();
-            Ok(List { items, next_cursor: page.next })
+            Ok(show::history_page(store, &Subject::Task(id), query.cursor.as_deref(), limit)?)
         })
         .await?;
     Ok(Json(list))
