@@ -200,7 +200,8 @@ fn logs_are_read_by_offset_from_the_end_and_while_the_job_runs() {
         text.extend(read_chunk(&mut follow).expect("the log goes on while the job runs"));
     }
     assert_eq!(text, b"one\ntwo\n");
-    assert_eq!(web.get(&format!("/api/v1/tasks/{id}")).json()["state"], "running");
+    // Output may be faster than the message that its job has begun: neither waits for the other.
+    until("it runs", || web.get(&format!("/api/v1/tasks/{id}")).json()["state"] == "running");
     // The CLI sees it, too, and ends with the job.
     let child = room.command(&["logs", "-f", &id]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     std::fs::write(&gate, "").unwrap();
