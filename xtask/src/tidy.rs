@@ -2,6 +2,7 @@
 
 mod arrows;
 mod files;
+mod sim;
 
 use std::path::Path;
 
@@ -11,7 +12,9 @@ use crate::say;
 
 /// Checks everything, and tells every finding before it fails.
 pub(crate) fn run(root: &Path) -> Result<()> {
-    let mut findings = arrows::check(root)?;
+    let metadata = arrows::metadata(root)?;
+    let mut findings = arrows::check(&metadata)?;
+    findings.extend(sim::check(&metadata)?);
     findings.extend(files::check(root)?);
     for finding in &findings {
         say(&format!("tidy: {finding}"));

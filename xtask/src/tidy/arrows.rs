@@ -69,8 +69,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 const OUTSIDE: [(&str, &[&str]); 2] = [("bowline-core", &["serde", "thiserror"]), ("bowline-supervisor", &["rustix"])];
 
 /// Findings about the crates' dependencies. Those of tests alone are free.
-pub(super) fn check(root: &Path) -> Result<Vec<String>> {
-    let metadata = metadata(root)?;
+pub(super) fn check(metadata: &Value) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for package in metadata["packages"].as_array().context("cargo metadata has no packages")? {
         let name = package["name"].as_str().unwrap_or_default();
@@ -95,8 +94,9 @@ fn normal_dependencies(package: &Value) -> impl Iterator<Item = &str> {
     all.iter().filter(|dependency| dependency["kind"].is_null()).filter_map(|dependency| dependency["name"].as_str())
 }
 
+/// What cargo says of the workspace's own packages.
 #[expect(clippy::disallowed_methods, reason = "xtask runs cargo")]
-fn metadata(root: &Path) -> Result<Value> {
+pub(super) fn metadata(root: &Path) -> Result<Value> {
     let output = Command::new("cargo")
         .args(["metadata", "--no-deps", "--format-version=1"])
         .current_dir(root)

@@ -1,0 +1,102 @@
+//! Probes: rare paths that the simulation must have taken, counted as they are.
+//!
+//! Code on such a path says so by [`reached`]. Without the crate's feature `sim`, which nothing but the
+//! simulation turns on, that is nothing at all; with it each thread counts for itself.
+
+use crate::listed::listed;
+
+listed! {
+    /// A rare path. Whoever knows one in his own code adds it, and says [`reached`] there.
+    Path {
+        /// A lost attempt's result came while its task was waiting or ready again, and was accepted.
+        LateResultWhileRequeued = "late-result-while-requeued",
+        /// A success came while its task was being stopped by a cancel: the cancel stood.
+        CancelCrossingSuccess = "cancel-crossing-success",
+        /// Hello named an attempt as assigned that its worker had journaled and not begun.
+        HelloWithUnbegunAssignment = "hello-with-unbegun-assignment",
+        /// Hello did not name an assignment that was never journaled: it was given back.
+        HelloWithUnjournaledAssignment = "hello-with-unjournaled-assignment",
+    }
+}
+
+/// This path was taken.
+#[cfg(not(feature = "sim"))]
+#[inline(always)]
+pub fn reached(_path: Path) {}
+
+/// This path was taken.
+#[cfg(feature = "sim")]
+pub fn reached(path: Path) {
+    counting::add(path);
+}
+
+/// How often each path was taken by this thread since [`reset`], in the order of [`Path::ALL`]. Without the
+/// feature `sim`: never.
+pub fn counts() -> Vec<(Path, u64)> {
+    Path::ALL.iter().map(|path| (*path, counting::of(*path))).collect()
+}
+
+/// Begins to count anew, in this thread.
+pub fn reset() {
+    counting::reset();
+}
+
+#[cfg(feature = "sim")]
+mod counting {
+    use std::cell::Cell;
+
+    use super::Path;
+
+    thread_local! {
+        static COUNTS: [Cell<u64>; Path::ALL.len()] = const { [const { Cell::new(0) }; Path::ALL.len()] };
+    }
+
+    pub(super) fn add(path: Path) {
+        COUNTS.with(|counts| counts[path as usize].set(counts[path as usize].get() + 1));
+    }
+
+    pub(super) fn of(path: Path) -> u64 {
+        COUNTS.with(|counts| counts[path as usize].get())
+    }
+
+    pub(super) fn reset() {
+        COUNTS.with(|counts| counts.iter().for_each(|count| count.set(0)));
+    }
+}
+
+#[cfg(not(feature = "sim"))]
+mod counting {
+    use super::Path;
+
+    pub(super) fn of(_path: Path) -> u64 {
+        0
+    }
+
+    pub(super) fn reset() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kebab_case_each_its_own_and_lead_back() {
+        let names: Vec<_> = Path::ALL.iter().map(|path| path.name()).collect();
+        assert_eq!(crate::listed::wrong_names(&names), Vec::<&str>::new());
+        for path in Path::ALL {
+            assert_eq!(Path::from_name(path.name()), Some(*path));
+            assert!(path.about().ends_with('.'), "{}", path.name());
+        }
+    }
+
+    #[test]
+    fn what_is_reached_is_counted_with_the_feature_alone() {
+        reset();
+        reached(Path::CancelCrossingSuccess);
+        reached(Path::CancelCrossingSuccess);
+        let counted = if cfg!(feature = "sim") { 2 } else { 0 };
+        assert!(counts().contains(&(Path::CancelCrossingSuccess, counted)));
+        reset();
+        assert!(counts().iter().all(|(_, count)| *count == 0));
+    }
+}
