@@ -6,8 +6,10 @@
 //! they ended. A worker that dies is no event to the jobs: the next one connects, says
 //! [`wire::Request::List`] and hears of every end again that it has not forgotten.
 //!
-//! This crate leaves to the worker: what a job is, which files it gets, and to sync the records
-//! ([`sync_records`]) before it passes on how a job ended.
+//! What decides is [`machine`], which touches nothing; the loop in `server` does what it says. A simulation
+//! runs the same machine over the same [`records`], with no process and no file.
+//!
+//! This crate leaves to the worker: what a job is, and which files it gets.
 //!
 //! Invariant: a job's end is told only when none of its processes is left. What can't be killed is
 //! named ([`wire::Event::Stuck`]) and keeps its place.
@@ -23,9 +25,10 @@ mod clone;
 mod inherited;
 mod keeper;
 mod log;
+pub mod machine;
 mod paths;
 mod procs;
-mod records;
+pub mod records;
 mod server;
 mod signals;
 mod socket;
@@ -40,7 +43,6 @@ pub use cli::{Options, Outcome, dispatch, run};
 pub use clock::boottime;
 pub use paths::{own as own_folder, socket_path};
 pub use procs::MARK_VARIABLE;
-pub use records::{SyncError, sync_records};
 pub use spawn::{Program, SUPERVISOR_COMMAND, spawn_detached};
 pub use stage::STAGE_COMMAND;
 pub use sweep::{SweepError, Swept, sweep_leftovers};

@@ -8,6 +8,7 @@
 //! | `socket` | where it listens, unless told another path |
 //! | `log` | what it has to say; written anew at each start |
 //! | `jobs/KEY` | the record of one job, see `records` |
+//! | `ends` | the ends of jobs that were synced |
 
 use std::path::{Path, PathBuf};
 
@@ -54,4 +55,8 @@ pub(crate) fn log_path(folder: &Path) -> PathBuf {
 
 pub(crate) fn jobs_dir(folder: &Path) -> PathBuf {
     folder.join("jobs")
+}
+
+pub(crate) fn ends_path(folder: &Path) -> PathBuf {
+    folder.join("ends")
 }

@@ -80,7 +80,7 @@ impl Spec {
 
 /// What the supervisor reads in the report, when the pipe has closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Report {
+pub enum Report {
     /// The program runs, or has run.
     Started,
     /// It could not be started.

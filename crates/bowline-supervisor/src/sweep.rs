@@ -14,7 +14,8 @@ use rustix::process::Signal;
 
 use crate::clock::boottime;
 use crate::procs::{self, Process};
-use crate::records::{self, Clean, Entry, Loaded, Record};
+use crate::records::files::{self, Record};
+use crate::records::{Clean, Entry, Loaded};
 use crate::{boot, cgroup, paths, socket, spawn};
 
 /// What can't be killed within so long is named.
@@ -68,7 +69,7 @@ pub fn sweep_leftovers(state_dir: &Path) -> Result<Swept, SweepError> {
     }
     let lock = socket::lock(&paths::lock_path(&folder)).map_err(SweepError::Io)?;
     let Some(_lock) = lock else { return Err(SweepError::Alive) };
-    let records = records::load(&folder).map_err(SweepError::Io)?;
+    let records = files::load(&folder).map_err(SweepError::Io)?;
     let boot_id = boot::boot_id(None).map_err(SweepError::Io)?;
     let mut swept = sweep(&folder, &records.whole, &boot_id).map_err(SweepError::Io)?;
     swept.damaged = records.damaged;

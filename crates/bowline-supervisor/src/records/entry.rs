@@ -7,36 +7,45 @@ use crate::wire::{DecodeError, Ended, Exited, Reader, StartFailed, Writer};
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub enum Entry {
+    /// The job is about to begin.
     Begun(Begun),
+    /// Its first process is there.
     Spawned(Spawned),
+    /// Its first process has ended. A second one counts what had to be killed.
     Ended(Ended),
+    /// None of its processes is left.
     Clean,
 }
 
 /// What is known before the first process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Begun {
-    pub(crate) key: String,
-    pub(crate) boot_id: String,
+pub struct Begun {
+    /// The job.
+    pub key: String,
+    /// The boot of the machine in which it began.
+    pub boot_id: String,
     /// Carried by every process of the job in its environment; no other job ever has it.
-    pub(crate) mark: String,
-    pub(crate) cgroup: Option<PathBuf>,
-    pub(crate) at: Duration,
+    pub mark: String,
+    /// The job's own cgroup.
+    pub cgroup: Option<PathBuf>,
+    /// On `CLOCK_BOOTTIME`.
+    pub at: Duration,
 }
 
 /// What is known of the first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spawned {
-    pub(crate) pid: u32,
+pub struct Spawned {
+    /// Its number.
+    pub pid: u32,
     /// When it began, in the kernel's ticks since boot: with the boot id and the pid it names one
     /// process for ever.
-    pub(crate) start_ticks: u64,
+    pub start_ticks: u64,
 }
 
 impl Entry {
     /// With its length and checksum.
-    pub(crate) fn framed(&self) -> Vec<u8> {
+    pub fn framed(&self) -> Vec<u8> {
         let mut body = Writer::default();
         match self {
             Self::Begun(begun) => {
@@ -69,7 +78,7 @@ impl Entry {
     }
 
     /// The entry that some bytes begin with, and how many they are. `None`: damaged.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
+    pub fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut from = Reader::new(bytes);
         let body = from.bytes().ok()?;
         if from.u64().ok()? != checksum(body) {

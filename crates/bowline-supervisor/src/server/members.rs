@@ -7,29 +7,27 @@
 //! has shed all of them (a *stray*: its keeper was killed) may be of any job that lived when it began; it
 //! goes with the last of these.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 
-use super::job::{Job, Live, Reaped};
+use super::body::{Bodies, Body, First, Reaped};
 use crate::cgroup;
 use crate::procs::{self, Process};
 
-/// All jobs, by key.
-pub(super) type Jobs = BTreeMap<String, Job>;
-
-/// All processes of a job that are not zombies, its first one included while that lives.
-pub(super) fn of(jobs: &Jobs, live: &Live) -> Vec<Process> {
+/// All processes of a job that are not zombies, its first one included while that lives. `helper`: a child
+/// of the supervisor that is no job's.
+pub(super) fn of(bodies: &Bodies, body: &Body, helper: Option<u32>) -> Vec<Process> {
     let mut found: Vec<Process> = Vec::new();
-    let keeper = live.keeper().map(|(keeper, _)| keeper.pid);
-    if keeper.is_some() || live.is_main_alive() {
-        found.extend(procs::process(live.main.process.pid));
+    let keeper = body.keeper().map(|(keeper, _)| keeper.pid);
+    if keeper.is_some() || body.first == First::Alive {
+        found.extend(procs::process(body.main.process.pid));
     }
-    let orphans = foreign_children(jobs).unwrap_or_default().into_iter().filter_map(procs::process);
-    found.extend(orphans.filter(|orphan| is_of(jobs, live, orphan)));
+    let orphans = foreign_children(bodies, helper).unwrap_or_default().into_iter().filter_map(procs::process);
+    found.extend(orphans.filter(|orphan| is_of(bodies, body, orphan)));
     // Where `/proc` can't be read, what is known must do.
     found = procs::with_descendants(found, &procs::all().unwrap_or_default());
     found.retain(|process| Some(process.pid) != keeper);
-    if let Some(path) = &live.cgroup {
+    if let Some(path) = &body.cgroup {
         for process in cgroup::processes(path) {
             if !found.iter().any(|known| known.pid == process.pid) {
                 found.push(process);
@@ -40,46 +38,40 @@ pub(super) fn of(jobs: &Jobs, live: &Live) -> Vec<Process> {
 }
 
 /// Whether anything is left of a job whose first process has ended. Where nobody can tell: yes.
-pub(super) fn is_anything_left(jobs: &Jobs, live: &Live) -> bool {
-    if live.keeper().is_some() || live.cgroup.as_deref().is_some_and(cgroup::is_populated) {
+pub(super) fn is_anything_left(bodies: &Bodies, body: &Body, helper: Option<u32>) -> bool {
+    if body.keeper().is_some() || body.cgroup.as_deref().is_some_and(cgroup::is_populated) {
         return true;
     }
-    let Ok(children) = foreign_children(jobs) else { return true };
+    let Ok(children) = foreign_children(bodies, helper) else { return true };
     children.into_iter().any(|pid| match procs::look_at(pid) {
-        Ok(Some(orphan)) => is_of(jobs, live, &orphan),
+        Ok(Some(orphan)) => is_of(bodies, body, &orphan),
         Ok(None) => false,
         Err(_) => true,
     })
 }
 
-/// The supervisor's children that are no job's first process or keeper: orphans, zombies too.
-pub(super) fn foreign_children(jobs: &Jobs) -> io::Result<Vec<u32>> {
+/// The supervisor's children that are no job's first process or keeper, and no helper: orphans, zombies too.
+pub(super) fn foreign_children(bodies: &Bodies, helper: Option<u32>) -> io::Result<Vec<u32>> {
     let children = procs::own_children()?;
-    let firsts: BTreeSet<u32> =
-        lives(jobs).filter(|live| live.main.reaped == Reaped::No).map(|live| live.main.process.pid).collect();
-    Ok(children.into_iter().filter(|pid| !firsts.contains(pid)).collect())
+    let unreaped = bodies.values().filter(|body| body.main.reaped == Reaped::No);
+    let own: BTreeSet<u32> = unreaped.map(|body| body.main.process.pid).chain(helper).collect();
+    Ok(children.into_iter().filter(|pid| !own.contains(pid)).collect())
 }
 
-fn is_of(jobs: &Jobs, live: &Live, orphan: &Process) -> bool {
-    if is_known(live, orphan) {
+fn is_of(bodies: &Bodies, body: &Body, orphan: &Process) -> bool {
+    if is_known(body, orphan) {
         return true;
     }
-    let is_others = lives(jobs)
-        .filter(|other| other.key != live.key)
+    let is_others = bodies
+        .values()
+        .filter(|other| other.key != body.key)
         .any(|other| is_known(other, orphan) || other.main.process.start_ticks <= orphan.start_ticks);
     !is_others
 }
 
-fn is_known(live: &Live, orphan: &Process) -> bool {
-    let first = live.first();
+fn is_known(body: &Body, orphan: &Process) -> bool {
+    let first = body.first();
     let is_in_session =
         (orphan.session == first.pid || orphan.group == first.pid) && orphan.start_ticks >= first.start_ticks;
-    is_in_session || procs::mark_of(orphan.pid).is_some_and(|mark| mark == live.mark)
-}
-
-fn lives(jobs: &Jobs) -> impl Iterator<Item = &Live> {
-    jobs.values().filter_map(|job| match job {
-        Job::Live(live) => Some(&**live),
-        Job::Ended(_) | Job::Lost(_) => None,
-    })
+    is_in_session || procs::mark_of(orphan.pid).is_some_and(|mark| mark == body.mark)
 }

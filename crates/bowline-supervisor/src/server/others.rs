@@ -3,18 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use rustix::process::Signal;
-
-use super::Server;
-use super::job::Job;
-use super::start::job_of;
-use super::stop::LOOK_STUCK;
-use crate::clock::boottime;
 use crate::log::Log;
 use crate::procs::{self, Process};
-use crate::records::{self, Loaded};
+use crate::records::Loaded;
+use crate::records::files;
 use crate::sweep::Swept;
 use crate::{paths, socket, sweep};
 
@@ -33,7 +26,7 @@ pub(super) fn take_over(root: &Path, boot_id: &str, log: &mut Log) -> TakenOver 
     for (version, folder) in paths::others(root) {
         // Whoever holds the lock lives.
         let Ok(Some(_lock)) = socket::lock(&paths::lock_path(&folder)) else { continue };
-        let Ok(records) = records::load(&folder) else { continue };
+        let Ok(records) = files::load(&folder) else { continue };
         if records.whole.is_empty() {
             continue;
         }
@@ -63,43 +56,4 @@ pub(super) fn take_over(root: &Path, boot_id: &str, log: &mut Log) -> TakenOver 
 pub(super) fn processes_of(swept: &Swept) -> BTreeMap<String, Vec<Process>> {
     let processes = |pids: &BTreeSet<u32>| pids.iter().filter_map(|pid| procs::process(*pid)).collect();
     swept.stuck.iter().map(|(key, pids)| (key.clone(), processes(pids))).collect()
-}
-
-impl Server {
-    /// Tries again to kill what could not be killed of jobs whose supervisor is gone; tells the loss of
-    /// those of which nothing is left now.
-    pub(super) fn look_at_stuck_before(&mut self, now: Duration) {
-        let is_there = |process: &Process| procs::process(process.pid).is_some_and(|found| found.is_same(process));
-        let mut gone = Vec::new();
-        for (key, processes) in &mut self.stuck_before {
-            processes.retain(is_there);
-            for process in processes.iter() {
-                procs::signal(process, Signal::KILL);
-            }
-            if processes.is_empty() {
-                gone.push(key.clone());
-            }
-        }
-        for key in gone {
-            self.stuck_before.remove(&key);
-            if let Some(job) = self.jobs.get(&key) {
-                let event = job.event(&key);
-                self.emit(&event);
-            }
-        }
-        self.look_before_at = (!self.stuck_before.is_empty()).then(|| now + LOOK_STUCK);
-    }
-
-    /// Looks whether a supervisor of another version is gone meanwhile.
-    pub(super) fn take_over_others(&mut self) {
-        let taken = take_over(&self.launcher.root, &self.launcher.boot_id, &mut self.log);
-        for record in taken.records {
-            let job: Job = job_of(&record, &self.launcher.boot_id);
-            self.jobs.entry(record.begun.key).or_insert(job);
-        }
-        self.stuck_before.extend(taken.stuck);
-        if !self.stuck_before.is_empty() {
-            self.look_before_at.get_or_insert_with(boottime);
-        }
-    }
 }

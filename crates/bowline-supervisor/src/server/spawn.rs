@@ -13,7 +13,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid};
 
-use super::job::{Kept, Main, Reaped, ReportPipe};
+use super::body::{Kept, Main, Reaped, ReportPipe};
 use super::launch::Files;
 use crate::cgroup;
 use crate::clone::{Born, Place, copy_process, leave};

@@ -7,21 +7,19 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid};
 
-use super::job::Job;
 use super::launch::Launcher;
-use super::members::Jobs;
 use super::others;
 use crate::clock::boottime;
 use crate::log::Log;
 use crate::procs::Process;
-use crate::records::{self, Loaded, Records};
+use crate::records::Records;
+use crate::records::files::{self, EndsFile};
 use crate::ways::Ways;
-use crate::wire::LostWhy;
 use crate::{Options, boot, paths, socket, spawn, sweep};
 
 /// Somebody who only looks for leftovers holds the lock for no longer.
@@ -33,8 +31,13 @@ const LOCK_EVERY: Duration = Duration::from_millis(10);
 pub(super) struct Start {
     pub(super) listener: UnixListener,
     pub(super) launcher: Launcher,
-    pub(super) jobs: Jobs,
-    pub(super) damaged: Vec<String>,
+    /// Its own folder.
+    pub(super) folder: PathBuf,
+    /// Names that.
+    pub(super) id: String,
+    pub(super) boot_id: String,
+    pub(super) records: Records,
+    pub(super) ends: EndsFile,
     /// Processes of lost jobs that could not be killed.
     pub(super) stuck: BTreeMap<String, Vec<Process>>,
     pub(super) log: Log,
@@ -57,7 +60,7 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
     become_parent_of_all(&mut log);
     let boot_id = boot::boot_id(options.boot_id_file.as_deref())?;
     others::take_over(&options.state_dir, &boot_id, &mut log);
-    let records = records::load(&folder)?;
+    let records = files::load(&folder)?;
     let swept = sweep::sweep(&folder, &records.whole, &boot_id)?;
     for (key, pids) in &swept.killed {
         log.say(format_args!("killed what was left of {key}: {pids:?}"));
@@ -69,10 +72,9 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
     fs::set_permissions(&options.socket, Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     let nofile = raise_file_limit();
-    let launcher =
-        Launcher { root: options.state_dir.clone(), state_dir: folder, id, boot_id, ways, births: 0, nofile };
-    let jobs = jobs_of(&records, &launcher.boot_id);
-    Ok(Some(Start { listener, launcher, jobs, damaged: records.damaged, stuck, log, lock }))
+    let ends = EndsFile::open(&folder)?;
+    let launcher = Launcher { ways, nofile };
+    Ok(Some(Start { listener, launcher, folder, id, boot_id, records, ends, stuck, log, lock }))
 }
 
 fn make_private_folder(path: &Path) -> io::Result<()> {
@@ -113,18 +115,5 @@ fn raise_file_limit() -> Option<u64> {
 /// Names a state folder: the same at each start, another one for each folder.
 fn folder_id(state_dir: &Path) -> io::Result<String> {
     let path = fs::canonicalize(state_dir)?;
-    Ok(format!("{:016x}", records::checksum(path.as_os_str().as_bytes())))
-}
-
-fn jobs_of(records: &Records, boot_id: &str) -> Jobs {
-    records.whole.iter().map(|record| (record.begun.key.clone(), job_of(record, boot_id))).collect()
-}
-
-/// What is known of a job whose supervisor is gone.
-pub(super) fn job_of(record: &Loaded, boot_id: &str) -> Job {
-    match &record.ended {
-        Some(ended) => Job::Ended(ended.clone()),
-        None if record.begun.boot_id == boot_id => Job::Lost(LostWhy::SupervisorDied),
-        None => Job::Lost(LostWhy::Rebooted),
-    }
+    Ok(format!("{:016x}", crate::records::checksum(path.as_os_str().as_bytes())))
 }

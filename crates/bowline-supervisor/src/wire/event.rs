@@ -113,8 +113,8 @@ pub struct Exited {
     pub ended_at: Duration,
     /// So many processes that the first one left behind had to be killed, as far as they were seen.
     pub leftovers: u32,
-    /// Whether this is on disk, to be synced by `sync_records`. `false`: the disk refused it, and
-    /// only this supervisor knows.
+    /// Whether this is on disk, to be synced within a second or two unless it is forgotten by then.
+    /// `false`: the disk refused it, and only this supervisor knows.
     pub recorded: bool,
 }
 
@@ -296,6 +296,14 @@ impl Exited {
 }
 
 impl Ended {
+    /// The job.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Exited(exited) => &exited.key,
+            Self::StartFailed(failed) => &failed.key,
+        }
+    }
+
     /// The event that tells it.
     pub fn event(&self) -> Event {
         match self {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use bowline_supervisor::wire::{Event, LostWhy, Request, StopReason};
-use bowline_supervisor::{SweepError, Way, sweep_leftovers, sync_records};
+use bowline_supervisor::{SweepError, Way, sweep_leftovers};
 
 use crate::support::{House, code, is_alive, is_used, pid_in, tests, wait_until};
 
@@ -54,7 +54,6 @@ fn limits_hold_without_a_worker() {
 fn ends_are_told_until_forgotten() {
     let mut house = House::new();
     let ended = house.run_to_end("a", "exit 9");
-    sync_records(house.state(), ["a"]).unwrap();
     for _ in 0..2 {
         house.kill_supervisor();
         house.reconnect();

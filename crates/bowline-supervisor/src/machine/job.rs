@@ -12,34 +12,26 @@
 //!
 //! The end of the first process (`end`) comes on its own: before, within or after a stop.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::keeper;
-use crate::procs::Process;
-use crate::records::Record;
-use crate::stage::Report;
-use crate::wire::{Ended, Event, Exit, LostWhy, StopReason};
+use super::Report;
+use crate::wire::{Ended, Event, LostWhy, StopReason};
 
 /// What the supervisor keeps of a job.
 #[derive(Debug)]
-pub(super) enum Job {
+pub enum Job {
+    /// It is not over.
     Live(Box<Live>),
+    /// It is over, and how.
     Ended(Ended),
+    /// An earlier supervisor took its end with it.
     Lost(LostWhy),
 }
 
 /// A job that is not over.
 #[derive(Debug)]
-pub(super) struct Live {
+pub struct Live {
     pub(super) key: String,
-    /// Of its birth, from 1.
-    pub(super) number: u64,
-    pub(super) record: Record,
-    pub(super) mark: String,
-    pub(super) cgroup: Option<PathBuf>,
     pub(super) run_limit: Option<Duration>,
     /// See [`crate::wire::Start::lease`].
     pub(super) lease: String,
@@ -47,15 +39,13 @@ pub(super) struct Live {
     /// When the newest answered heartbeat of its lease group was sent.
     pub(super) renewed_at: Duration,
     pub(super) grace: Duration,
-    pub(super) main: Main,
     pub(super) phase: Phase,
     /// What the stage said, when it has said all.
     pub(super) report: Option<Report>,
-    pub(super) started_at: Option<Duration>,
+    pub(super) started: Option<Started>,
     pub(super) stopped: Option<StopReason>,
-    pub(super) end: Option<MainEnd>,
-    /// Processes that have got their TERM.
-    pub(super) termed: Vec<Process>,
+    /// How the first process ended. It is on disk unless the disk refused.
+    pub(super) end: Option<Ended>,
     /// Processes that the first one left behind and that were killed.
     pub(super) leftovers: Vec<u32>,
     /// When to look at it again without being told.
@@ -64,41 +54,11 @@ pub(super) struct Live {
     pub(super) look_every: Duration,
 }
 
-/// The supervisor's own child: the job's first process, or its keeper.
-#[derive(Debug)]
-pub(super) struct Main {
-    pub(super) process: Process,
-    /// Readable when it has ended.
-    pub(super) pidfd: OwnedFd,
-    pub(super) reaped: Reaped,
-    /// The stage's report.
-    pub(super) report: Option<ReportPipe>,
-    /// Where the child is a keeper.
-    pub(super) kept: Option<Kept>,
-}
-
-/// Whether a child has ended and is reaped.
+/// A program that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reaped {
-    Yes,
-    No,
-}
-
-/// What is known of a first process that has a keeper.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) home: keeper::Home,
-    /// The first process's end comes here.
-    pub(super) end: File,
-    /// Known when the program runs.
-    pub(super) first: Option<Process>,
-}
-
-/// A report that is not complete.
-#[derive(Debug)]
-pub(super) struct ReportPipe {
-    pub(super) pipe: File,
-    pub(super) bytes: Vec<u8>,
+pub(super) struct Started {
+    pub(super) pid: u32,
+    pub(super) at: Duration,
 }
 
 /// What is being done with a job.
@@ -121,21 +81,10 @@ pub(super) enum Told {
     No,
 }
 
-/// How the first process ended. It is reaped, and its end is on disk unless the disk refused.
-#[derive(Debug, Clone)]
-pub(super) struct MainEnd {
-    pub(super) ended: Ended,
-}
-
 impl Phase {
     /// Whether nobody has asked for its end.
     pub(super) fn may_run(self) -> bool {
         matches!(self, Self::Starting | Self::Running)
-    }
-
-    /// Whether it was told that it can't be killed.
-    pub(super) fn is_stuck(self) -> bool {
-        matches!(self, Self::Kill { told: Told::Yes, .. })
     }
 }
 
@@ -145,34 +94,36 @@ impl Job {
         match self {
             Self::Ended(ended) => ended.event(),
             Self::Lost(why) => Event::Lost { key: key.to_owned(), why: *why },
-            Self::Live(live) => match live.started_at {
+            Self::Live(live) => match live.started {
                 None => Event::Starting { key: key.to_owned() },
-                Some(started_at) => Event::Started { key: key.to_owned(), pid: live.first().pid, started_at },
+                Some(Started { pid, at }) => Event::Started { key: key.to_owned(), pid, started_at: at },
             },
+        }
+    }
+
+    /// The job, while it is not over.
+    pub fn live(&self) -> Option<&Live> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Ended(_) | Self::Lost(_) => None,
         }
     }
 }
 
 impl Live {
-    /// The job's first process, as far as it is known.
-    pub(super) fn first(&self) -> &Process {
-        self.main.kept.as_ref().and_then(|kept| kept.first.as_ref()).unwrap_or(&self.main.process)
-    }
-
-    /// The job's keeper, while it lives.
-    pub(super) fn keeper(&self) -> Option<(&Process, keeper::Home)> {
-        let kept = self.main.kept.as_ref().filter(|_| self.main.reaped == Reaped::No)?;
-        Some((&self.main.process, kept.home))
-    }
-
     /// Whether its first process has not ended, as far as is known.
-    pub(super) fn is_main_alive(&self) -> bool {
+    pub fn is_main_alive(&self) -> bool {
         self.end.is_none()
+    }
+
+    /// Whether it was told that it can't be killed.
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.phase, Phase::Kill { told: Told::Yes, .. })
     }
 
     /// When its run limit passes.
     fn run_limit_at(&self) -> Option<Duration> {
-        Some(self.started_at?.saturating_add(self.run_limit?))
+        Some(self.started?.at.saturating_add(self.run_limit?))
     }
 
     /// When its lease is over.
@@ -197,19 +148,10 @@ impl Live {
 
     /// So many processes that it left behind had to be killed: for the record and the event.
     pub(super) fn ended(&self) -> Option<Ended> {
-        let mut ended = self.end.as_ref()?.ended.clone();
+        let mut ended = self.end.clone()?;
         if let Ended::Exited(exited) = &mut ended {
             exited.leftovers = u32::try_from(self.leftovers.len()).unwrap_or(u32::MAX);
         }
         Some(ended)
-    }
-}
-
-/// How a process ended, as `waitid` says it.
-pub(super) fn exit_of(status: &rustix::process::WaitIdStatus) -> Exit {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Code(-1),
     }
 }
