@@ -1,5 +1,5 @@
 //! Seeded jitter. A draw depends on the seed and on what it is for, never on the order of draws, so
-//! that replays and reloads draw the same.
+//! that replays and reloads draw the same. The mixer is public: the simulation draws by it too.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::spec::RetryPolicy;
 use crate::time::micros;
 
 /// One step of splitmix64 (Steele, Lea, Flood 2014): mixes well, and needs no state.
-const fn splitmix(value: u64) -> u64 {
+pub const fn splitmix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,6 +1,28 @@
 //! Bowline's decisions, proved away from clocks, disks and sockets.
 //!
 //! [`handover`] is the smallest model of taking work: claims, fences, sessions, Hello, commits and
-//! restores, with two workers and two tasks, checked exhaustively.
+//! restores, with two workers and two tasks, checked exhaustively. It stands alone.
+//!
+//! All the rest is the simulation: the real leader, worker and supervisor, each as a [`process`] of one
+//! [`world`] under one seed.
+//!
+//! ```text
+//!  workload ──► clients ─┐                       ┌─► machines: worker, supervisor, jobs
+//!                        ├── net (links) ── servers ── stores
+//!  faults ──────────────►│ clocks, disks, links, processes
+//!  check  ◄── replies, events, each committed batch, facts of the jobs
+//! ```
+//!
+//! **Invariant:** nothing is random but what is drawn from the seed. No wall clock, no thread, no hash
+//! map's order: the same seed gives the same run, event by event.
 
+pub mod clock;
+pub mod disk;
 pub mod handover;
+pub mod job;
+pub mod net;
+pub mod process;
+pub mod random;
+pub mod store;
+pub mod trace;
+pub mod world;

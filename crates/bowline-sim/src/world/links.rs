@@ -1,0 +1,175 @@
+//! Connections at work: opening, delays, closing, breaking.
+
+use super::{Due, Role, World};
+use crate::net::End;
+use crate::process::{Address, Caller, CloseWhy, ConnId, Event, Packet, ProcId};
+
+impl World {
+    fn delay(&mut self, conn: ConnId) -> u64 {
+        let mean = self.net.conns.get(&conn).map_or(0, |conn| conn.delay_us);
+        let now = self.now;
+        let arrives = now + mean / 2 + self.random.around(mean / 2);
+        self.net.conns.get(&conn).map_or(arrives, |conn| arrives.max(conn.stalled_until))
+    }
+
+    pub(crate) fn connect(&mut self, from: ProcId, to: &Address, caller: Caller) -> ConnId {
+        let mean = match to {
+            Address::Cluster(_) => self.pace.link_us,
+            Address::Supervisor { .. } => self.pace.local_us,
+        };
+        let end = End { proc: from, life: self.life(from), open: true, last_at: 0 };
+        let conn = self.net.open(end, to.clone(), mean);
+        let at = self.delay(conn);
+        self.queue.push(at, Due::Opening { conn, caller });
+        conn
+    }
+
+    fn listener(&mut self, from: ProcId, to: &Address) -> Option<ProcId> {
+        match to {
+            Address::Cluster(cluster) => self.clusters[cluster.0 as usize].route,
+            Address::Supervisor { dir } => {
+                let machine = self.machine_of(from);
+                let role = |slot: &super::Slot| {
+                    slot.machine == machine && matches!(&slot.role, Role::Supervisor { dir: of } if of == dir)
+                };
+                let found = self.slots.iter().position(role);
+                let proc = match found {
+                    Some(place) => ProcId(u32::try_from(place).unwrap_or(u32::MAX)),
+                    None => self.add_process(Role::Supervisor { dir: dir.clone() }, machine),
+                };
+                self.start(proc);
+                Some(proc)
+            }
+        }
+    }
+
+    pub(super) fn opening(&mut self, conn: ConnId, caller: Caller) {
+        let Some(found) = self.net.conns.get(&conn) else { return };
+        let (cut, to, from) = (found.cut, found.to.clone(), found.ends[0]);
+        let Some(from) = from.filter(|from| from.open && self.life(from.proc) == from.life) else { return };
+        let listener = if cut { None } else { self.listener(from.proc, &to) };
+        let listener = listener.filter(|proc| self.is_running(*proc));
+        let Some(proc) = listener else {
+            let at = self.delay(conn);
+            self.queue.push(at, Due::Closing { conn, side: 0, why: CloseWhy::Broken });
+            return;
+        };
+        let life = self.life(proc);
+        if let Some(found) = self.net.conns.get_mut(&conn) {
+            found.ends[1] = Some(End { proc, life, open: true, last_at: self.now });
+        }
+        self.hand_over(proc, life, Event::Opened { conn, caller });
+    }
+
+    pub(crate) fn send(&mut self, from: ProcId, conn: ConnId, packet: Packet) {
+        let life = self.life(from);
+        let at = self.delay(conn);
+        let Some(found) = self.net.conns.get_mut(&conn) else { return };
+        let Some(side) = found.side_of(from, life) else { return };
+        if !found.ends[side].is_some_and(|end| end.open) {
+            return;
+        }
+        let other = 1 - side;
+        // What is sent before the other side has taken the connection arrives after the opening.
+        let at = match &mut found.ends[other] {
+            Some(end) => {
+                end.last_at = end.last_at.max(at);
+                end.last_at
+            }
+            None => at + found.delay_us * 4,
+        };
+        self.observer.sends(self.now, from, conn, &packet);
+        self.queue.push(at, Due::Arrival { conn, side: other, packet: Box::new(packet) });
+    }
+
+    pub(super) fn arrival(&mut self, conn: ConnId, side: usize, packet: Box<Packet>) {
+        let Some(found) = self.net.conns.get(&conn) else { return };
+        if found.cut {
+            return;
+        }
+        if found.stalled_until > self.now {
+            let at = found.stalled_until;
+            self.queue.push(at, Due::Arrival { conn, side, packet });
+            return;
+        }
+        let Some(end) = found.ends[side].filter(|end| end.open) else { return };
+        if self.life(end.proc) != end.life || !self.is_running(end.proc) {
+            return;
+        }
+        self.observer.arrives(self.now, end.proc, conn, &packet);
+        self.hand_over(end.proc, end.life, Event::Arrived { conn, packet: *packet });
+    }
+
+    pub(crate) fn close(&mut self, from: ProcId, conn: ConnId, why: CloseWhy) {
+        let life = self.life(from);
+        let at = self.delay(conn);
+        let Some(found) = self.net.conns.get_mut(&conn) else { return };
+        let Some(side) = found.side_of(from, life) else { return };
+        if let Some(end) = &mut found.ends[side] {
+            end.open = false;
+        }
+        let at = found.ends[1 - side].map_or(at, |end| end.last_at.max(at));
+        self.queue.push(at, Due::Closing { conn, side: 1 - side, why });
+        self.net.drop_closed(conn);
+    }
+
+    pub(super) fn closing(&mut self, conn: ConnId, side: usize, why: CloseWhy) {
+        let Some(found) = self.net.conns.get_mut(&conn) else { return };
+        if found.stalled_until > self.now {
+            let at = found.stalled_until;
+            self.queue.push(at, Due::Closing { conn, side, why });
+            return;
+        }
+        let Some(end) = &mut found.ends[side] else { return };
+        let (proc, life, was_open) = (end.proc, end.life, end.open);
+        end.open = false;
+        self.net.drop_closed(conn);
+        if was_open {
+            self.hand_over(proc, life, Event::Closed { conn, why });
+        }
+    }
+
+    /// A process is gone: what it sent still arrives, and then the other sides hear of it.
+    pub(super) fn break_connections(&mut self, proc: ProcId, life: u32, why: &CloseWhy) {
+        let mine = self.net.conns.iter().filter(|(_, conn)| conn.side_of(proc, life).is_some());
+        let mine: Vec<ConnId> = mine.map(|(conn, _)| *conn).collect();
+        for conn in mine {
+            let at = self.delay(conn);
+            let Some(found) = self.net.conns.get_mut(&conn) else { continue };
+            let Some(side) = found.side_of(proc, life) else { continue };
+            if let Some(end) = &mut found.ends[side] {
+                end.open = false;
+            }
+            let at = found.ends[1 - side].map_or(at, |end| end.last_at.max(at));
+            self.queue.push(at, Due::Closing { conn, side: 1 - side, why: why.clone() });
+            self.net.drop_closed(conn);
+        }
+    }
+
+    /// A machine is gone without a word: nothing of what is under way arrives, and nobody is told.
+    pub(super) fn mute_connections(&mut self, proc: ProcId, life: u32) {
+        for conn in self.net.conns.values_mut().filter(|conn| conn.side_of(proc, life).is_some()) {
+            conn.cut = true;
+        }
+    }
+
+    /// Cuts a connection: what is in flight is lost in both directions. Each end hears of it after so long, or
+    /// never (`None`): it believes that the connection stands.
+    pub fn cut(&mut self, conn: ConnId, heard_after: [Option<u64>; 2]) {
+        let Some(found) = self.net.conns.get_mut(&conn) else { return };
+        found.cut = true;
+        for (side, after) in heard_after.into_iter().enumerate() {
+            if let Some(after) = after {
+                self.queue.push(self.now + after, Due::Closing { conn, side, why: CloseWhy::Broken });
+            }
+        }
+    }
+
+    /// Nothing arrives over a connection for so long; nothing is lost.
+    pub fn stall_link(&mut self, conn: ConnId, length_us: u64) {
+        let until = self.now + length_us;
+        if let Some(found) = self.net.conns.get_mut(&conn) {
+            found.stalled_until = found.stalled_until.max(until);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Machines: clocks, disks, boot ids; suspend, reboot, and files.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use super::{Due, World};
+use crate::clock::Clock;
+use crate::disk::{Disk, DiskError};
+use crate::process::{CloseWhy, Event, MachineId, ProcId};
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// Its clocks.
+    pub clock: Clock,
+    /// Its disk.
+    pub disk: Disk,
+    /// How often it was started.
+    pub boots: u32,
+    /// It is down.
+    pub is_down: bool,
+    /// No batch of a file becomes durable before the one before it did.
+    pub(super) journal_busy_until: u64,
+}
+
+impl Machine {
+    pub(super) fn new(now: u64, drift_ppm: i64) -> Self {
+        Self {
+            clock: Clock::new(now, drift_ppm),
+            disk: Disk::default(),
+            boots: 1,
+            is_down: false,
+            journal_busy_until: 0,
+        }
+    }
+}
+
+/// The folder of a process's files: a process that dies leaves alone what others of its machine write.
+fn folder(proc: ProcId) -> String {
+    format!("{}/", proc.0)
+}
+
+impl World {
+    pub(crate) fn machine(&self, machine: MachineId) -> &Machine {
+        &self.machines[machine.0 as usize]
+    }
+
+    pub(crate) fn machine_mut(&mut self, machine: MachineId) -> &mut Machine {
+        &mut self.machines[machine.0 as usize]
+    }
+
+    fn disk(&self, proc: ProcId) -> &Disk {
+        &self.machine(self.machine_of(proc)).disk
+    }
+
+    fn disk_mut(&mut self, proc: ProcId) -> &mut Disk {
+        let machine = self.machine_of(proc);
+        &mut self.machine_mut(machine).disk
+    }
+
+    pub(crate) fn boot_id(&self, proc: ProcId) -> String {
+        let machine = self.machine_of(proc);
+        format!("boot-{}-{}", machine.0, self.machine(machine).boots)
+    }
+
+    /// A machine loses its power, and every process on it; what was not synced is lost or torn. It is down until
+    /// [`World::boot`].
+    pub fn power_off(&mut self, machine: MachineId) {
+        let procs = (0..).map(ProcId).zip(&self.slots);
+        let here: Vec<(ProcId, u32)> =
+            procs.filter(|(_, slot)| slot.machine == machine).map(|(proc, slot)| (proc, slot.life)).collect();
+        for (proc, life) in here {
+            // Nobody is told: the others find out.
+            self.mute_connections(proc, life);
+            self.kill(proc);
+        }
+        self.jobs_lose_power(machine);
+        let random = &mut self.random;
+        let machine = &mut self.machines[machine.0 as usize];
+        machine.is_down = true;
+        machine.disk.machine_died(random);
+    }
+
+    /// A machine is started, with another boot id. Whatever was open towards it breaks now.
+    pub fn boot(&mut self, machine: MachineId) {
+        let now = self.now;
+        let down = self.machine_mut(machine);
+        down.is_down = false;
+        down.boots += 1;
+        down.clock.reboot(now);
+        let procs = (0..).map(ProcId).zip(&self.slots);
+        let here: Vec<(ProcId, u32)> =
+            procs.filter(|(_, slot)| slot.machine == machine).map(|(proc, slot)| (proc, slot.life)).collect();
+        for (proc, life) in here {
+            self.break_connections(proc, life, &CloseWhy::Broken);
+        }
+    }
+
+    /// A machine is suspended for so long: its processes stand still, and `CLOCK_MONOTONIC` with them.
+    pub fn suspend(&mut self, machine: MachineId, length_us: u64) {
+        self.machine_mut(machine).clock.suspended(length_us);
+        let procs = (0..).map(ProcId).zip(&self.slots);
+        let here: Vec<ProcId> = procs.filter(|(_, slot)| slot.machine == machine).map(|(proc, _)| proc).collect();
+        for proc in here {
+            self.stall(proc, length_us);
+        }
+    }
+
+    pub(super) fn files_of_the_dead(&mut self, proc: ProcId) {
+        let machine = self.machine_of(proc);
+        let random = &mut self.random;
+        self.machines[machine.0 as usize].disk.process_died(&folder(proc), random);
+    }
+
+    pub(crate) fn put(&mut self, proc: ProcId, file: &str, batch: Rc<dyn Any>, token: u64) {
+        let file = folder(proc) + file;
+        self.disk_mut(proc).put(&file, batch);
+        let length = self.random.around(self.pace.journal_us);
+        let (life, now) = (self.life(proc), self.now);
+        let machine = self.machine_of(proc);
+        let machine = self.machine_mut(machine);
+        let at = machine.journal_busy_until.max(now) + length;
+        machine.journal_busy_until = at;
+        self.queue.push(at, Due::JournalDue { proc, life, file, token });
+    }
+
+    pub(super) fn journal_due(&mut self, proc: ProcId, life: u32, file: &str, token: u64) {
+        if self.life(proc) != life || !self.is_running(proc) {
+            return;
+        }
+        let result = self.disk_mut(proc).durable(file);
+        if result.is_err() {
+            // The writer tries again until there is room, as the real one does; what comes later waits behind it.
+            let at = self.now + 1_000_000;
+            self.queue.push(at, Due::JournalDue { proc, life, file: file.to_owned(), token });
+        }
+        self.hand_over(proc, life, Event::Written { token, result });
+    }
+
+    pub(crate) fn batches<T: 'static>(&self, proc: ProcId, file: &str) -> Vec<Rc<T>> {
+        self.disk(proc).batches(&(folder(proc) + file))
+    }
+
+    pub(crate) fn append(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk_mut(proc).append(&(folder(proc) + file), bytes)
+    }
+
+    pub(crate) fn replace(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk_mut(proc).replace(&(folder(proc) + file), bytes)
+    }
+
+    pub(crate) fn sync(&mut self, proc: ProcId, token: u64) {
+        let (life, length) = (self.life(proc), self.random.around(self.pace.journal_us));
+        self.queue.push(self.now + length, Due::SyncDue { proc, life, token });
+    }
+
+    pub(super) fn sync_due(&mut self, proc: ProcId, life: u32, token: u64) {
+        if self.life(proc) == life && self.is_running(proc) {
+            self.disk_mut(proc).sync();
+            self.hand_over(proc, life, Event::Written { token, result: Ok(()) });
+        }
+    }
+
+    pub(crate) fn read(&self, proc: ProcId, file: &str) -> Option<Vec<u8>> {
+        self.disk(proc).read(&(folder(proc) + file))
+    }
+
+    pub(crate) fn files(&self, proc: ProcId, prefix: &str) -> Vec<String> {
+        let folder = folder(proc);
+        let names = self.disk(proc).files(&(folder.clone() + prefix));
+        names.into_iter().map(|name| name[folder.len()..].to_owned()).collect()
+    }
+
+    pub(crate) fn remove(&mut self, proc: ProcId, file: &str) {
+        self.disk_mut(proc).remove(&(folder(proc) + file));
+    }
+
+    pub(crate) fn disk_free(&self, proc: ProcId) -> u64 {
+        self.disk(proc).free()
+    }
+}

@@ -1,0 +1,41 @@
+//! Commits at work.
+
+use bowline_core::effect::Batch;
+use bowline_core::id::Epoch;
+use bowline_core::time::Timestamp;
+use bowline_store::{CommitError, LeaderStore, MemoryStore, StoreError};
+
+use super::{Due, World};
+use crate::process::{ClusterId, Event, ProcId};
+use crate::store::{Commit, Fate};
+
+impl World {
+    pub(crate) fn store(&self, cluster: ClusterId) -> MemoryStore {
+        self.clusters[cluster.0 as usize].store.clone()
+    }
+
+    pub(crate) fn commit(&mut self, by: ProcId, cluster: ClusterId, epoch: Epoch, now: Timestamp, batch: Batch) {
+        self.commit_count += 1;
+        let number = self.commit_count << 8 | u64::from(cluster.0);
+        let commit = Commit { by: (by, self.life(by)), epoch, now, batch, fate: Fate::Done };
+        self.commits.insert(number, commit);
+        let length = self.random.around(self.clusters[cluster.0 as usize].commit_us);
+        self.queue.push(self.now + length, Due::Commit(number));
+    }
+
+    /// A commit is done, also where whoever asked for it is dead: it was on its way.
+    pub(super) fn commit_due(&mut self, number: u64) {
+        let Some(Commit { by: (proc, life), epoch, now, batch, fate }) = self.commits.remove(&number) else { return };
+        let cluster = ClusterId(u32::try_from(number & 0xff).unwrap_or(0));
+        let failed = || CommitError::Store(StoreError::new("committing", "the simulated store failed"));
+        let result = match fate {
+            Fate::Fails => Err(failed()),
+            Fate::Done | Fate::DoneUnheard => self.store(cluster).commit(epoch, now, &batch),
+        };
+        if let Ok(commit) = &result {
+            self.observer.committed(self.now, cluster, (epoch, *commit), &batch);
+        }
+        let result = if fate == Fate::DoneUnheard { result.and_then(|_| Err(failed())) } else { result };
+        self.hand_over(proc, life, Event::Committed { result });
+    }
+}
