@@ -15,7 +15,7 @@ use bowline_core::input::Request;
 use bowline_core::name::{Actor, PoolName, WorkerName};
 use bowline_core::time::Timestamp;
 use bowline_protocol::{Delivery, ServerMessage, WorkerMessage};
-use bowline_store::{CommitError, MemoryStore};
+use bowline_store::{CommitError, MemoryStore, RetentionPolicy, Swept};
 use bowline_supervisor::wire;
 
 use crate::clock::Local;
@@ -179,6 +179,13 @@ pub enum Event {
         /// How.
         result: Result<CommitNo, CommitError>,
     },
+    /// The sweep that [`Io::sweep`] began has ended.
+    Swept {
+        /// How.
+        result: Result<Swept, CommitError>,
+    },
+    /// To a client: ask this of its cluster, again and again until it is answered.
+    Do(Box<Request>),
     /// A job of this supervisor has ended: no process of it is left.
     JobEnded {
         /// The supervisor's key for it.
@@ -304,6 +311,11 @@ impl Io<'_> {
     /// Begins a commit; [`Event::Committed`] follows.
     pub fn commit(&mut self, cluster: ClusterId, epoch: Epoch, now: Timestamp, batch: Batch) {
         self.world.commit(self.me, cluster, epoch, now, batch);
+    }
+
+    /// Begins to remove what has been kept long enough; [`Event::Swept`] follows.
+    pub fn sweep(&mut self, cluster: ClusterId, epoch: Epoch, now: Timestamp, policy: RetentionPolicy) {
+        self.world.sweep(self.me, cluster, (epoch, now), policy);
     }
 
     /// Starts a job of this name. A process of the same name that is left from before lives on beside it.

@@ -32,6 +32,8 @@ use bowline_core::id::{CommitNo, Epoch};
 pub trait Observe: std::fmt::Debug {
     /// A batch is in the store now.
     fn committed(&mut self, at: u64, cluster: ClusterId, commit: (Epoch, CommitNo), batch: &Batch);
+    /// Retention has removed this from the store.
+    fn swept(&mut self, at: u64, cluster: ClusterId, swept: &bowline_store::Swept);
     /// A packet arrives at a process.
     fn arrives(&mut self, at: u64, to: ProcId, conn: ConnId, packet: &Packet);
     /// A process sends a packet.

@@ -34,6 +34,19 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// A store of its own that holds what this one holds now: a backup.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state.lock().clone())) }
+    }
+
+    /// Puts this store, in all its handles, back to what a copy of it holds: as a file system does, without a
+    /// word. Whoever leads by then does not commit any more where its epoch was younger.
+    pub fn put_back(&self, copy: &Self) {
+        let earlier = copy.state.lock().clone();
+        *self.state.lock() = earlier;
+    }
 }
 
 impl State {

@@ -3,7 +3,7 @@
 use bowline_core::effect::Batch;
 use bowline_core::id::Epoch;
 use bowline_core::time::Timestamp;
-use bowline_store::{CommitError, LeaderStore, MemoryStore, StoreError};
+use bowline_store::{CommitError, LeaderStore, MemoryStore, RetentionPolicy, RetentionStore, StoreError};
 
 use super::{Due, World};
 use crate::process::{ClusterId, Event, ProcId};
@@ -21,6 +21,21 @@ impl World {
         self.commits.insert(number, commit);
         let length = self.random.around(self.clusters[cluster.0 as usize].commit_us);
         self.queue.push(self.now + length, Due::Commit(number));
+    }
+
+    pub(crate) fn sweep(
+        &mut self,
+        by: ProcId,
+        cluster: ClusterId,
+        (epoch, now): (Epoch, Timestamp),
+        policy: RetentionPolicy,
+    ) {
+        let result = self.store(cluster).sweep(epoch, now, &policy);
+        if let Ok(swept) = &result {
+            self.observer.swept(self.now, cluster, swept);
+        }
+        let (life, at) = (self.life(by), self.now + self.random.around(self.clusters[cluster.0 as usize].commit_us));
+        self.queue.push(at, Due::Handle { proc: by, life, event: Event::Swept { result } });
     }
 
     /// A commit is done, also where whoever asked for it is dead: it was on its way.

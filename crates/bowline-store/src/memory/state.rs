@@ -36,14 +36,14 @@ pub(super) struct StoredKey {
 }
 
 /// Events of one commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct StoredEvents {
     pub(super) at: Timestamp,
     pub(super) rows: Vec<HistoryRow>,
 }
 
 /// Everything that the store holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) leadership: Leadership,
     pub(super) counters: Table<(), Counters>,
