@@ -281,6 +281,11 @@ impl Engine {
         self.collect()
     }
 
+    /// Whether nothing has changed since the last batch was taken: at most effects wait.
+    pub fn is_rowless(&self) -> bool {
+        self.has_no_rows()
+    }
+
     /// Rows that parked inputs wait for, to be read and answered by [`Input::Facts`]. They wait for
     /// no batch.
     pub fn take_needs(&mut self) -> Vec<(ParkId, Vec<Need>)> {

@@ -16,6 +16,12 @@ listed! {
         EffectBeforeCommit = "effect-before-commit",
         /// A batch without rows is released while the batch before it is being committed.
         RowlessReleasedEarly = "rowless-released-early",
+        /// A commit that failed counts as durable, and the leadership goes on.
+        CommitFailureIgnored = "commit-failure-ignored",
+        /// A standstill of the writer is held against the workers that were not heard meanwhile.
+        StandstillNotCounted = "standstill-not-counted",
+        /// A worker that has seen a newer state than the store holds is welcomed.
+        RollbackNotDetected = "rollback-not-detected",
     }
 }
 

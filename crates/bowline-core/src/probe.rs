@@ -16,6 +16,18 @@ listed! {
         HelloWithUnbegunAssignment = "hello-with-unbegun-assignment",
         /// Hello did not name an assignment that was never journaled: it was given back.
         HelloWithUnjournaledAssignment = "hello-with-unjournaled-assignment",
+        /// Another server took the leadership over while a batch was applied and not yet committed.
+        TakeOverBetweenApplyAndCommit = "take-over-between-apply-and-commit",
+        /// A commit failed, or nobody knew, after its batch was applied.
+        CommitFailedAfterApply = "commit-failed-after-apply",
+        /// Answers and acknowledgements without a row waited behind a commit that was under way.
+        RowlessBehindACommit = "rowless-behind-a-commit",
+        /// The writer stood still for longer than a heartbeat, and timers had come due meanwhile.
+        StandstillWithTimersDue = "standstill-with-timers-due",
+        /// A worker had seen a newer state than the store holds.
+        RollbackSeenAtHello = "rollback-seen-at-hello",
+        /// A session was closed because its queue was full.
+        SessionOverrun = "session-overrun",
     }
 }
 

@@ -15,9 +15,9 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// From this moment on.
-    pub(crate) fn starting_at(base: Timestamp) -> Self {
-        Self { base, started: monotonic() }
+    /// It was this moment when the monotonic clock showed that.
+    pub(crate) fn starting_at(base: Timestamp, started: Instant) -> Self {
+        Self { base, started }
     }
 
     /// Now.
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn the_clock_goes_on_from_the_store_s_time_and_never_back() {
         let ahead = Timestamp(wall().0 + 3_600_000_000);
-        let clock = Clock::starting_at(ahead);
+        let clock = Clock::starting_at(ahead, monotonic());
         let (first, second) = (clock.now(), clock.now());
         assert!(ahead <= first && first <= second);
         assert!(clock.instant_of(Timestamp(u64::MAX)) > clock.instant_of(first));

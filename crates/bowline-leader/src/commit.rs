@@ -1,22 +1,50 @@
-//! The committer: a thread that makes one batch durable at a time, while the writer fills the next.
+//! What is done with the store's writing side: one batch, or one batch of retention, at a time. The functions
+//! are plain; the thread that calls them, while the writer fills the next batch, is at the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{Epoch, TaskId};
-use bowline_core::row::Row;
+use bowline_core::id::{CommitNo, Epoch, TaskId};
+use bowline_core::row::{HistoryRow, Row};
 use bowline_core::time::Timestamp;
-use bowline_store::{RetentionPolicy, StoreError};
+use bowline_store::{CommitError, LeaderStore, RetentionPolicy, StoreError};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::config::WriterStore;
-use crate::returns::{Durable, Return};
+use crate::returns::Return;
 
 /// The store, as the writer's and the committer's threads share it: never both at once.
 pub(crate) type SharedStore = Arc<Mutex<Box<dyn WriterStore>>>;
+
+/// A batch that is durable.
+#[derive(Debug)]
+pub struct Durable {
+    /// Which commit.
+    pub commit_no: CommitNo,
+    /// The batch's history: the commit's events.
+    pub events: Vec<HistoryRow>,
+    /// Tasks that this batch removed.
+    pub gone: Vec<TaskId>,
+}
+
+/// Makes a batch durable.
+pub fn commit<S: LeaderStore + ?Sized>(
+    store: &mut S,
+    epoch: Epoch,
+    now: Timestamp,
+    batch: Batch,
+) -> Result<Durable, CommitError> {
+    let commit_no = store.commit(epoch, now, &batch)?;
+    Ok(Durable { commit_no, gone: gone(&batch.rows), events: batch.history })
+}
+
+fn gone(rows: &[Row]) -> Vec<TaskId> {
+    let task = |row: &Row| if let Row::TaskGone(task) = row { Some(*task) } else { None };
+    rows.iter().filter_map(task).collect()
+}
 
 /// What the committer is to do. One at a time is under way.
 #[derive(Debug)]
@@ -51,13 +79,8 @@ fn perform(store: &mut dyn WriterStore, epoch: Epoch, job: Job) -> Return {
     match job {
         Job::Commit { now, batch } => {
             let began = clock::monotonic();
-            match store.commit(epoch, now, &batch) {
-                Ok(commit_no) => Return::Committed(Durable {
-                    commit_no,
-                    took: began.elapsed(),
-                    gone: gone(&batch.rows),
-                    events: batch.history,
-                }),
+            match commit(store, epoch, now, batch) {
+                Ok(durable) => Return::Committed { durable, took: began.elapsed() },
                 Err(error) => Return::CommitFailed(error),
             }
         }
@@ -66,11 +89,6 @@ fn perform(store: &mut dyn WriterStore, epoch: Epoch, job: Job) -> Return {
             Err(error) => Return::CommitFailed(error),
         },
     }
-}
-
-fn gone(rows: &[Row]) -> Vec<TaskId> {
-    let task = |row: &Row| if let Row::TaskGone(task) = row { Some(*task) } else { None };
-    rows.iter().filter_map(task).collect()
 }
 
 /// What a panic said.

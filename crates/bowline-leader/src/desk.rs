@@ -1,4 +1,5 @@
-//! Who waits for something from the writer: requests for their answers, sessions for their messages.
+//! Who waits for something from the writer: requests for their answers, sessions for their messages. Only
+//! their channels; which of them there are, and how many may be, is the leadership's own business.
 //!
 //! Lives as long as one leadership. When that ends everybody is told, by the end of their channels,
 //! that nothing more will come.
@@ -6,52 +7,25 @@
 use std::collections::HashMap;
 
 use bowline_core::answer::Reply;
-use bowline_core::id::{Epoch, ReplyTo, SessionId};
+use bowline_core::id::{ReplyTo, SessionId};
 use bowline_core::message::ToWorker;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use crate::config::REQUESTS_MAX;
 use crate::handle::SessionOutbox;
-
-/// Low bits of a session's number: its place within the epoch.
-const SESSION_BITS: u32 = 32;
+use crate::term::Posted;
 
 /// Who waits for something from the writer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Desk {
     waiting: HashMap<ReplyTo, oneshot::Sender<Reply>>,
-    next_reply: u64,
     sessions: HashMap<SessionId, SessionOutbox>,
-    next_session: u64,
-}
-
-/// What became of a message to a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Posted {
-    /// It is in its queue, or there is no such session any more.
-    Done,
-    /// The queue was full: the session is closed.
-    Overrun,
-    /// Nobody takes messages out of it: the session is closed.
-    Away,
 }
 
 impl Desk {
-    pub(crate) fn new(epoch: Epoch) -> Self {
-        let next_session = (epoch.0 << SESSION_BITS) + 1;
-        Self { waiting: HashMap::new(), next_reply: 1, sessions: HashMap::new(), next_session }
-    }
-
-    /// A place for an answer, unless too many wait already.
-    pub(crate) fn wait(&mut self, reply: oneshot::Sender<Reply>) -> Result<ReplyTo, oneshot::Sender<Reply>> {
-        if self.waiting.len() >= REQUESTS_MAX {
-            return Err(reply);
-        }
-        let to = ReplyTo(self.next_reply);
-        self.next_reply += 1;
+    /// Somebody waits for this answer.
+    pub(crate) fn wait(&mut self, to: ReplyTo, reply: oneshot::Sender<Reply>) {
         self.waiting.insert(to, reply);
-        Ok(to)
     }
 
     /// Gives an answer. Whoever asked may have left.
@@ -61,17 +35,9 @@ impl Desk {
         }
     }
 
-    /// Opens a session.
-    pub(crate) fn open(&mut self, outbox: SessionOutbox) -> SessionId {
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
+    /// Messages of this session go there.
+    pub(crate) fn open(&mut self, session: SessionId, outbox: SessionOutbox) {
         self.sessions.insert(session, outbox);
-        session
-    }
-
-    /// Whether the session is open.
-    pub(crate) fn has(&self, session: SessionId) -> bool {
-        self.sessions.contains_key(&session)
     }
 
     /// Puts a message into a session's queue.
@@ -98,9 +64,9 @@ impl Desk {
         }
     }
 
-    /// Forgets a session whose connection is gone. Whether it was open.
-    pub(crate) fn forget(&mut self, session: SessionId) -> bool {
-        self.sessions.remove(&session).is_some()
+    /// Forgets a session whose connection is gone.
+    pub(crate) fn forget(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
     }
 }
 
@@ -110,16 +76,16 @@ mod tests {
 
     #[test]
     fn a_full_queue_closes_its_session_and_no_other() {
-        let mut desk = Desk::new(Epoch(3));
-        let (slow, mut slow_end) = tokio::sync::mpsc::channel(1);
-        let (quick, mut quick_end) = tokio::sync::mpsc::channel(8);
-        let (slow, quick) = (desk.open(slow), desk.open(quick));
-        assert_eq!(slow.0 >> SESSION_BITS, 3);
-        assert_ne!(slow, quick);
+        let mut desk = Desk::default();
+        let (outbox, mut slow_end) = tokio::sync::mpsc::channel(1);
+        let (slow, quick) = (SessionId(1), SessionId(2));
+        desk.open(slow, outbox);
+        let (outbox, mut quick_end) = tokio::sync::mpsc::channel(8);
+        desk.open(quick, outbox);
         assert_eq!(desk.post(slow, ToWorker::HeartbeatAck), Posted::Done);
         assert_eq!(desk.post(slow, ToWorker::HeartbeatAck), Posted::Overrun);
         assert_eq!(desk.post(quick, ToWorker::HeartbeatAck), Posted::Done);
-        assert!(!desk.has(slow) && desk.has(quick));
+        assert_eq!(desk.post(slow, ToWorker::HeartbeatAck), Posted::Done, "there is no such session any more");
         assert_eq!(slow_end.blocking_recv(), Some(Some(ToWorker::HeartbeatAck)));
         assert_eq!(slow_end.blocking_recv(), None);
         desk.close(quick);

@@ -1,4 +1,4 @@
-//! The evaluators: threads that evaluate what is due of runs, beside the writer.
+//! Evaluating what is due of runs; and the evaluators, threads that do so beside the writer.
 //!
 //! An evaluation is asked for by an effect, so what made it due is durable, and reading afresh sees
 //! it. It names the version that it was asked for; the engine drops what is out of date.
@@ -24,20 +24,13 @@ use crate::commit::panic_text;
 use crate::config::{EVALUATION_RESULT_BYTES_MAX, WORKFLOWS_MAX};
 use crate::fetch::chain;
 use crate::returns::Return;
+use crate::term::Due;
 
 /// Elements read from the store at a time.
 const ELEMENTS_PAGE: usize = 1_000;
 
-/// What is due.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Due {
-    pub(crate) run: RunId,
-    pub(crate) what: DueKind,
-    pub(crate) version: u32,
-}
-
-/// What evaluators share.
-pub(crate) struct Evaluator {
+/// What evaluators share: where they read, and workflows that were checked.
+pub struct Evaluator {
     reader: Arc<dyn ReadStore>,
     /// Checked workflows, by the run that keeps their text.
     workflows: Cache<RunId, Arc<Workflow>>,
@@ -66,11 +59,10 @@ pub(crate) fn run(
     loop {
         let next = due.lock().blocking_recv();
         let Some(due) = next else { return };
-        let Due { run, what, version } = due;
         let back = match evaluator.outcome(due) {
-            Ok(Some(outcome)) => Return::Evaluated { run, what, version, outcome },
+            Ok(Some(outcome)) => Return::Evaluated { due, outcome },
             Ok(None) => continue,
-            Err(error) => Return::Broken(format!("reading what run {run} needs: {}", chain(&error))),
+            Err(error) => Return::Broken(format!("reading what run {} needs: {}", due.run, chain(&error))),
         };
         let broken = matches!(back, Return::Broken(_));
         if returns.send(back).is_err() || broken {
@@ -79,13 +71,20 @@ pub(crate) fn run(
     }
 }
 
+impl std::fmt::Debug for Evaluator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Evaluator").field("workflows", &self.workflows.len()).finish_non_exhaustive()
+    }
+}
+
 impl Evaluator {
-    pub(crate) fn new(reader: Arc<dyn ReadStore>) -> Self {
+    /// Reads there. It remembers workflows by their runs' ids, so that one outlives no change of the store.
+    pub fn new(reader: Arc<dyn ReadStore>) -> Self {
         Self { reader, workflows: Cache::new(WORKFLOWS_MAX) }
     }
 
     /// What comes out. `None`: there is no such run any more.
-    fn outcome(&self, due: Due) -> Result<Option<Evaluation>, StoreError> {
+    pub fn outcome(&self, due: Due) -> Result<Option<Evaluation>, StoreError> {
         let Some(run) = self.reader.run(due.run)? else {
             tracing::warn!(run = %due.run, "a run that is not there was due");
             return Ok(None);

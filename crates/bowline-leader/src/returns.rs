@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
-use bowline_core::id::{CommitNo, ParkId, RunId, TaskId};
+use bowline_core::id::ParkId;
 use bowline_core::input::{Evaluation, Fact};
-use bowline_core::row::HistoryRow;
-use bowline_core::run::DueKind;
 use bowline_store::{CommitError, Swept};
+
+use crate::commit::Durable;
+use crate::term::Due;
 
 /// What comes back to the writer.
 #[derive(Debug)]
 pub(crate) enum Return {
     /// The batch under way is durable.
-    Committed(Durable),
+    Committed { durable: Durable, took: Duration },
     /// A batch of retention is durable.
     Swept(Swept),
     /// The commit or the sweep failed, or nobody knows.
@@ -21,18 +22,7 @@ pub(crate) enum Return {
     /// What a parked input waits for.
     Facts { park: ParkId, facts: Vec<Fact> },
     /// What was due.
-    Evaluated { run: RunId, what: DueKind, version: u32, outcome: Evaluation },
+    Evaluated { due: Due, outcome: Evaluation },
     /// A thread beside the writer can't go on; why.
     Broken(String),
-}
-
-/// A batch that is durable.
-#[derive(Debug)]
-pub(crate) struct Durable {
-    pub(crate) commit_no: CommitNo,
-    /// The batch's history, back from the committer: the commit's events.
-    pub(crate) events: Vec<HistoryRow>,
-    /// Tasks that this batch removed.
-    pub(crate) gone: Vec<TaskId>,
-    pub(crate) took: Duration,
 }

@@ -40,7 +40,7 @@ pub struct LeaderStats {
 
 /// The same, while they are counted.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub struct Counters {
     pub(crate) leaderships: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) inputs: AtomicU64,
@@ -70,9 +70,9 @@ impl Counters {
         self.commit_micros.fetch_add(bowline_core::time::micros(took), Ordering::Relaxed);
     }
 
-    /// As they are now.
+    /// As they are now, with so many commands that wait.
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a process's life fit")]
-    pub(crate) fn snapshot(&self, inbox_depth: usize) -> LeaderStats {
+    pub fn snapshot(&self, inbox_depth: usize) -> LeaderStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         LeaderStats {
             leaderships: read(&self.leaderships),

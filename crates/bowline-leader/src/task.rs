@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bowline_core::answer::{Refusal, RefusalCode};
 use bowline_core::id::{CommitNo, Epoch, Generation};
-use bowline_core::{Engine, EngineConfig};
-use bowline_store::{CommitError, ReadStore, StoreError};
+use bowline_store::ReadStore;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -17,14 +16,16 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Clock};
 use crate::command::Command;
 use crate::commit::{self, SharedStore, panic_text};
-use crate::config::{BACKOFF_FIRST, BACKOFF_MAX, EVALUATORS, EVENTS_COMMITS_MAX, INBOX_MAX, LeaderConfig, WriterStore};
+use crate::config::{EVALUATORS, EVENTS_COMMITS_MAX, INBOX_MAX, LeaderConfig, WriterStore};
 use crate::evaluate::{self, Evaluator};
 use crate::fetch::{self, chain};
 use crate::handle::{Leader, LeaderStatus};
 use crate::returns::Return;
 use crate::stats::{self, Counters};
+use crate::take_over::{Backoff, Next, note_rollback, take_over};
+use crate::term::{End, Term};
 use crate::works::Works;
-use crate::writer::{Aides, End, Lasting, Taken, Writer};
+use crate::writer::{Aides, Lasting, Writer};
 
 /// A leader could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -96,32 +97,28 @@ struct Office {
 
 impl Office {
     fn run(mut self) {
-        let mut backoff = BACKOFF_FIRST;
+        let mut backoff = Backoff::default();
         while !self.lasting.stop.is_cancelled() {
             let began = clock::monotonic();
             // A panic of the engine is a failed leadership, not a dead server.
             let led = catch_unwind(AssertUnwindSafe(|| self.lead()));
             let end = led.unwrap_or_else(|panic| End::Failed(format!("the writer {}", panic_text(panic.as_ref()))));
-            match end {
-                End::Stopped => break,
-                End::Deposed(why) => {
+            match backoff.after(end, began.elapsed()) {
+                Next::Stop => break,
+                Next::Follow(why) => {
                     tracing::error!(why, "leadership is over: another server leads");
                     self.down(&why, None);
                     break;
                 }
-                End::RolledBack { store, seen } => {
+                Next::WaitForAccept { store, seen } => {
                     stats::add(&self.lasting.counters.failures, 1);
                     self.note_rollback(seen);
                     self.wait_for_accept(store, seen);
                 }
-                End::Failed(why) => {
+                Next::Again(wait, why) => {
                     stats::add(&self.lasting.counters.failures, 1);
-                    if began.elapsed() > BACKOFF_MAX {
-                        backoff = BACKOFF_FIRST;
-                    }
-                    tracing::error!(why, again_in_ms = backoff.as_millis(), "leadership failed, will load again");
-                    self.down(&why, Some(backoff));
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    tracing::error!(why, again_in_ms = wait.as_millis(), "leadership failed, will load again");
+                    self.down(&why, Some(wait));
                 }
             }
         }
@@ -154,9 +151,7 @@ impl Office {
 
     /// So that another process does not lead either.
     fn note_rollback(&self, seen: (Generation, CommitNo)) {
-        let mut store = self.store.lock();
-        let noted = store.take_leadership(clock::wall()).map_err(CommitError::from);
-        if let Err(error) = noted.and_then(|led| store.note_rollback(led.epoch, seen)) {
+        if let Err(error) = note_rollback(&mut **self.store.lock(), clock::wall(), seen) {
             tracing::error!(why = chain(&error), "that the store was put back could not be noted in it");
         }
     }
@@ -192,52 +187,31 @@ impl Office {
 
     /// One leadership, from the take-over to its end.
     fn lead(&mut self) -> End {
-        let taken = match self.take_over() {
+        // Numbers that were given out and never became durable are given out again.
+        self.lasting.works.clear();
+        let began = clock::monotonic();
+        let taken = match take_over(&mut **self.store.lock(), clock::wall(), &self.lasting.config) {
             Ok(taken) => taken,
             Err(end) => return end,
         };
+        let epoch = taken.leadership.epoch;
+        let clock = Clock::starting_at(taken.leadership.now, began);
         let (lasting, commands, runtime) = (&self.lasting, &mut self.commands, &self.runtime);
         let (store, reader) = (&self.store, &self.reader);
         let (returns, mut returned) = mpsc::unbounded_channel();
         thread::scope(|scope| {
-            let started = start_aides(scope, (store, taken.leadership.epoch), reader, &returns);
+            let started = start_aides(scope, (store, epoch), reader, &returns);
             drop(returns);
             let aides = match started {
                 Ok(aides) => aides,
                 Err(error) => return End::Failed(format!("starting a thread: {error}")),
             };
-            let writer = Writer::new(lasting, taken, aides);
-            stats::add(&lasting.counters.leaderships, 1);
+            let term = Term::begin(taken, lasting.config.clone(), Arc::clone(&lasting.counters), clock.now());
+            tracing::debug!(took_ms = began.elapsed().as_millis(), "everything is loaded");
+            let writer = Writer::new(lasting, term, clock, aides);
             lasting.status.send_replace(writer.status());
             runtime.block_on(writer.lead(commands, &mut returned))
         })
-    }
-
-    fn take_over(&self) -> Result<Taken, End> {
-        // Numbers that were given out and never became durable are given out again.
-        self.lasting.works.clear();
-        let mut store = self.store.lock();
-        let began = clock::monotonic();
-        let failed = |error: StoreError| End::Failed(chain(&error));
-        let leadership = store.take_leadership(clock::wall()).map_err(failed)?;
-        if let Some(seen) = leadership.rolled_back {
-            return Err(End::RolledBack { store: (leadership.generation, leadership.commit_no), seen });
-        }
-        let clock = Clock::starting_at(leadership.now);
-        let seed = self.lasting.config.seed.unwrap_or(leadership.now.0);
-        let timing = self.lasting.config.timing.clone();
-        let heartbeat = timing.heartbeat;
-        let config = EngineConfig { timing, ..EngineConfig::new(leadership.epoch, leadership.generation, seed) };
-        let mut engine = Engine::new(config);
-        let mut rows: u64 = 0;
-        let loaded = store.load(&mut |row| {
-            rows += 1;
-            engine.load(row);
-        });
-        loaded.map_err(failed)?;
-        engine.loaded(clock.now());
-        tracing::info!(epoch = %leadership.epoch, rows, took_ms = began.elapsed().as_millis(), "leading");
-        Ok(Taken { leadership, engine, clock, heartbeat })
     }
 }
 

@@ -1,55 +1,24 @@
-//! The writer: the one place that moves the engine, and puts everything in order.
-//!
-//! ```text
-//! idle ──inputs──► filling ──gathered──► committing(n) ──inputs──► committing(n), filling(n+1)
-//!   ▲                 │ rowless: released at once            │ durable(n): released
-//!   └─────────────────┴──────────────────────────────────────┘
-//! ```
+//! The writer: the thread that drives one leadership. It reads the clock and the inbox, carries out what the
+//! leadership asks for, and hands back what became of it. It decides nothing: see [`crate::term`].
 
-mod apply;
-mod release;
-
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use bowline_core::effect::Effect;
-use bowline_core::id::{CommitNo, Generation, SessionId};
-use bowline_core::time::{Timestamp, micros};
-use bowline_core::{Engine, Input};
-use bowline_store::Leadership;
+use bowline_core::id::TaskId;
+use bowline_core::time::Timestamp;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock};
-use crate::command::Command;
-use crate::commit::Job;
-use crate::config::{BATCH_INPUTS_MAX, DRAIN_MAX, LeaderConfig, SWEEP_LATE_MAX, WAKE_MAX};
+use crate::clock::Clock;
+use crate::command::{Command, not_rolled_back};
+use crate::commit::{Durable, Job};
+use crate::config::{DRAIN_MAX, LeaderConfig};
 use crate::desk::Desk;
-use crate::evaluate::Due;
 use crate::fetch::Parked;
 use crate::handle::{Committed, LeaderStatus};
 use crate::returns::Return;
-use crate::stats::{self, Counters};
+use crate::stats::Counters;
+use crate::term::{Due, End, Output, Posted, Term};
 use crate::works::Works;
-
-/// Why a leadership is over.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// It was asked to stop, and everything that was applied is durable.
-    Stopped,
-    /// Another server leads.
-    Deposed(String),
-    /// It failed; why.
-    Failed(String),
-    /// A worker has seen what the store does not hold.
-    RolledBack {
-        /// Where the store stands.
-        store: (Generation, CommitNo),
-        /// What the worker has seen.
-        seen: (Generation, CommitNo),
-    },
-}
 
 /// What outlives every leadership.
 #[derive(Debug)]
@@ -71,82 +40,32 @@ pub(crate) struct Aides {
     pub(crate) evaluators: mpsc::UnboundedSender<Due>,
 }
 
-/// What the committer is at work on.
-#[derive(Debug)]
-enum Flight {
-    /// Nothing.
-    None,
-    /// A batch: what follows once it is durable.
-    Batch { number: u64, effects: Vec<Effect> },
-    /// Retention.
-    Sweep,
-}
-
-/// Whether something was applied before retention was announced, and is still to be committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pending {
+/// Whether a session was closed because a message did not fit: the leadership has something to do at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
     No,
     Yes,
 }
 
-/// What a take-over gives.
-pub(crate) struct Taken {
-    pub(crate) leadership: Leadership,
-    pub(crate) engine: Engine,
-    pub(crate) clock: Clock,
-    /// Workers say that they are there this often.
-    pub(crate) heartbeat: Duration,
-}
-
-/// One leadership.
+/// One leadership at work.
 pub(crate) struct Writer<'a> {
     lasting: &'a Lasting,
-    leadership: Leadership,
+    term: Term,
     clock: Clock,
-    heartbeat: Duration,
-    /// When this thread looked at the clock last: it does so twice a heartbeat at least.
-    looked_at: Instant,
-    engine: Engine,
     desk: Desk,
     aides: Aides,
-    flight: Flight,
-    /// Inputs applied to the batch that is being filled.
-    filling: usize,
-    /// The last time that went into the engine.
-    applied_at: Timestamp,
-    /// When the last batch went to the committer.
-    committed_at: Option<Instant>,
-    sweep_at: Instant,
-    /// Nothing that had ended long before this moment is brought back to life: it is about to be removed.
-    barred: Option<(Timestamp, Pending)>,
-    /// Sessions that were closed here, and of which the engine is still to be told.
-    lost_sessions: VecDeque<SessionId>,
-    /// What a worker has seen and the store does not hold: the leadership is over.
-    rolled_back: Option<(Generation, CommitNo)>,
+    /// Used again and again.
+    outputs: Vec<Output>,
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(lasting: &'a Lasting, taken: Taken, aides: Aides) -> Self {
-        let Taken { leadership, engine, clock, heartbeat } = taken;
-        Self {
-            heartbeat,
-            looked_at: clock::monotonic(),
-            lasting,
-            leadership,
-            clock,
-            engine,
-            desk: Desk::new(leadership.epoch),
-            aides,
-            flight: Flight::None,
-            // What the engine made of the rows that it loaded is a batch too.
-            filling: 1,
-            applied_at: clock.now(),
-            committed_at: None,
-            sweep_at: clock::monotonic() + lasting.config.sweep_every,
-            barred: None,
-            lost_sessions: VecDeque::new(),
-            rolled_back: None,
-        }
+    pub(crate) fn new(lasting: &'a Lasting, term: Term, clock: Clock, aides: Aides) -> Self {
+        Self { lasting, term, clock, desk: Desk::default(), aides, outputs: Vec::new() }
+    }
+
+    /// The status of this leadership.
+    pub(crate) fn status(&self) -> LeaderStatus {
+        self.term.status()
     }
 
     /// Leads until that ends. Whoever waits is told by the end of his channel, and not before the
@@ -156,7 +75,10 @@ impl<'a> Writer<'a> {
         inbox: &mut mpsc::Receiver<Command>,
         returns: &mut mpsc::UnboundedReceiver<Return>,
     ) -> End {
-        let end = self.work(inbox, returns).await;
+        let end = match self.work(inbox, returns).await {
+            Ok(()) => End::Stopped,
+            Err(end) => end,
+        };
         let status = match &end {
             End::Stopped => LeaderStatus::Loading("it is stopping".to_owned()),
             End::Deposed(why) | End::Failed(why) => LeaderStatus::Loading(why.clone()),
@@ -170,140 +92,170 @@ impl<'a> Writer<'a> {
         &mut self,
         inbox: &mut mpsc::Receiver<Command>,
         returns: &mut mpsc::UnboundedReceiver<Return>,
-    ) -> End {
+    ) -> Result<(), End> {
         let mut commands = Vec::with_capacity(DRAIN_MAX);
         loop {
-            self.look_at_clock();
-            if let Err(end) = self.turn() {
-                return end;
-            }
+            self.turn()?;
             let stop = &self.lasting.stop;
             if stop.is_cancelled() {
                 return self.finish(inbox, returns).await;
             }
-            let has_room = self.filling < BATCH_INPUTS_MAX;
-            let wake = tokio::time::Instant::from_std(self.wake_at());
+            let has_room = self.term.has_room();
+            let wake = tokio::time::Instant::from_std(self.clock.instant_of(self.term.wake_at(self.clock.now())));
             tokio::select! {
                 biased;
-                Some(back) = returns.recv() => if let Err(end) = self.take_back(back) { return end },
+                Some(back) = returns.recv() => self.take_back(back),
                 () = stop.cancelled() => {}
                 taken = inbox.recv_many(&mut commands, DRAIN_MAX), if has_room => {
                     if taken == 0 {
                         // No handle is left.
                         return self.finish(inbox, returns).await;
                     }
-                    self.look_at_clock();
                     let now = self.clock.now();
                     for command in commands.drain(..) {
-                        self.apply_command(now, command);
+                        self.take_command(now, command);
                     }
                     // An inbox that is never empty must not keep time from passing.
-                    if self.is_due() {
+                    if self.term.is_due(self.clock.now()) {
                         self.tick(inbox);
                     }
                 }
-                () = tokio::time::sleep_until(wake) => {
-                    self.look_at_clock();
-                    self.tick(inbox);
-                }
+                () = tokio::time::sleep_until(wake) => self.tick(inbox),
             }
         }
+    }
+
+    /// Time has passed. The inbox is read before timers fire: who has spoken in time is heard.
+    fn tick(&mut self, inbox: &mut mpsc::Receiver<Command>) {
+        // Before anything of the inbox: a gap is one, however long reading it takes.
+        let now = self.clock.now();
+        self.term.look(now);
+        while self.term.has_room() {
+            let Ok(command) = inbox.try_recv() else { break };
+            self.take_command(now, command);
+        }
+        self.term.tick(self.clock.now());
     }
 
     /// Does what can be done without waiting for anything.
     fn turn(&mut self) -> Result<(), End> {
-        if let Some(seen) = self.rolled_back {
-            let store = (self.leadership.generation, self.leadership.commit_no);
-            return Err(End::RolledBack { store, seen });
-        }
         loop {
-            self.apply_lost_sessions();
-            for parked in self.engine.take_needs() {
-                self.aides.fetcher.send(parked).map_err(|_| gone("the fetcher"))?;
-            }
-            if !matches!(self.flight, Flight::None) {
+            self.term.turn(self.clock.now());
+            if self.carry_out()? == Lost::No {
                 return Ok(());
             }
-            let now = clock::monotonic();
-            if self.may_sweep(now) {
-                return self.sweep();
+        }
+    }
+
+    fn take_command(&mut self, now: Timestamp, command: Command) {
+        match command {
+            Command::Request { actor, request, reply } => match self.term.request(now, actor, request) {
+                Ok(to) => self.desk.wait(to, reply),
+                Err(busy) => drop(reply.send(Err(busy))),
+            },
+            Command::Connect { hello, key, outbox, opened } => {
+                let at = self.term.connect(now, hello, key);
+                self.desk.open(at.session, outbox);
+                if opened.send(at).is_err() {
+                    self.desk.forget(at.session);
+                    self.term.lose_session(at.session);
+                }
             }
-            if self.filling == 0 {
-                return Ok(());
+            Command::FromWorker { session, message } => self.term.from_worker(now, session, message),
+            Command::Disconnect { session } => {
+                self.desk.forget(session);
+                self.term.disconnect(now, session);
             }
-            if self.gather_until().is_some_and(|until| now < until) {
-                return Ok(());
+            Command::AcceptRollback { reply } => drop(reply.send(Err(not_rolled_back()))),
+        }
+    }
+
+    fn take_back(&mut self, back: Return) {
+        let now = self.clock.now();
+        match back {
+            Return::Committed { durable, took } => {
+                self.lasting.counters.commit_took(took);
+                let Durable { commit_no, events, gone } = durable;
+                self.term.committed(commit_no, events, gone);
+                let leading = self.term.status();
+                self.lasting.status.send_if_modified(|status| {
+                    // Who watches is woken by the leadership's beginning and end alone.
+                    *status = leading;
+                    false
+                });
             }
-            self.take_batch()?;
+            Return::Swept(swept) => self.term.swept(now, swept),
+            Return::CommitFailed(error) => self.term.failed(&error),
+            Return::Broken(why) => self.term.broken(why),
+            Return::Facts { park, facts } => self.term.facts(now, park, facts),
+            Return::Evaluated { due, outcome } => self.term.evaluated(now, due, outcome),
         }
     }
 
-    /// Until when to wait for more inputs: so long after the last commit began. While batches follow
-    /// close upon each other they are filled; a lone input waits for nothing.
-    fn gather_until(&self) -> Option<Instant> {
-        let full = self.filling >= DRAIN_MAX;
-        self.committed_at.filter(|_| !full).map(|last| last + self.lasting.config.gather)
+    /// Carries out what the leadership asks for, in its order.
+    fn carry_out(&mut self) -> Result<Lost, End> {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.term.drain_outputs(&mut outputs);
+        let mut lost = Lost::No;
+        for output in outputs.drain(..) {
+            match output {
+                Output::Send { session, message } => {
+                    let posted = self.desk.post(session, message);
+                    if posted != Posted::Done {
+                        self.term.unposted(session, posted);
+                        lost = Lost::Yes;
+                    }
+                }
+                other => self.carry_out_one(other)?,
+            }
+        }
+        self.outputs = outputs;
+        Ok(lost)
     }
 
-    fn take_batch(&mut self) -> Result<(), End> {
-        self.filling = 0;
-        if let Some((_, pending)) = &mut self.barred {
-            *pending = Pending::No;
+    fn carry_out_one(&mut self, output: Output) -> Result<(), End> {
+        match output {
+            Output::Commit { now, batch } => {
+                self.lasting.works.note(&batch.rows);
+                self.aides.committer.send(Job::Commit { now, batch }).map_err(|_| gone("the committer"))
+            }
+            Output::Sweep { now, policy } => {
+                self.aides.committer.send(Job::Sweep { now, policy }).map_err(|_| gone("the committer"))
+            }
+            Output::Fetch { park, needs } => self.aides.fetcher.send((park, needs)).map_err(|_| gone("the fetcher")),
+            Output::Evaluate(due) => self.aides.evaluators.send(due).map_err(|_| gone("the evaluators")),
+            Output::Reply { to, reply } => {
+                self.desk.answer(to, reply);
+                Ok(())
+            }
+            Output::Send { session, message } => {
+                self.desk.post(session, message);
+                Ok(())
+            }
+            Output::Close { session } => {
+                self.desk.close(session);
+                Ok(())
+            }
+            Output::Durable { commit_no, events, gone } => {
+                if self.lasting.events.receiver_count() > 0 && !events.is_empty() {
+                    // The last subscriber may have left just now.
+                    drop(self.lasting.events.send(Committed { commit_no, events: Arc::new(events) }));
+                }
+                self.tell_gone(&gone);
+                Ok(())
+            }
+            Output::Swept(tasks) => {
+                self.tell_gone(&tasks);
+                Ok(())
+            }
+            Output::End(end) => Err(end),
         }
-        let mut batch = self.engine.take_batch();
-        if batch.is_empty() {
-            // It has no number of its own: the next one will have it.
-            return Ok(());
-        }
-        let effects = std::mem::take(&mut batch.effects);
-        if batch.is_rowless() {
-            stats::add(&self.lasting.counters.rowless_batches, 1);
-            self.engine.durable(batch.number);
-            return self.release(effects);
-        }
-        self.lasting.works.note(&batch.rows);
-        stats::add(&self.lasting.counters.rows, batch.rows.len() + batch.history.len());
-        self.flight = Flight::Batch { number: batch.number, effects };
-        self.committed_at = Some(clock::monotonic());
-        let now = self.applied_at;
-        self.aides.committer.send(Job::Commit { now, batch }).map_err(|_| gone("the committer"))
     }
 
-    /// Whether retention has its turn. First nothing that is old may be brought back to life any more; then
-    /// whatever was before that is committed; then what is old can be removed.
-    fn may_sweep(&mut self, now: Instant) -> bool {
-        // Under load without a pause retention has its turn all the same, if a late one.
-        let sweep_at = if self.filling == 0 { self.sweep_at } else { self.sweep_at + SWEEP_LATE_MAX };
-        if self.barred.is_none() && now >= sweep_at {
-            let at = self.clock.now();
-            let ended_by = Timestamp(at.0.saturating_sub(micros(self.lasting.config.retention.ended)));
-            self.engine.sweeping(ended_by);
-            let pending = if self.filling == 0 { Pending::No } else { Pending::Yes };
-            self.barred = Some((at, pending));
+    fn tell_gone(&self, tasks: &[TaskId]) {
+        if let (Some(sink), false) = (&self.lasting.config.swept, tasks.is_empty()) {
+            sink(tasks);
         }
-        matches!(self.barred, Some((_, Pending::No)))
-    }
-
-    fn sweep(&mut self) -> Result<(), End> {
-        let Some((now, _)) = self.barred.take() else { return Ok(()) };
-        self.flight = Flight::Sweep;
-        let job = Job::Sweep { now, policy: self.lasting.config.retention };
-        self.aides.committer.send(job).map_err(|_| gone("the committer"))
-    }
-
-    /// When something is to be done, if nothing comes before.
-    fn wake_at(&self) -> Instant {
-        // A deadline that has just been served is not served again at once.
-        let soonest = Timestamp(self.applied_at.0 + 500);
-        let deadline = self.engine.next_deadline().map(|deadline| self.clock.instant_of(deadline.max(soonest)));
-        let other = match self.flight {
-            // The committer's return wakes the writer.
-            Flight::Batch { .. } | Flight::Sweep => None,
-            Flight::None if self.filling > 0 => self.gather_until(),
-            Flight::None => Some(self.sweep_at),
-        };
-        let latest = clock::monotonic() + (self.heartbeat / 2).min(WAKE_MAX);
-        [deadline, other].into_iter().flatten().fold(latest, Instant::min)
     }
 
     /// What was applied is made durable and released, then the leadership ends in order.
@@ -311,34 +263,24 @@ impl<'a> Writer<'a> {
         &mut self,
         inbox: &mut mpsc::Receiver<Command>,
         returns: &mut mpsc::UnboundedReceiver<Return>,
-    ) -> End {
+    ) -> Result<(), End> {
         inbox.close();
         let now = self.clock.now();
         while let Ok(command) = inbox.try_recv() {
-            self.apply_command(now, command);
+            self.take_command(now, command);
         }
         loop {
-            if let Err(end) = self.turn() {
-                return end;
+            self.turn()?;
+            if !self.term.is_unsettled() {
+                return Ok(());
             }
-            let waits = !matches!(self.flight, Flight::None | Flight::Sweep) || self.filling > 0;
-            if !waits {
-                return End::Stopped;
-            }
-            let wake = tokio::time::Instant::from_std(self.wake_at());
+            let wake = tokio::time::Instant::from_std(self.clock.instant_of(self.term.wake_at(self.clock.now())));
             tokio::select! {
                 biased;
-                Some(back) = returns.recv() => if let Err(end) = self.take_back(back) { return end },
+                Some(back) = returns.recv() => self.take_back(back),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
-    }
-
-    fn apply(&mut self, now: Timestamp, input: Input) {
-        self.applied_at = self.applied_at.max(now);
-        self.filling += 1;
-        stats::add(&self.lasting.counters.inputs, 1);
-        self.engine.apply(self.applied_at, input);
     }
 }
 

@@ -78,6 +78,24 @@ pub(super) enum Changed {
 }
 
 impl Engine {
+    /// Whether nothing has changed since the last batch was taken.
+    pub(super) fn has_no_rows(&self) -> bool {
+        let out = &self.out;
+        let about_tasks = out.tasks.is_empty() && out.elements.is_empty() && out.tasks_gone.is_empty();
+        let about_attempts = out.attempts.is_empty() && out.results.is_empty() && out.artifacts.is_empty();
+        let about_runs = out.runs.is_empty() && out.nodes.is_empty();
+        let about_workers = out.workers.is_empty() && out.workers_gone.is_empty();
+        let about_doors = out.tokens.is_empty() && out.tokens_gone.is_empty() && out.keys.is_empty();
+        about_tasks
+            && about_attempts
+            && about_runs
+            && about_workers
+            && about_doors
+            && out.pauses.is_empty()
+            && out.counters == Changed::No
+            && out.history.is_empty()
+    }
+
     /// The batch that is being filled.
     pub(super) fn filling(&self) -> u64 {
         self.out.number + 1

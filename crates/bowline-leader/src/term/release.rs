@@ -1,0 +1,106 @@
+//! What comes back from the store, and what leaves once it may.
+
+use bowline_core::effect::Effect;
+use bowline_core::id::{CommitNo, TaskId};
+use bowline_core::mutant::{self, Mutant};
+use bowline_core::probe::{self, Path};
+use bowline_core::row::HistoryRow;
+use bowline_core::time::Timestamp;
+use bowline_store::{CommitError, Swept};
+
+use super::{Due, End, Flight, Output, Standing, Term};
+use crate::config::SWEEP_PAUSE;
+use crate::fetch::chain;
+use crate::stats;
+
+impl Term {
+    /// The batch under way is durable: what waited for it leaves. `events` and `gone` are of that batch:
+    /// see [`crate::Durable`].
+    pub fn committed(&mut self, commit_no: CommitNo, events: Vec<HistoryRow>, gone: Vec<TaskId>) {
+        let Flight::Batch { number, effects } = std::mem::replace(&mut self.flight, Flight::None) else {
+            return self.end(End::Failed("a batch became durable that was not under way".to_owned()));
+        };
+        self.leadership.commit_no = commit_no;
+        self.engine.durable(number);
+        self.release(effects);
+        self.outputs.push(Output::Durable { commit_no, events, gone });
+    }
+
+    /// The commit or the sweep under way failed, or nobody knows: the leadership ends, and nothing that was
+    /// not known to be durable leaves.
+    pub fn failed(&mut self, error: &CommitError) {
+        let is_batch = matches!(self.flight, Flight::Batch { .. });
+        if is_batch && mutant::is(Mutant::CommitFailureIgnored) {
+            return self.committed(self.leadership.commit_no.next(), Vec::new(), Vec::new());
+        }
+        match error {
+            CommitError::Deposed { .. } => {
+                if is_batch {
+                    probe::reached(Path::TakeOverBetweenApplyAndCommit);
+                }
+                self.end(End::Deposed(chain(error)));
+            }
+            CommitError::RowCount { .. } | CommitError::Store(_) => {
+                if is_batch {
+                    probe::reached(Path::CommitFailedAfterApply);
+                }
+                self.end(End::Failed(chain(error)));
+            }
+        }
+    }
+
+    /// Something beside the writer can't go on: the leadership ends.
+    pub fn broken(&mut self, why: String) {
+        self.end(End::Failed(why));
+    }
+
+    /// A batch of retention is durable.
+    pub fn swept(&mut self, now: Timestamp, swept: Swept) {
+        self.look(now);
+        self.flight = Flight::None;
+        self.engine.swept(&swept.tasks, &swept.runs);
+        let pause = if swept.is_empty() { self.config.sweep_every } else { SWEEP_PAUSE };
+        self.sweep_at = now.plus(pause);
+        if swept.is_empty() {
+            return;
+        }
+        tracing::info!(
+            tasks = swept.tasks.len(),
+            runs = swept.runs.len(),
+            events = swept.events,
+            "retention removed a batch"
+        );
+        stats::add(&self.counters.swept_tasks, swept.tasks.len());
+        self.outputs.push(Output::Swept(swept.tasks));
+    }
+
+    /// Lets effects leave, in order: their batch and every earlier one are durable.
+    pub(super) fn release(&mut self, effects: Vec<Effect>) {
+        if self.standing == Standing::Over {
+            return;
+        }
+        stats::add(&self.counters.effects, effects.len());
+        self.outputs.reserve(effects.len());
+        for effect in effects {
+            match effect {
+                Effect::Reply { to, reply } => {
+                    self.waiting = self.waiting.saturating_sub(1);
+                    self.outputs.push(Output::Reply { to, reply });
+                }
+                Effect::Send { session, message } => {
+                    if self.sessions.contains(&session) {
+                        self.outputs.push(Output::Send { session, message });
+                    }
+                }
+                Effect::Close { session } => {
+                    if self.sessions.remove(&session) {
+                        self.outputs.push(Output::Close { session });
+                    }
+                }
+                Effect::Evaluate { run, what, version } => {
+                    self.outputs.push(Output::Evaluate(Due { run, what, version }));
+                }
+            }
+        }
+    }
+}
