@@ -10,9 +10,8 @@ use bowline_core::spec::Work;
 use bowline_core::worker::Room;
 use bowline_protocol::{Handover, LogStream, Sealed};
 use bowline_supervisor::wire::Start;
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
+use crate::clock::Moment;
 use crate::collect::Collected;
 use crate::logs::LogMark;
 use crate::prepare::splits_output;
@@ -32,7 +31,7 @@ pub(crate) struct Attempt {
     /// Whether `Started` is on its way or was.
     pub(crate) announced: Announced,
     /// When it began.
-    pub(crate) begun: Option<Instant>,
+    pub(crate) begun: Option<Moment>,
     /// Its logs, where it has any.
     pub(crate) logs: Vec<LogMark>,
     /// Its folder.
@@ -41,12 +40,21 @@ pub(crate) struct Attempt {
     pub(crate) origin: Origin,
     /// What the supervisor is to start; kept until it says that it has.
     pub(crate) start: Option<Box<Start>>,
-    /// The request of an `http` action under way.
-    pub(crate) request: Option<AbortHandle>,
+    /// Whether the request of an `http` action is under way.
+    pub(crate) request: Requested,
     /// What came of it, as far as it is known.
     pub(crate) outcome: Option<Collected>,
     /// Why it is given back, for people.
     pub(crate) why: &'static str,
+}
+
+/// Whether a request is under way that this process makes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Requested {
+    /// There is none.
+    No,
+    /// It is.
+    Yes,
 }
 
 /// Where an attempt comes from.
@@ -77,7 +85,7 @@ impl Attempt {
             folder,
             origin,
             start: None,
-            request: None,
+            request: Requested::No,
             outcome: None,
             why: "",
         }
@@ -105,7 +113,7 @@ pub(crate) enum Announced {
 
 /// An attempt's name towards the supervisor, and of its folder: safe as a file name, never used
 /// for another attempt.
-pub(crate) fn key_of(attempt: AttemptRef) -> String {
+pub fn key_of(attempt: AttemptRef) -> String {
     let fence = attempt.fence;
     match attempt.task.index {
         None => format!("t{}-g{}-a{}", attempt.task.task, fence.generation, fence.attempt),
@@ -113,8 +121,8 @@ pub(crate) fn key_of(attempt: AttemptRef) -> String {
     }
 }
 
-/// The attempt of this key.
-pub(crate) fn of_key(key: &str) -> Option<AttemptRef> {
+/// The attempt of this key. `None`: it is no attempt's.
+pub fn of_key(key: &str) -> Option<AttemptRef> {
     use bowline_core::id::{AttemptNo, Fence, Generation};
     let mut parts = key.strip_prefix('t')?.split('-');
     let task = parts.next()?.parse().ok()?;

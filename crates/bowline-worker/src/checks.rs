@@ -49,9 +49,11 @@ impl Default for Checks {
 
 /// What a look found: why the worker is not fit. The sentences do not change while the trouble lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Found {
-    pub(crate) disk: Option<String>,
-    pub(crate) memory: Option<String>,
+pub struct Found {
+    /// Of the disk.
+    pub disk: Option<String>,
+    /// Of the machine's memory.
+    pub memory: Option<String>,
 }
 
 impl Checks {

@@ -19,21 +19,22 @@ use bowline_supervisor::wire::{Exit, Exited, StartFailed, Step, StopReason};
 use crate::prepare::{Plan, log_file, splits_output};
 
 /// What a job left.
-#[derive(Debug)]
-pub(crate) struct Collected {
-    pub(crate) how: JobEnd,
-    /// JSON.
-    pub(crate) result: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// How it ended.
+    pub how: JobEnd,
+    /// JSON, where it has a result.
+    pub result: Option<String>,
 }
 
 impl Collected {
     /// Nothing but its end.
-    pub(crate) fn bare(how: JobEnd) -> Self {
+    pub fn bare(how: JobEnd) -> Self {
         Self { how, result: None }
     }
 
     /// A failure that has nothing but its sentence.
-    pub(crate) fn failure(message: impl Into<String>) -> Self {
+    pub fn failure(message: impl Into<String>) -> Self {
         Self::bare(JobEnd::Error(JobError { message: message.into(), ..JobError::default() }))
     }
 }

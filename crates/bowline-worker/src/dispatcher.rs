@@ -1,12 +1,19 @@
 //! The one place that owns the state of a worker's work for one server and puts all events in order: what the server
 //! says, what the supervisor says, what is durable, what the pool has done, what time it is.
 //!
+//! Pure: no clock, no disk, no socket, no task. [`Dispatcher::handle`] takes one [`Event`] with the time at which
+//! it happened, and says in [`Action`]s, in order, what is to be done; [`Dispatcher::next_timer`] says when it
+//! wants to be woken. In production a shell of threads and sockets does what it says (`crate::shell`), in
+//! `bowline-sim` a world under one seed.
+//!
 //! Each turn handles one event, then hands what it changed to the journal as one batch, then starts
-//! whatever may start ([`Dispatcher::settle`]). Nothing here waits for anything.
+//! whatever may start. Nothing here waits for anything.
 
+mod action;
 mod attempts;
 mod bulk;
 mod demand;
+mod event;
 mod health;
 mod leaving;
 mod link;
@@ -18,54 +25,39 @@ mod timers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
 use bowline_core::name::WorkerName;
 use bowline_protocol::WorkerMessage;
 use bowline_protocol::call::Caller;
-use bowline_supervisor::Program;
-use bowline_supervisor::wire::Start;
+use bowline_supervisor::wire::Request;
 use prost::Message as _;
-use tokio::sync::mpsc;
 
 use crate::attempt::Attempt;
-use crate::checks::Found;
-use crate::collect::Collected;
-use crate::config::{Stop, WorkerConfig, WorkerExit};
-use crate::error::WorkerError;
-use crate::jobs::{FromSupervisor, Jobs};
-use crate::journal::{After, Batch, Journal, Op, Opened, Recovered, Said};
+pub use crate::checks::Found;
+pub use crate::clock::{Moment, Now};
+pub use crate::collect::Collected;
+use crate::config::{WorkerConfig, WorkerExit};
+use crate::journal::{After, Batch, Op, Recovered, Said};
+pub use crate::logs::link::Target;
+pub use crate::logs::shipper::{FromShipper, ToShipper};
 use crate::outbox::Outbox;
-use crate::pool::{Pool, blocking};
-use crate::prepare::PrepareError;
-use crate::session::FromLink;
+pub use crate::prepare::Plan;
 use crate::shares::{Pace, Share, Standing};
-use crate::state_dir::Place;
 use crate::stats::Stats;
-use bulk::{Bulk, FromBulk};
+pub use crate::uploads::{FromUploads, ToUploads};
+pub use action::{Action, Parcel};
 use demand::Demand;
+pub use event::{Enrolled, Event, FromSupervisor, LinkEnd, LinkEvent, LinkNo, Told, Unprepared};
 use health::Probing;
-use leaving::{Leaving, Told};
+use leaving::Leaving;
 use link::Link;
 use supervision::Supervision;
 use timers::{Timer, Timers};
 
 /// Beyond so many batches that are not durable, nothing more is taken in.
 const BATCHES_PENDING_MAX: usize = 64;
-/// Events of the connection on their way.
-const LINK_EVENTS_MAX: usize = 64;
-
-/// What the pool, or something async, has done.
-#[derive(Debug)]
-enum Done {
-    Prepared(AttemptRef, Result<Option<Box<Start>>, PrepareError>),
-    Collected(AttemptRef, Box<(Collected, Vec<(String, PathBuf)>)>),
-    Answered(AttemptRef, Box<Collected>),
-    EnrolledAgain(bool),
-    Checked(Found),
-    /// Nothing that anybody waits for.
-    Nothing,
-}
 
 /// Why a worker takes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,37 +71,64 @@ enum Trouble {
 }
 
 /// What a dispatcher works with: for which server, where, with how much.
-pub(crate) struct Seat {
-    pub(crate) config: Arc<WorkerConfig>,
-    pub(crate) place: Place,
-    pub(crate) share: Share,
-    pub(crate) client: reqwest::Client,
+#[derive(Debug)]
+pub struct Settings {
+    /// What is configured; `server` is the one that it serves.
+    pub config: Arc<WorkerConfig>,
+    /// The folder of what it keeps for this server. Attempts have theirs in `jobs` below it.
+    pub folder: PathBuf,
+    /// The id of that folder: a copy or another folder has another one.
+    pub state_id: String,
+    /// Its part of the worker's slots and amounts.
+    pub share: Share,
+    /// As whom it speaks to the server.
+    pub caller: Caller,
+    /// The machine's present boot.
+    pub boot_id: String,
+    /// This process: no other one ever has the same.
+    pub process: String,
+    /// Random: what its waits between two tries to connect are made of.
+    pub seed: u64,
+    /// What a first look at the disk and the memory found.
+    pub found: Found,
+}
+
+/// What the process before left.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// In the journal.
+    pub journal: Recovered,
+    /// The attempts of which a log lies in their folder.
+    pub logs: BTreeSet<AttemptRef>,
 }
 
 /// See the module.
-pub(crate) struct Dispatcher {
+#[derive(Debug)]
+pub struct Dispatcher {
     config: Arc<WorkerConfig>,
     job_env: Arc<BTreeMap<String, String>>,
-    place: Place,
+    folder: PathBuf,
+    state_id: String,
     share: Share,
     stats: Arc<Stats>,
     boot_id: String,
     process: String,
-    client: reqwest::Client,
     caller: Caller,
-    journal: Journal,
+    /// What time it is in this turn.
+    now: Now,
+    /// What this turn wants done.
+    wanted: Vec<Action>,
     batch: Batch,
+    /// Batches that are not durable.
+    pending: usize,
     outbox: Outbox,
-    jobs: Jobs,
     supervision: Supervision,
-    pool: Pool<Done>,
     attempts: BTreeMap<AttemptRef, Attempt>,
     queue: VecDeque<AttemptRef>,
     /// Attempts that have begun and not ended.
     begun: usize,
     ending: BTreeSet<AttemptRef>,
     link: Link,
-    link_says: mpsc::Sender<FromLink>,
     timers: Timers,
     demand: Demand,
     seen: Option<(Generation, CommitNo)>,
@@ -122,59 +141,38 @@ pub(crate) struct Dispatcher {
     probing: Probing,
     told: Told,
     leavings: u32,
-    bulk: Bulk,
     leaving: Option<Leaving>,
     exit: Option<WorkerExit>,
+    course: Course,
 }
 
-/// Where events come from.
-pub(crate) struct Inboxes {
-    journal: mpsc::UnboundedReceiver<Said>,
-    supervisor: mpsc::Receiver<FromSupervisor>,
-    link: mpsc::Receiver<FromLink>,
-    bulk: FromBulk,
+/// Whether it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    On,
+    Over,
 }
 
 impl Dispatcher {
-    /// Takes over what the process before left, and begins.
-    pub(crate) async fn start(seat: Seat, key: String, journal: Opened) -> Result<(Self, Inboxes), WorkerError> {
-        let Seat { config, place, share, client } = seat;
-        let caller = Caller { worker: config.identity.clone(), pool: config.pool.clone(), key };
-        let (journal, recovered, said) = journal;
-        let (checks, folder) = (config.checks.clone(), place.folder().to_owned());
-        let found = blocking(move || checks.look(&folder)).await;
-        let (jobs, supervisor) = Jobs::start(Program {
-            exe: config.supervisor_exe.clone(),
-            state_dir: place.supervisor(),
-            boot_id_file: config.boot_id_file.clone(),
-            strongest: config.kill_by,
-        })?;
-        let (link_says, link) = mpsc::channel(LINK_EVENTS_MAX);
-        let boot_id =
-            bowline_supervisor::boot_id(config.boot_id_file.as_deref()).map_err(|source| WorkerError::StateDir {
-                what: "reading the boot id",
-                path: config.boot_id_file.clone().unwrap_or_else(|| bowline_supervisor::BOOT_ID_FILE.into()),
-                source,
-            })?;
-        let (bulk, from_bulk) = Bulk::start(client.clone(), &config);
+    /// Takes over what the process before left, and begins. What is to be done first is appended to `out`.
+    pub fn new(settings: Settings, left: Left, now: Now, out: &mut Vec<Action>) -> Self {
+        let Settings { config, folder, state_id, share, caller, boot_id, process, seed, found } = settings;
         let mut dispatcher = Self {
             job_env: Arc::new(config.job_env.clone()),
             boot_id,
-            process: uuid::Uuid::new_v4().simple().to_string(),
-            client,
+            process,
             caller,
-            journal,
+            now,
+            wanted: std::mem::take(out),
             batch: Batch::default(),
+            pending: 0,
             outbox: Outbox::new(config.outbox_bytes_max.max(config.outbox_bytes_least())),
-            jobs,
             supervision: Supervision::default(),
-            pool: Pool::new(),
             attempts: BTreeMap::new(),
             queue: VecDeque::new(),
             begun: 0,
             ending: BTreeSet::new(),
-            link: Link::new(),
-            link_says,
+            link: Link::new(seed, now.at),
             timers: Timers::default(),
             demand: Demand::new(config.prefetch),
             seen: None,
@@ -185,77 +183,133 @@ impl Dispatcher {
             probing: Probing::default(),
             told: Told::Nothing,
             leavings: 0,
-            bulk,
             leaving: None,
             exit: None,
+            course: Course::On,
             stats: Arc::new(Stats::of_server(&config.stats)),
             share,
             config,
-            place,
+            folder,
+            state_id,
         };
-        dispatcher.begin(recovered);
-        dispatcher.begin_checks(found);
-        Ok((dispatcher, Inboxes { journal: said, supervisor, link, bulk: from_bulk }))
+        dispatcher.begin(left, found);
+        dispatcher.settle();
+        *out = std::mem::take(&mut dispatcher.wanted);
+        dispatcher
     }
 
-    fn begin(&mut self, recovered: Recovered) {
-        self.recover(recovered);
+    fn begin(&mut self, left: Left, found: Found) {
+        self.recover(left);
         self.reopen_ended_logs();
         self.sweep_leftovers();
-        self.timers.start();
+        self.timers.start(self.now.at);
+        self.begin_checks(found);
     }
 
-    /// Turns until there is nothing more to be done for this server.
-    pub(crate) async fn turn_until_exit(&mut self, inboxes: &mut Inboxes, stop: &Stop) -> WorkerExit {
-        loop {
-            self.settle();
-            if let Some(exit) = self.exit.take() {
-                return exit;
-            }
-            let open = self.journal.pending() < BATCHES_PENDING_MAX;
-            let room = self.link.room_awaited();
-            let next = self.timers.next();
-            let shares = self.share.changed();
-            tokio::select! {
-                Some(said) = inboxes.journal.recv() => self.on_journal(said),
-                Some(said) = inboxes.link.recv(), if open => self.on_link(said),
-                Some(said) = inboxes.supervisor.recv(), if open => self.on_supervisor(said),
-                Some(said) = inboxes.bulk.shipper.recv(), if open => self.on_shipper(said),
-                Some(said) = inboxes.bulk.uploads.recv(), if open => self.on_uploads(said),
-                done = self.pool.next(), if open => self.on_done(done.unwrap_or(Done::Nothing)),
-                () = tokio::time::sleep_until(next) => self.on_timers(),
-                () = stop.release.cancelled(), if self.told < Told::Release => self.release_now(),
-                () = stop.leave.cancelled(), if self.told < Told::Leave => self.leave(),
-                () = shares, if self.share.is_shared() => {}
-                () = room => {}
-            }
+    /// Something has happened at this time: what follows from it is appended to `out`. After [`Action::Exit`]
+    /// nothing follows any more.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+        if self.course == Course::Over {
+            return;
+        }
+        self.now = now;
+        std::mem::swap(&mut self.wanted, out);
+        match event {
+            Event::Time => self.on_timers(),
+            Event::Journal(said) => self.on_journal(said),
+            Event::Supervisor(said) => self.on_supervisor(said),
+            Event::Link(link, what) => self.on_link(link, what),
+            Event::Room(link) => self.link.has_room(link),
+            Event::Shipper(said) => self.on_shipper(said),
+            Event::Uploads(said) => self.on_uploads(said),
+            Event::Prepared(attempt, outcome) => self.prepared(attempt, outcome),
+            Event::Collected(attempt, collected, files) => self.collected(attempt, *collected, files),
+            Event::Answered(attempt, collected) => self.answered(attempt, *collected),
+            Event::EnrolledAgain(enrolled) => self.enrolled_again(enrolled),
+            Event::Checked(found) => self.checked(found),
+            Event::ProbeSaid(key, said) => self.probe_said(&key, &said),
+            // What may be used, and what may begin, is worked out anew after every turn.
+            Event::SharesChanged => {}
+            Event::Told(told) => self.on_told(told),
+        }
+        self.settle();
+        std::mem::swap(&mut self.wanted, out);
+    }
+
+    /// When it wants to be woken next, by [`Event::Time`].
+    pub fn next_timer(&self) -> Option<Moment> {
+        self.timers.next()
+    }
+
+    /// Whether it takes more in. While too much waits for the disk only [`Event::Journal`], [`Event::Time`],
+    /// [`Event::Room`] and [`Event::Told`] are to come.
+    pub fn is_open(&self) -> bool {
+        self.pending < BATCHES_PENDING_MAX
+    }
+
+    /// Attempts that take room, in the order of their numbers: never more than there is (I4).
+    pub fn begun(&self) -> impl Iterator<Item = AttemptRef> + '_ {
+        self.attempts.iter().filter(|(_, known)| known.state.takes_slot()).map(|(attempt, _)| *attempt)
+    }
+
+    /// This is to be done.
+    fn want(&mut self, action: Action) {
+        self.wanted.push(action);
+    }
+
+    /// Asks the supervisor.
+    fn ask(&mut self, request: Request) {
+        self.want(Action::Job(request));
+    }
+
+    /// This is to happen so long from now.
+    fn later(&mut self, length: Duration, timer: Timer) {
+        self.timers.after(self.now.at, length, timer);
+    }
+
+    fn on_told(&mut self, told: Told) {
+        match told {
+            Told::Release if self.told < Told::Release => self.release_now(),
+            Told::Leave if self.told < Told::Leave => self.leave(),
+            Told::Nothing | Told::Leave | Told::Release => {}
         }
     }
 
     /// Whatever follows from the turn's event.
     fn settle(&mut self) {
-        self.share.seen();
         self.begin_queued();
         self.settle_ended();
         self.flush();
-        self.settle_timely();
-        self.send_outbox();
         self.settle_demand();
         self.settle_leaving();
+        if let Some(exit) = self.exit.take() {
+            return self.end_here(exit);
+        }
+        self.settle_wire();
     }
 
     /// Hands the turn's changes to the journal.
     fn flush(&mut self) {
         if !self.batch.is_empty() {
-            self.journal.put(std::mem::take(&mut self.batch));
+            self.pending += 1;
+            let batch = std::mem::take(&mut self.batch);
+            self.want(Action::Persist(batch));
         }
+    }
+
+    /// Writes what is left, and lets go of everything. What runs under the supervisor runs on.
+    fn end_here(&mut self, exit: WorkerExit) {
+        self.flush();
+        self.close_link();
+        self.course = Course::Over;
+        self.want(Action::Exit(exit));
     }
 
     /// Puts an assured message into the outbox and the journal. It leaves when it is durable.
     fn say(&mut self, attempt: AttemptRef, message: WorkerMessage) {
         let bytes = message.to_wire().encode_to_vec();
-        let seq = self.outbox.push(attempt, message);
-        let said_us = crate::clock::wall_us();
+        let seq = self.outbox.push(attempt, message, self.now.at);
+        let said_us = self.now.wall_us;
         self.batch.ops.push(Op::PutMessage { seq, attempt, message: bytes, said_us });
         self.batch.after.push(After::Deliver(seq));
     }
@@ -267,7 +321,7 @@ impl Dispatcher {
                 self.trouble(Trouble::Journal, format!("the worker's journal cannot be written: {why}"));
             }
             Said::Durable { batches, after } => {
-                self.journal.settled(batches);
+                self.pending = self.pending.saturating_sub(batches);
                 self.cleared(Trouble::Journal);
                 for what in after {
                     match what {
@@ -280,23 +334,12 @@ impl Dispatcher {
         }
     }
 
-    fn on_done(&mut self, done: Done) {
-        match done {
-            Done::Prepared(attempt, outcome) => self.prepared(attempt, outcome),
-            Done::Collected(attempt, collected) => self.collected(attempt, *collected),
-            Done::Answered(attempt, collected) => self.answered(attempt, *collected),
-            Done::EnrolledAgain(done) => self.enrolled_again(done),
-            Done::Checked(found) => self.checked(found),
-            Done::Nothing => {}
-        }
-    }
-
     fn on_timers(&mut self) {
-        while let Some((timer, late)) = self.timers.take_due() {
+        while let Some((timer, late)) = self.timers.take_due(self.now.at) {
             match timer {
                 Timer::Lag => {
                     self.stats.lag(late);
-                    self.timers.measured(late);
+                    self.timers.measured(self.now.at, late);
                 }
                 Timer::Heartbeat(of) => self.heartbeat(of),
                 Timer::Reconnect => self.connect(),
@@ -324,20 +367,6 @@ impl Dispatcher {
             begun = self.begun,
             "worker"
         );
-        self.timers.reported();
-    }
-
-    /// Writes what is left, and lets go of everything. What runs under the supervisor runs on.
-    pub(crate) async fn close(mut self, inboxes: Inboxes) {
-        self.flush();
-        self.close_link().await;
-        blocking(move || {
-            self.jobs.close(inboxes.supervisor);
-            self.journal.close();
-        })
-        .await;
+        self.timers.reported(self.now.at);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,11 +12,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bowline_supervisor::client::{Error, Supervisor};
-use bowline_supervisor::wire::{Event, Request, ShutdownMode};
+use bowline_supervisor::wire::{Request, ShutdownMode};
 use bowline_supervisor::{Program, boottime};
 use parking_lot::Mutex;
 use tokio::sync::mpsc as channel;
 
+use crate::dispatcher::FromSupervisor;
 use crate::error::WorkerError;
 use crate::pool::chain;
 use table::{Heard, Number, Table};
@@ -33,21 +34,6 @@ const PING_SINCE: u32 = 2;
 const LOOKS_AFTER: u32 = 10;
 /// Events on their way to the dispatcher.
 const EVENTS_MAX: usize = 1_024;
-
-/// What comes from there.
-#[derive(Debug)]
-pub(crate) enum FromSupervisor {
-    /// Connected: what it knows of every job follows, then `Listed`.
-    Up { pid: u32 },
-    /// An event.
-    Event(Event),
-    /// The connection broke; it is being opened anew.
-    Down(String),
-    /// It is connected, and has not answered for so long.
-    Silent { pid: u32, length: Duration },
-    /// It answers again.
-    Answers,
-}
 
 enum Order {
     Request(Box<Request>),

@@ -4,8 +4,12 @@
 //! The dispatcher hands over batches of changes, each with what is to follow once they are durable
 //! ([`After`]); the thread commits as many batches as have come at once and gives back what follows, in
 //! order. While the disk refuses a commit, it is tried again, nothing follows, and the dispatcher is told.
+//!
+//! What such changes come to is written twice: in [`memory`], which is the model, and for the file. A test has
+//! them agree on random changes.
 
 mod file;
+pub mod memory;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -17,7 +21,7 @@ use tokio::sync::mpsc as channel;
 
 use crate::error::WorkerError;
 use file::JournalFile;
-pub(crate) use file::{Journaled, Kept, Recovered};
+pub use file::{Journaled, JournaledLog, Kept, Recovered};
 
 /// Most batches in one commit.
 const BATCHES_PER_COMMIT_MAX: usize = 256;
@@ -53,29 +57,70 @@ pub enum JournalError {
 
 /// One change.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Op {
-    /// An attempt was handed over; its assignment in wire form.
-    PutAttempt { attempt: AttemptRef, assign: Vec<u8> },
+pub enum Op {
+    /// An attempt was handed over.
+    PutAttempt {
+        /// Which.
+        attempt: AttemptRef,
+        /// Its assignment, in wire form.
+        assign: Vec<u8>,
+    },
     /// Its job runs.
-    MarkStarted { attempt: AttemptRef },
+    MarkStarted {
+        /// Whose.
+        attempt: AttemptRef,
+    },
     /// Its end is in the outbox.
-    MarkEnded { attempt: AttemptRef },
+    MarkEnded {
+        /// Whose.
+        attempt: AttemptRef,
+    },
     /// Nothing about it is left to be done.
-    DropAttempt { attempt: AttemptRef },
-    /// An assured message, in wire form, and when it was said: microseconds of the wall clock, from
-    /// which nothing but its age is made.
-    PutMessage { seq: u64, attempt: AttemptRef, message: Vec<u8>, said_us: u64 },
+    DropAttempt {
+        /// Which.
+        attempt: AttemptRef,
+    },
+    /// An assured message.
+    PutMessage {
+        /// Its number: no other message ever has the same.
+        seq: u64,
+        /// What it is about.
+        attempt: AttemptRef,
+        /// In wire form.
+        message: Vec<u8>,
+        /// When it was said: microseconds of the wall clock, from which nothing but its age is made.
+        said_us: u64,
+    },
     /// It is acknowledged.
-    DropMessage { seq: u64 },
+    DropMessage {
+        /// Its number.
+        seq: u64,
+    },
     /// The server keeps this log up to here.
-    LogAcked { attempt: AttemptRef, stream: LogStream, up_to: u64, sealed: Sealed },
-    /// The newest generation and commit number seen, and the incarnation given.
-    Seen { generation: u32, commit_no: u64, incarnation: u32 },
+    LogAcked {
+        /// Whose log.
+        attempt: AttemptRef,
+        /// Which of its logs.
+        stream: LogStream,
+        /// Up to so many bytes.
+        up_to: u64,
+        /// Whether that is all.
+        sealed: Sealed,
+    },
+    /// What was seen of the server.
+    Seen {
+        /// The newest generation.
+        generation: u32,
+        /// The newest commit number.
+        commit_no: u64,
+        /// The incarnation that was given.
+        incarnation: u32,
+    },
 }
 
 /// What follows once a batch is durable.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum After {
+pub enum After {
     /// The attempt may begin.
     Begin(AttemptRef),
     /// Messages up to this one may be sent.
@@ -85,10 +130,12 @@ pub(crate) enum After {
 }
 
 /// Changes that belong together, and what follows.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub(crate) ops: Vec<Op>,
-    pub(crate) after: Vec<After>,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch {
+    /// All of them or none.
+    pub ops: Vec<Op>,
+    /// What follows once they are durable.
+    pub after: Vec<After>,
 }
 
 impl Batch {
@@ -97,11 +144,16 @@ impl Batch {
     }
 }
 
-/// What the thread says.
+/// What the journal's writer says.
 #[derive(Debug)]
-pub(crate) enum Said {
-    /// So many batches are durable, and this follows.
-    Durable { batches: usize, after: Vec<After> },
+pub enum Said {
+    /// Some batches are durable.
+    Durable {
+        /// How many, from the oldest that was not.
+        batches: usize,
+        /// What follows, in order.
+        after: Vec<After>,
+    },
     /// The disk refuses; it is tried again.
     Refused(String),
 }
@@ -109,12 +161,11 @@ pub(crate) enum Said {
 /// A journal, what it held, and what its thread says.
 pub(crate) type Opened = (Journal, Recovered, channel::UnboundedReceiver<Said>);
 
-/// The dispatcher's end of the journal.
+/// The shell's end of the journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
     batches: Option<mpsc::Sender<Batch>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    pending: usize,
 }
 
 impl Journal {
@@ -133,27 +184,16 @@ impl Journal {
         let (says, said) = channel::unbounded_channel();
         let named = std::thread::Builder::new().name("bowline-journal".to_owned());
         let thread = named.spawn(move || write(&mut file, &folder, &inbox, &says)).map_err(WorkerError::Thread)?;
-        Ok((Self { batches: Some(batches), thread: Some(thread), pending: 0 }, recovered, said))
+        Ok((Self { batches: Some(batches), thread: Some(thread) }, recovered, said))
     }
 
     /// Hands over a batch.
-    pub(crate) fn put(&mut self, batch: Batch) {
-        self.pending += 1;
+    pub(crate) fn put(&self, batch: Batch) {
         if let Some(batches) = &self.batches
             && batches.send(batch).is_err()
         {
             tracing::error!("the journal's thread is gone");
         }
-    }
-
-    /// So many batches are durable.
-    pub(crate) fn settled(&mut self, batches: usize) {
-        self.pending = self.pending.saturating_sub(batches);
-    }
-
-    /// Batches that are not durable.
-    pub(crate) fn pending(&self) -> usize {
-        self.pending
     }
 
     /// Waits until everything that was handed over is durable, and closes the file.

@@ -6,15 +6,17 @@
 //! | what can be configured | [`config`] |
 //! | the state directory: lock, ids, key | `state_dir` |
 //! | one dispatcher a server, and how they end | `run` |
-//! | slots and amounts among servers | `shares` |
+//! | slots and amounts among servers | [`shares`] |
 //! | self-checks, and room kept on the disk | [`checks`], `reserve`, `dispatcher::health` |
 //! | identity and enrolment | `identity` |
+//! | threads, sockets and files around a dispatcher | `shell` |
+//! | the clocks | `clock` |
 //! | session and reconnect | `session`, `dispatcher::link` |
 //! | the three ways to send | `session::lanes` |
 //! | demand: how much the server may hand over | `dispatcher::demand` |
-//! | journal and outbox | `journal`, `outbox` |
+//! | journal and outbox | [`journal`], `outbox` |
 //! | an attempt's machine, pure | [`attempt::machine`] |
-//! | its driver, and the order of all events | `dispatcher` |
+//! | its driver, and the order of all events | [`dispatcher`] |
 //! | preparing: folder, files, environment | `prepare` |
 //! | starting and stopping through the supervisor | `jobs` |
 //! | results and artifacts | `collect` |
@@ -26,7 +28,8 @@
 //! | work that blocks | `pool` |
 //! | what a worker counts, its event loop's lag among it | [`stats`] |
 //!
-//! One dispatcher a server owns the state of what it does for that server, and puts all events in order.
+//! One dispatcher a server owns the state of what it does for that server, and puts all events in order. It is pure;
+//! its shell does what it says, in production, and `bowline-sim` under a seed.
 //! It persists, then acts: what must not be lost is in the journal before anything follows from it. Servers
 //! have nothing in common but the process, its lock and its room: one's trouble is never another's.
 //!
@@ -38,12 +41,12 @@ pub mod checks;
 mod clock;
 mod collect;
 pub mod config;
-mod dispatcher;
+pub mod dispatcher;
 mod error;
 mod http_action;
 mod identity;
 mod jobs;
-mod journal;
+pub mod journal;
 mod logs;
 mod outbox;
 mod pool;
@@ -51,7 +54,8 @@ mod prepare;
 mod reserve;
 mod run;
 mod session;
-mod shares;
+pub mod shares;
+mod shell;
 mod state_dir;
 pub mod stats;
 mod uploads;

@@ -4,17 +4,16 @@
 //! Its bytes have a bound, within which room is kept for the end of every attempt that has begun: past it
 //! the worker takes nothing more, and what it has begun it can still deliver.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Assured, FromWorker};
 use bowline_core::spec::RESULT_BYTES_MAX;
 use bowline_protocol::limits::LATE_AFTER;
 use bowline_protocol::{Delivery, Kind, OutboxVitals, WorkerMessage};
-use tokio::time::Instant;
 
-use crate::session::Parcel;
+use crate::clock::Moment;
+use crate::dispatcher::Parcel;
 
 /// Counted for each message beside its content.
 const ENTRY_BYTES: usize = 256;
@@ -26,7 +25,7 @@ struct Entry {
     attempt: AttemptRef,
     message: WorkerMessage,
     bytes: usize,
-    said_at: Instant,
+    said_at: Moment,
     sends: u32,
 }
 
@@ -41,7 +40,7 @@ enum Fill {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     entries: BTreeMap<u64, Entry>,
-    by_attempt: HashMap<AttemptRef, Vec<u64>>,
+    by_attempt: BTreeMap<AttemptRef, Vec<u64>>,
     next: u64,
     durable: u64,
     sent: u64,
@@ -57,7 +56,7 @@ impl Outbox {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
-            by_attempt: HashMap::new(),
+            by_attempt: BTreeMap::new(),
             next: 0,
             durable: 0,
             sent: 0,
@@ -68,22 +67,21 @@ impl Outbox {
         }
     }
 
-    /// Takes a message from the journal: it is durable, and was said so long ago.
-    pub(crate) fn recover(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage, age: Duration) {
+    /// Takes a message from the journal: it is durable, and was said then.
+    pub(crate) fn recover(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage, said_at: Moment) {
         self.next = self.next.max(seq);
         self.durable = self.next;
-        let now = Instant::now();
-        self.insert(seq, attempt, message, now.checked_sub(age).unwrap_or(now));
+        self.insert(seq, attempt, message, said_at);
     }
 
     /// Takes a new message. Its number is to be journaled with it.
-    pub(crate) fn push(&mut self, attempt: AttemptRef, message: WorkerMessage) -> u64 {
+    pub(crate) fn push(&mut self, attempt: AttemptRef, message: WorkerMessage, now: Moment) -> u64 {
         self.next += 1;
-        self.insert(self.next, attempt, message, Instant::now());
+        self.insert(self.next, attempt, message, now);
         self.next
     }
 
-    fn insert(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage, said_at: Instant) {
+    fn insert(&mut self, seq: u64, attempt: AttemptRef, message: WorkerMessage, said_at: Moment) {
         let bytes = ENTRY_BYTES + content_bytes(&message);
         self.bytes += bytes;
         self.by_attempt.entry(attempt).or_default().push(seq);
@@ -105,20 +103,21 @@ impl Outbox {
         self.sent = 0;
     }
 
-    /// Whether there is something to send.
-    pub(crate) fn has_next(&self) -> bool {
-        self.entries.range(self.sent + 1..).next().is_some_and(|(seq, _)| *seq <= self.durable)
+    /// How many bytes the content of the next message has. `None`: there is nothing to send.
+    pub(crate) fn next_bytes(&self) -> Option<usize> {
+        let (seq, entry) = self.entries.range(self.sent + 1..).next()?;
+        (*seq <= self.durable).then(|| entry.bytes.saturating_sub(ENTRY_BYTES))
     }
 
     /// The next message to send: from here on it is on its way.
-    pub(crate) fn next(&mut self) -> Option<Parcel> {
+    pub(crate) fn next(&mut self, now: Moment) -> Option<Parcel> {
         let (seq, entry) = self.entries.range_mut(self.sent + 1..).next()?;
         if *seq > self.durable {
             return None;
         }
         self.sent = *seq;
         entry.sends = entry.sends.saturating_add(1);
-        let delivery = Delivery { waited: entry.said_at.elapsed(), sends: entry.sends };
+        let delivery = Delivery { waited: now.since(entry.said_at), sends: entry.sends };
         let is_late = delivery.sends > 1 || delivery.waited >= LATE_AFTER;
         Some((entry.message.clone(), is_late.then_some(delivery)))
     }
@@ -205,12 +204,12 @@ impl Outbox {
     }
 
     /// In numbers.
-    pub(crate) fn vitals(&self) -> OutboxVitals {
+    pub(crate) fn vitals(&self, now: Moment) -> OutboxVitals {
         OutboxVitals {
             messages: self.entries.len() as u64,
             bytes: self.bytes.saturating_add(self.kept) as u64,
             bytes_max: self.bytes_max as u64,
-            oldest: self.entries.first_key_value().map(|(_, entry)| entry.said_at.elapsed()),
+            oldest: self.entries.first_key_value().map(|(_, entry)| now.since(entry.said_at)),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) const LEASE: &str = "server";
 
 /// An attempt to be made ready.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub struct Plan {
     pub(crate) handover: Arc<Handover>,
     pub(crate) work: Arc<Work>,
     pub(crate) folder: PathBuf,
@@ -93,16 +93,28 @@ impl Plan {
             write_file(&work_dir, path, text)?;
         }
         let argv = self.argv(command)?;
-        let mut start = Start::new(key_of(self.handover.assign.attempt), argv, work_dir, self.log(LogStream::Output));
-        start.stderr = splits_output(&self.work).then(|| self.log(LogStream::Error));
+        let mut start = self.start(argv);
         let secrets = self.secrets()?;
         self.make_logs(&secrets)?;
         start.env = self.environment(secrets)?;
+        Ok(Some(start))
+    }
+
+    /// What the supervisor is asked to start, but for its environment.
+    pub fn start(&self, argv: Vec<OsString>) -> Start {
+        let key = key_of(self.handover.assign.attempt);
+        let mut start = Start::new(key, argv, self.work_dir(), self.log(LogStream::Output));
+        start.stderr = splits_output(&self.work).then(|| self.log(LogStream::Error));
         start.run_limit = self.handover.assign.run_timeout;
         start.stop_after = self.handover.assign.stop_after;
         LEASE.clone_into(&mut start.lease);
         start.grace = self.work.grace.map_or(GRACE, |span| span.0);
-        Ok(Some(start))
+        start
+    }
+
+    /// What it is to do.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     fn log(&self, stream: LogStream) -> PathBuf {

@@ -13,13 +13,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::config::{LOCK_WITHIN, Server, Stop, WorkerConfig, WorkerExit};
-use crate::dispatcher::{Dispatcher, Seat};
 use crate::error::{WorkerError, is_for_want_of_room};
 use crate::identity::{self, Enrolment};
 use crate::journal::Journal;
 use crate::pool::{blocking, chain};
 use crate::session;
 use crate::shares::shares;
+use crate::shell::{Seat, Shell};
 use crate::state_dir::{Owner, StateDir};
 
 /// Between two looks whether a full disk has room again.
@@ -108,9 +108,9 @@ async fn try_serve(seat: Seat, stop: &Stop) -> Result<WorkerExit, WorkerError> {
         blocking(move || Journal::open(&path))
     });
     let Some(journal) = journal.await? else { return Ok(WorkerExit::Stopped) };
-    let (mut dispatcher, mut inboxes) = Dispatcher::start(seat, key, journal).await?;
-    let exit = dispatcher.turn_until_exit(&mut inboxes, stop).await;
-    dispatcher.close(inboxes).await;
+    let (mut shell, mut inboxes) = Shell::start(seat, key, journal).await?;
+    let exit = shell.turn_until_exit(&mut inboxes, stop).await;
+    shell.close(inboxes).await;
     Ok(exit)
 }
 

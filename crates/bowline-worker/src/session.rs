@@ -1,14 +1,15 @@
 //! One connection to the server: opens the stream, says Hello, and carries messages both ways. It knows
-//! nothing of what they mean, and keeps nothing: a new connection is a new one of these.
+//! nothing of what they mean, and keeps nothing: a new connection is a new one of these. What leaves when is
+//! chosen by its [`lanes`], in the dispatcher.
 
 pub(crate) mod backoff;
-mod lanes;
+pub(crate) mod lanes;
 
 use std::time::Duration;
 
 use bowline_core::message::Hello;
 use bowline_protocol::call::{self, Caller};
-use bowline_protocol::message::worker_frames;
+use bowline_protocol::message::{delivered_frames, worker_frames};
 use bowline_protocol::wire::fleet_client::FleetClient;
 use bowline_protocol::wire::{ServerFrame, WorkerFrame};
 use bowline_protocol::{ServerMessage, WorkerMessage, limits};
@@ -17,8 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::dispatcher::{LinkEnd, LinkEvent, LinkNo, Parcel};
 use crate::pool::chain;
-pub(crate) use lanes::{Handed, Lanes, Outgoing, Parcel, lanes};
 
 /// A server that does not take the connection for so long is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,35 +28,16 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 /// Frames between us and the wire.
 const FRAMES_MAX: usize = 4;
 
-/// Which connection: counted by the dispatcher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LinkNo(pub(crate) u64);
+/// What is to leave: one frame where it fits. The other end is closed after the last words.
+pub(crate) type Parcels = mpsc::UnboundedReceiver<Vec<Parcel>>;
 
-/// What a connection says to the dispatcher.
-#[derive(Debug)]
-pub(crate) struct FromLink {
+/// Where a connection says what it hears, and that the wire takes one more frame.
+#[derive(Debug, Clone)]
+pub(crate) struct Says {
     pub(crate) link: LinkNo,
-    pub(crate) what: LinkEvent,
-}
-
-/// See [`FromLink`].
-#[derive(Debug)]
-pub(crate) enum LinkEvent {
-    /// What the server says, with the store's generation and commit number.
-    Messages { messages: Vec<ServerMessage>, generation: u32, commit_no: u64 },
-    /// It is over.
-    Down(LinkEnd),
-}
-
-/// Why a connection is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LinkEnd {
-    /// Broken, refused, closed: to be opened anew.
-    Broken(String),
-    /// The server does not know the key.
-    UnknownKey(String),
-    /// The two programs are too far apart.
-    Version(String),
+    pub(crate) events: mpsc::Sender<(LinkNo, LinkEvent)>,
+    /// Bounded by the parcels: one word for each.
+    pub(crate) room: mpsc::UnboundedSender<LinkNo>,
 }
 
 /// Where a connection goes, and as whom.
@@ -73,19 +55,13 @@ pub(crate) fn address(server: &str) -> Option<String> {
 }
 
 /// Carries messages until one side is gone, and says so as its last word.
-pub(crate) async fn carry(
-    link: LinkNo,
-    target: Target,
-    hello: Box<Hello>,
-    outgoing: Lanes,
-    says: mpsc::Sender<FromLink>,
-) {
+pub(crate) async fn carry(target: Target, hello: Box<Hello>, outgoing: Parcels, says: Says) {
     let end = match open(&target, hello).await {
         Ok((frames, stream)) => {
-            let receiving = receive(link, stream, &says);
+            let receiving = receive(stream, &says);
             tokio::pin!(receiving);
             tokio::select! {
-                end = send(outgoing, &frames) => {
+                end = send(outgoing, &frames, &says) => {
                     // The server takes what is on its way, then closes its side.
                     drop(frames);
                     tokio::time::timeout(LAST_WORDS_WITHIN, receiving).await.unwrap_or(end)
@@ -96,7 +72,7 @@ pub(crate) async fn carry(
         Err(end) => end,
     };
     // A dispatcher that is gone needs no last word.
-    let _gone = says.send(FromLink { link, what: LinkEvent::Down(end) }).await;
+    let _gone = says.events.send((says.link, LinkEvent::Down(end))).await;
 }
 
 async fn open(
@@ -129,15 +105,25 @@ async fn open(
     Ok((frames, response.into_inner()))
 }
 
-async fn send(outgoing: Lanes, frames: &mpsc::Sender<WorkerFrame>) -> LinkEnd {
-    let why = match outgoing.send(frames).await {
-        Ok(()) => "closed by this worker",
-        Err(lanes::Gone) => "the server closed the session",
-    };
-    LinkEnd::Broken(why.to_owned())
+/// Sends until the dispatcher closes its end and everything has left.
+async fn send(mut outgoing: Parcels, frames: &mpsc::Sender<WorkerFrame>, says: &Says) -> LinkEnd {
+    let gone = || LinkEnd::Broken("the server closed the session".to_owned());
+    loop {
+        let Ok(mut room) = frames.reserve().await.map(Some) else { return gone() };
+        // A dispatcher that is gone has closed the other end.
+        let _gone = says.room.send(says.link);
+        let Some(parcels) = outgoing.recv().await else { return LinkEnd::Broken("closed by this worker".to_owned()) };
+        for frame in delivered_frames(parcels) {
+            match room.take() {
+                Some(room) => room.send(frame),
+                None if frames.send(frame).await.is_err() => return gone(),
+                None => {}
+            }
+        }
+    }
 }
 
-async fn receive(link: LinkNo, mut stream: Streaming<ServerFrame>, says: &mpsc::Sender<FromLink>) -> LinkEnd {
+async fn receive(mut stream: Streaming<ServerFrame>, says: &Says) -> LinkEnd {
     loop {
         let frame = match stream.message().await {
             Ok(Some(frame)) => frame,
@@ -156,7 +142,7 @@ async fn receive(link: LinkNo, mut stream: Streaming<ServerFrame>, says: &mpsc::
             }
         }
         let what = LinkEvent::Messages { messages, generation, commit_no };
-        if says.send(FromLink { link, what }).await.is_err() {
+        if says.events.send((says.link, what)).await.is_err() {
             return LinkEnd::Broken("closed by this worker".to_owned());
         }
     }

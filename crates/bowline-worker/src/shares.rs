@@ -18,8 +18,8 @@ use std::time::Duration;
 use bowline_core::worker::Room;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use crate::clock::Moment;
 use ledger::Ledger;
 pub(crate) use ledger::{Pace, Standing, Weight};
 
@@ -36,14 +36,14 @@ struct Shares {
 
 /// One server's hand on what all share.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub struct Share {
     shares: Arc<Shares>,
     own: usize,
     changes: watch::Receiver<()>,
 }
 
 /// A share for each of so many servers.
-pub(crate) fn shares(room: &Room, servers: usize) -> Vec<Share> {
+pub fn shares(room: &Room, servers: usize) -> Vec<Share> {
     let (changed, changes) = watch::channel(());
     let ledger = Mutex::new(Ledger::new(room.clone(), servers));
     let shares = Arc::new(Shares { ledger, changed, tells: servers > 1 });
@@ -52,8 +52,8 @@ pub(crate) fn shares(room: &Room, servers: usize) -> Vec<Share> {
 
 impl Share {
     /// What this server may use now.
-    pub(crate) fn allowance(&self) -> Room {
-        self.shares.ledger.lock().allowance(self.own, Instant::now())
+    pub(crate) fn allowance(&self, now: Moment) -> Room {
+        self.shares.ledger.lock().allowance(self.own, now)
     }
 
     /// Whether an attempt that takes this may begin now. Where not, it waits, and others may give way.
@@ -73,9 +73,9 @@ impl Share {
     }
 
     /// An attempt that takes this weighs otherwise now.
-    pub(crate) fn moved(&self, claim: &Room, from: Weight, to: Weight) {
+    pub(crate) fn moved(&self, claim: &Room, (from, to): (Weight, Weight), now: Moment) {
         if from != to {
-            self.shares.ledger.lock().moved(self.own, claim, (from, to), Instant::now());
+            self.shares.ledger.lock().moved(self.own, claim, (from, to), now);
             self.tell(true);
         }
     }
@@ -87,28 +87,39 @@ impl Share {
     }
 
     /// Whether others share.
-    pub(crate) fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         self.shares.tells
     }
 
-    /// Ends when somebody else has changed something.
-    pub(crate) fn changed(&self) -> impl Future<Output = ()> + use<> {
-        let mut changes = self.changes.clone();
-        async move {
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// What has changed until now is known.
-    pub(crate) fn seen(&mut self) {
-        self.changes.borrow_and_update();
+    /// Tells when something has changed here.
+    pub fn watch(&self) -> Watch {
+        Watch(self.changes.clone())
     }
 
     fn tell(&self, changed: bool) {
         if changed && self.shares.tells {
             self.shares.changed.send_replace(());
+        }
+    }
+}
+
+/// Tells when something has changed in what servers share: then each other one's dispatcher is to be told
+/// ([`crate::dispatcher::Event::SharesChanged`]).
+#[derive(Debug, Clone)]
+pub struct Watch(watch::Receiver<()>);
+
+impl Watch {
+    /// Whether something has changed since this was asked last.
+    pub fn is_news(&mut self) -> bool {
+        let is_news = self.0.has_changed().unwrap_or(false);
+        self.0.mark_unchanged();
+        is_news
+    }
+
+    /// Ends when something has changed since it was asked last. Never, once nobody is left who could change it.
+    pub(crate) async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -109,7 +109,7 @@ impl Place {
 
     /// What the last probe said.
     pub(crate) fn probe_log(&self) -> PathBuf {
-        self.path.join("probe.log")
+        probe_log(&self.path)
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -121,7 +121,7 @@ impl Place {
     }
 
     pub(crate) fn jobs(&self) -> PathBuf {
-        self.path.join("jobs")
+        jobs(&self.path)
     }
 
     /// The key, where the server knows it.
@@ -146,6 +146,16 @@ impl Place {
         let renamed = fs::rename(self.path.join("key.new"), &path);
         renamed.and_then(|()| File::open(&self.path)?.sync_all()).map_err(failed("keeping the key", &path))
     }
+}
+
+/// Where the last probe's words lie, below the folder of a server.
+pub(crate) fn probe_log(folder: &Path) -> PathBuf {
+    folder.join("probe.log")
+}
+
+/// Where the folders of the attempts lie, below the folder of a server.
+pub(crate) fn jobs(folder: &Path) -> PathBuf {
+    folder.join("jobs")
 }
 
 /// 32 random bytes in hex: two random UUIDs hold 244 random bits.

@@ -28,13 +28,28 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// What the dispatcher says.
 #[derive(Debug)]
-pub(crate) enum ToUploads {
+pub enum ToUploads {
     /// A job runs: what is moved into this folder is to be delivered at once.
-    Watch { attempt: AttemptRef, folder: PathBuf },
+    Watch {
+        /// Whose.
+        attempt: AttemptRef,
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// A job is over and left these files: all are to be delivered, or not, before its end is said.
-    Deliver { attempt: AttemptRef, files: Vec<(String, PathBuf)> },
+    Deliver {
+        /// Whose.
+        attempt: AttemptRef,
+        /// By name and place.
+        files: Vec<(String, PathBuf)>,
+    },
     /// The server does not have the bytes of these any more.
-    Again { attempt: AttemptRef, files: Vec<(String, PathBuf)> },
+    Again {
+        /// Whose.
+        attempt: AttemptRef,
+        /// By name and place.
+        files: Vec<(String, PathBuf)>,
+    },
     /// Nobody wants them any more.
     Drop(AttemptRef),
     /// There is a session with the server, or there is none any more.
@@ -43,11 +58,18 @@ pub(crate) enum ToUploads {
 
 /// What the uploads say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum FromUploads {
+pub enum FromUploads {
     /// The server has the bytes of this one.
     There(Artifact),
     /// This one cannot be delivered, and why.
-    Undelivered { attempt: AttemptRef, name: String, why: String },
+    Undelivered {
+        /// Whose.
+        attempt: AttemptRef,
+        /// What it is called.
+        name: String,
+        /// Why not, for people.
+        why: String,
+    },
     /// Everything that the job left is delivered, or cannot be.
     Done(AttemptRef),
     /// How far it is, for the eye.

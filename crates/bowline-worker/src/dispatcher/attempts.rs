@@ -7,14 +7,12 @@ use bowline_core::state::TimeoutKind;
 use bowline_protocol::WorkerMessage;
 use bowline_supervisor::wire::{Request, Start};
 
-use super::{Dispatcher, Done, Trouble};
-use crate::attempt::Announced;
+use super::{Action as Wanted, Dispatcher, Plan, Trouble, Unprepared};
 use crate::attempt::machine::{End, Event, Over, State, Step, Then};
-use crate::collect::{self, Collected};
+use crate::attempt::{Announced, Requested};
+use crate::collect::Collected;
 use crate::config::GRACE;
-use crate::error::is_for_want_of_room;
 use crate::journal::{After, Op};
-use crate::prepare::{Plan, PrepareError};
 use crate::shares::Weight;
 
 impl Dispatcher {
@@ -76,10 +74,10 @@ impl Dispatcher {
     /// Counts what an attempt takes, where that has changed.
     pub(super) fn weigh(&mut self, attempt: AttemptRef, before: State, next: State) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
-        self.share.moved(&known.claim, weight(before), weight(next));
+        self.share.moved(&known.claim, (weight(before), weight(next)), self.now.at);
         match (has_begun(before), has_begun(next)) {
             (false, true) => {
-                known.begun = Some(tokio::time::Instant::now());
+                known.begun = Some(self.now.at);
                 self.begun += 1;
             }
             (true, false) => self.begun = self.begun.saturating_sub(1),
@@ -116,7 +114,7 @@ impl Dispatcher {
         let Some(plan) = self.plan(attempt) else { return };
         match &plan.work.action {
             Action::Command(_) => {
-                self.pool.submit(move || Done::Prepared(attempt, plan.prepare().map(|start| start.map(Box::new))));
+                self.want(Wanted::Prepare(attempt, Box::new(plan)));
             }
             // They have nothing to prepare.
             Action::Noop | Action::Http(_) => self.happen(attempt, Event::Prepared),
@@ -134,19 +132,19 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn prepared(&mut self, attempt: AttemptRef, outcome: Result<Option<Box<Start>>, PrepareError>) {
+    pub(super) fn prepared(&mut self, attempt: AttemptRef, outcome: Result<Option<Box<Start>>, Unprepared>) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         match outcome {
             Ok(start) => {
                 known.start = start;
                 self.happen(attempt, Event::Prepared);
             }
-            Err(error) if is_for_want_of_room(&error) => {
-                self.no_room_for(attempt, error.to_string());
+            Err(Unprepared::NoRoom(why)) => {
+                self.no_room_for(attempt, why);
                 self.happen(attempt, Event::PrepareFailed);
             }
-            Err(error) => {
-                known.outcome = Some(Collected::failure(error.to_string()));
+            Err(Unprepared::Failed(why)) => {
+                known.outcome = Some(Collected::failure(why));
                 self.happen(attempt, Event::PrepareFailed);
             }
         }
@@ -165,17 +163,15 @@ impl Dispatcher {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         match &known.work.action {
             Action::Command(_) => {
-                if let Some(start) = &known.start {
-                    self.jobs.send(Request::Start(start.clone()));
+                if let Some(start) = known.start.clone() {
+                    self.ask(Request::Start(start));
                 }
                 self.open_bulk(attempt);
             }
             Action::Http(request) => {
-                let (request, limit) = (request.clone(), known.handover.assign.run_timeout);
-                let client = self.client.clone();
-                known.request = Some(self.pool.spawn(async move {
-                    Done::Answered(attempt, Box::new(crate::http_action::perform(client, request, limit).await))
-                }));
+                let (request, limit) = (Box::new(request.clone()), known.handover.assign.run_timeout);
+                known.request = Requested::Yes;
+                self.want(Wanted::Perform(attempt, request, limit));
                 self.happen(attempt, Event::JobStarted);
             }
             Action::Noop | Action::Wait | Action::Sleep(_) => {
@@ -189,12 +185,13 @@ impl Dispatcher {
     /// Asks for an attempt's job to be stopped. May be asked again.
     pub(super) fn kill(&mut self, attempt: AttemptRef) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
-        if let Some(request) = known.request.take() {
-            request.abort();
+        if known.request == Requested::Yes {
+            known.request = Requested::No;
+            self.want(Wanted::Abort(attempt));
             self.happen(attempt, Event::JobOver(Over::Asked));
         } else {
             let grace = known.work.grace.map_or(GRACE, |span| span.0);
-            self.jobs.send(Request::Kill { key: crate::attempt::key_of(attempt), grace });
+            self.ask(Request::Kill { key: crate::attempt::key_of(attempt), grace });
         }
     }
 
@@ -214,7 +211,7 @@ impl Dispatcher {
         match &known.work.action {
             Action::Command(_) => {
                 let how = known.outcome.take().map_or(JobEnd::Success, |outcome| outcome.how);
-                self.pool.submit(move || Done::Collected(attempt, Box::new(collect::collect(&plan, how))));
+                self.want(Wanted::Collect(attempt, Box::new(plan), how));
             }
             Action::Noop | Action::Http(_) | Action::Wait | Action::Sleep(_) => self.happen(attempt, Event::Collected),
         }
@@ -224,7 +221,7 @@ impl Dispatcher {
     pub(super) fn answered(&mut self, attempt: AttemptRef, collected: Collected) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         known.outcome = Some(collected);
-        known.request = None;
+        known.request = Requested::No;
         self.happen(attempt, Event::JobOver(Over::ByItself));
     }
 
@@ -234,7 +231,7 @@ impl Dispatcher {
         known.start = None;
         let (outcome, why, begun) = (known.outcome.take(), known.why, known.begun);
         if let Some(begun) = begun {
-            self.demand.took(begun.elapsed());
+            self.demand.took(self.now.at.since(begun));
         }
         match end {
             End::Collected | End::Failed => {
@@ -253,8 +250,8 @@ impl Dispatcher {
         }
         self.batch.ops.push(Op::MarkEnded { attempt });
         self.batch.after.push(After::Forget(attempt));
-        self.bulk.over(attempt);
-        self.bulk.drop_files(attempt);
+        self.logs_are_over(attempt);
+        self.drop_files(attempt);
         self.ending.insert(attempt);
     }
 
@@ -309,9 +306,9 @@ impl Dispatcher {
             if done {
                 let folder = known.folder.clone();
                 self.attempts.remove(&attempt);
-                self.bulk.drop(attempt);
+                self.drop_bulk(attempt);
                 self.batch.ops.push(Op::DropAttempt { attempt });
-                self.remove_folder(folder);
+                self.want(Wanted::Remove(folder));
             }
         }
     }

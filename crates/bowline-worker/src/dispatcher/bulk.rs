@@ -6,86 +6,42 @@ use std::path::PathBuf;
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Assured, FromWorker};
 use bowline_core::spec::{LOG_BYTES_MIN, RESULT_BYTES_MAX};
-use bowline_protocol::{Artifact, LogKeep, LogStream, WorkerMessage};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use bowline_protocol::{LogKeep, LogStream, WorkerMessage};
 
-use super::Dispatcher;
+use super::{Action, Dispatcher, FromShipper, FromUploads, Target, ToShipper, ToUploads};
 use crate::attempt::Attempt;
 use crate::attempt::machine::{Event, Then};
 use crate::collect::Collected;
-use crate::config::WorkerConfig;
 use crate::journal::Op;
-use crate::logs::link::Target;
-use crate::logs::shipper::{self, FromShipper, ToShipper};
 use crate::logs::{LogMark, keep_of};
 use crate::prepare::log_file;
-use crate::uploads::{self, FromUploads, ToUploads};
-
-/// The two tasks. They end with this.
-#[derive(Debug)]
-pub(super) struct Bulk {
-    shipper: mpsc::UnboundedSender<ToShipper>,
-    uploads: mpsc::UnboundedSender<ToUploads>,
-    _tasks: JoinSet<()>,
-}
-
-/// What they say. Bounded by what they are told: a few words for each log and file.
-#[derive(Debug)]
-pub(super) struct FromBulk {
-    pub(super) shipper: mpsc::UnboundedReceiver<FromShipper>,
-    pub(super) uploads: mpsc::UnboundedReceiver<FromUploads>,
-}
-
-impl Bulk {
-    pub(super) fn start(client: reqwest::Client, config: &WorkerConfig) -> (Self, FromBulk) {
-        let mut tasks = JoinSet::new();
-        let ((shipper, told), (says, shipped)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        tasks.spawn(shipper::run(told, says));
-        let ((uploads, told), (says, uploaded)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        tasks.spawn(uploads::run(told, says, (client, config.upload_patience)));
-        (Self { shipper, uploads, _tasks: tasks }, FromBulk { shipper: shipped, uploads: uploaded })
-    }
-
-    /// There is a session with the server, or there is none any more.
-    pub(super) fn session(&self, target: Option<Target>) {
-        self.tell_shipper(ToShipper::Session(target.clone()));
-        self.tell_uploads(ToUploads::Session(target));
-    }
-
-    fn tell_shipper(&self, what: ToShipper) {
-        if self.shipper.send(what).is_err() {
-            tracing::error!("the task that ships logs is gone");
-        }
-    }
-
-    fn tell_uploads(&self, what: ToUploads) {
-        if self.uploads.send(what).is_err() {
-            tracing::error!("the task that uploads artifacts is gone");
-        }
-    }
-
-    /// The job is over: its logs are as long as they will ever be.
-    pub(super) fn over(&self, attempt: AttemptRef) {
-        self.tell_shipper(ToShipper::Over(attempt));
-    }
-
-    /// Nobody wants its files any more.
-    pub(super) fn drop_files(&self, attempt: AttemptRef) {
-        self.tell_uploads(ToUploads::Drop(attempt));
-    }
-
-    /// Nobody wants anything of it any more.
-    pub(super) fn drop(&self, attempt: AttemptRef) {
-        self.tell_shipper(ToShipper::Drop(attempt));
-        self.drop_files(attempt);
-    }
-}
 
 impl Dispatcher {
     /// Where the two tasks connect to.
     pub(super) fn bulk_target(&self) -> Target {
         Target { server: self.config.server.clone(), caller: self.caller.clone(), process: self.process.clone() }
+    }
+
+    /// There is a session with the server, or there is none any more.
+    pub(super) fn bulk_session(&mut self, target: Option<Target>) {
+        self.want(Action::Ship(ToShipper::Session(target.clone())));
+        self.want(Action::Upload(ToUploads::Session(target)));
+    }
+
+    /// The job is over: its logs are as long as they will ever be.
+    pub(super) fn logs_are_over(&mut self, attempt: AttemptRef) {
+        self.want(Action::Ship(ToShipper::Over(attempt)));
+    }
+
+    /// Nobody wants its files any more.
+    pub(super) fn drop_files(&mut self, attempt: AttemptRef) {
+        self.want(Action::Upload(ToUploads::Drop(attempt)));
+    }
+
+    /// Nobody wants anything of it any more.
+    pub(super) fn drop_bulk(&mut self, attempt: AttemptRef) {
+        self.want(Action::Ship(ToShipper::Drop(attempt)));
+        self.drop_files(attempt);
     }
 
     /// An attempt has logs from now on, or still has; and what its job moves into its folder is kept.
@@ -94,19 +50,20 @@ impl Dispatcher {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         known.open_logs();
         for log in known.logs.iter().filter(|log| !log.is_delivered()) {
-            self.bulk.tell_shipper(open(attempt, known, log, limit));
+            self.wanted.push(Action::Ship(open(attempt, known, log, limit)));
         }
-        self.bulk.tell_uploads(ToUploads::Watch { attempt, folder: known.folder.join("artifacts") });
+        let folder = known.folder.join("artifacts");
+        self.want(Action::Upload(ToUploads::Watch { attempt, folder }));
     }
 
     /// What an earlier process of this worker had not delivered.
-    pub(super) fn reopen_ended_logs(&self) {
+    pub(super) fn reopen_ended_logs(&mut self) {
         for attempt in &self.ending {
             let Some(known) = self.attempts.get(attempt) else { continue };
             for log in known.logs.iter().filter(|log| !log.is_delivered()) {
-                self.bulk.tell_shipper(open(*attempt, known, log, self.config.log_bytes_max));
+                self.wanted.push(Action::Ship(open(*attempt, known, log, self.config.log_bytes_max)));
             }
-            self.bulk.over(*attempt);
+            self.wanted.push(Action::Ship(ToShipper::Over(*attempt)));
         }
     }
 
@@ -130,10 +87,10 @@ impl Dispatcher {
     }
 
     /// A job's result is known, and what files it left: they are delivered before its end is said.
-    pub(super) fn collected(&mut self, attempt: AttemptRef, (collected, files): (Collected, Vec<(String, PathBuf)>)) {
+    pub(super) fn collected(&mut self, attempt: AttemptRef, collected: Collected, files: Vec<(String, PathBuf)>) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         known.outcome = Some(collected);
-        self.bulk.tell_uploads(ToUploads::Deliver { attempt, files });
+        self.want(Action::Upload(ToUploads::Deliver { attempt, files }));
     }
 
     pub(super) fn on_uploads(&mut self, said: FromUploads) {
@@ -149,10 +106,10 @@ impl Dispatcher {
             }
             FromUploads::Done(attempt) => {
                 // What the worker noted is part of the log.
-                self.bulk.over(attempt);
+                self.logs_are_over(attempt);
                 self.happen(attempt, Event::Collected);
             }
-            FromUploads::Progress(progress) => self.bulk.tell_shipper(ToShipper::Progress(progress)),
+            FromUploads::Progress(progress) => self.want(Action::Ship(ToShipper::Progress(progress))),
         }
     }
 
@@ -172,15 +129,10 @@ impl Dispatcher {
         let Some(known) = self.attempts.get(&attempt) else { return };
         let own = known.folder.join("artifacts");
         let work = known.work.dir.as_ref().map_or_else(|| known.folder.join("work"), PathBuf::from);
-        let place = |artifact: &Artifact| {
-            let in_own = own.join(&artifact.name);
-            let path = if in_own.is_file() { in_own } else { work.join(&artifact.name) };
-            (artifact.name.clone(), path)
-        };
-        let files: Vec<_> = self.outbox.artifacts(attempt).map(place).collect();
-        if !files.is_empty() {
-            tracing::warn!(%attempt, files = files.len(), "the server misses artifacts: sent again");
-            self.bulk.tell_uploads(ToUploads::Again { attempt, files });
+        let names: Vec<_> = self.outbox.artifacts(attempt).map(|artifact| artifact.name.clone()).collect();
+        if !names.is_empty() {
+            tracing::warn!(%attempt, files = names.len(), "the server misses artifacts: sent again");
+            self.want(Action::UploadAgain { attempt, names, folders: [own, work] });
         }
     }
 }

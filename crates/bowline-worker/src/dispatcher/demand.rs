@@ -119,7 +119,7 @@ impl Dispatcher {
         if health != self.demand.health_told && self.say_timely(FromWorker::Health(health.clone())) {
             self.demand.health_told = health;
         }
-        let room = if takes { self.share.allowance() } else { Room::default() };
+        let room = if takes { self.share.allowance(self.now.at) } else { Room::default() };
         self.await_turn(&room);
         let attempts_max = if takes { room.slots.saturating_add(self.demand.prefetch(room.slots)) } else { 0 };
         if !self.demand.is_news(attempts_max, &room) || self.demand.rests && takes {
@@ -129,7 +129,7 @@ impl Dispatcher {
             self.demand.told = Some((attempts_max, room));
             if self.share.is_shared() {
                 self.demand.rests = true;
-                self.timers.after(TELL_EVERY, Timer::Demand);
+                self.later(TELL_EVERY, Timer::Demand);
             }
         }
     }
@@ -138,14 +138,14 @@ impl Dispatcher {
     fn await_turn(&mut self, room: &Room) {
         if self.share.is_shared() && !self.demand.turn_awaited && room.slots < self.config.room.slots {
             self.demand.turn_awaited = true;
-            self.timers.after(TURN, Timer::Demand);
+            self.later(TURN, Timer::Demand);
         }
     }
 
     /// Past the bound of the outbox nothing more is taken, and the server is told why.
     fn settle_fill(&mut self) {
         if self.outbox.is_full() {
-            let bytes_max = self.outbox.vitals().bytes_max;
+            let bytes_max = self.outbox.vitals(self.now.at).bytes_max;
             self.trouble(
                 Trouble::Outbox,
                 format!("its outbox is full: more than {bytes_max} bytes wait to be acknowledged by the server"),

@@ -1,23 +1,20 @@
 //! Self-checks: the disk, the memory and the probe, each on its own clock. What is wrong is told to the server as
 //! the worker's health, with its reason; nothing is claimed meanwhile; when it is right again, that is told too.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 
 use bowline_supervisor::wire::{Event as Said, Exit, Exited, Request, Start, StopReason};
 
-use super::{Dispatcher, Done, Timer, Trouble};
+use super::{Action, Dispatcher, Timer, Trouble};
 use crate::checks::Found;
 use crate::config::JOB_PATH_DEFAULT;
+use crate::state_dir::probe_log;
 
 /// What begins a probe's key: no attempt's does.
 const PROBE: &str = "probe-";
 /// A probe that was told to stop has so long to do it.
 const PROBE_GRACE: Duration = Duration::from_secs(1);
-/// So much of what a probe said is told, in bytes: its last.
-const PROBE_SAID_BYTES: u64 = 300;
 
 /// What is known of the probe.
 #[derive(Debug, Default)]
@@ -25,15 +22,8 @@ pub(super) struct Probing {
     count: u64,
     /// The key of the one that runs.
     runs: Option<String>,
-}
-
-fn last_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let from = file.metadata()?.len().saturating_sub(PROBE_SAID_BYTES);
-    file.seek(SeekFrom::Start(from))?;
-    let mut said = Vec::new();
-    file.take(PROBE_SAID_BYTES).read_to_end(&mut said)?;
-    Ok(said)
+    /// How the newest one failed, until it is known what it said.
+    failed: Option<(String, String)>,
 }
 
 /// Whether a job is a probe's.
@@ -62,8 +52,7 @@ impl Dispatcher {
     }
 
     pub(super) fn check(&mut self) {
-        let (checks, folder) = (self.config.checks.clone(), self.place.folder().to_owned());
-        self.pool.submit(move || Done::Checked(checks.look(&folder)));
+        self.want(Action::Check);
     }
 
     pub(super) fn checked(&mut self, found: Found) {
@@ -73,7 +62,7 @@ impl Dispatcher {
                 None => self.cleared(trouble),
             }
         }
-        self.timers.after(self.config.checks.every, Timer::Check);
+        self.later(self.config.checks.every, Timer::Check);
     }
 
     /// The supervisor is there: what it had of an earlier connection is not waited for.
@@ -81,7 +70,7 @@ impl Dispatcher {
         if self.config.checks.probe.is_some() {
             self.probing.runs = None;
             self.probing.count += 1;
-            self.timers.after(Duration::ZERO, Timer::Probe(self.probing.count));
+            self.later(Duration::ZERO, Timer::Probe(self.probing.count));
         }
     }
 
@@ -92,16 +81,9 @@ impl Dispatcher {
             return;
         }
         let key = format!("{PROBE}{}-{number}", self.process);
-        let log = self.place.probe_log();
-        // What it says is short-lived: only the last one's is kept.
-        match std::fs::remove_file(&log) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, "what the last probe said cannot be removed");
-            }
-            _ => {}
-        }
+        let log = probe_log(&self.folder);
         let argv = ["/bin/sh", "-c", probe.command.as_str()].map(Into::into).into();
-        let mut start = Start::new(&key, argv, self.place.folder().to_owned(), log);
+        let mut start = Start::new(&key, argv, self.folder.clone(), log);
         if !self.job_env.contains_key("PATH") {
             start.env.push(("PATH".into(), JOB_PATH_DEFAULT.into()));
         }
@@ -109,7 +91,7 @@ impl Dispatcher {
         start.run_limit = Some(probe.timeout);
         start.grace = PROBE_GRACE;
         self.probing.runs = Some(key);
-        self.jobs.send(Request::Start(Box::new(start)));
+        self.want(Action::Probe(Box::new(start)));
     }
 
     /// Something happened to a probe, this process's or an earlier one's.
@@ -118,12 +100,21 @@ impl Dispatcher {
         let why = match said {
             Said::Starting { .. } | Said::Started { .. } => {
                 if !is_own {
-                    self.jobs.send(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
+                    self.ask(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
                 }
                 return;
             }
             Said::Stuck { .. } => Some("its probe cannot be killed".to_owned()),
-            Said::Exited(exited) => self.probe_failed(exited),
+            Said::Exited(exited) => {
+                if let Some(how) = probe_failed(exited).filter(|_| is_own) {
+                    // Told with what it said; see `probe_said`.
+                    self.probing.failed = Some((key.to_owned(), how));
+                    self.want(Action::ReadProbe(key.to_owned()));
+                    self.ask(Request::Forget { key: key.to_owned() });
+                    return;
+                }
+                None
+            }
             Said::StartFailed(failed) => {
                 let error = io::Error::from_raw_os_error(failed.errno);
                 Some(format!("its probe could not be started: {} failed: {error}", failed.step))
@@ -133,7 +124,7 @@ impl Dispatcher {
             }
         };
         if !matches!(said, Said::Stuck { .. }) {
-            self.jobs.send(Request::Forget { key: key.to_owned() });
+            self.ask(Request::Forget { key: key.to_owned() });
         }
         if !is_own {
             return;
@@ -142,26 +133,37 @@ impl Dispatcher {
             Some(why) => self.trouble(Trouble::Probe, why),
             None => self.cleared(Trouble::Probe),
         }
-        if !matches!(said, Said::Stuck { .. })
-            && let Some(probe) = &self.config.checks.probe
-        {
-            self.probing.runs = None;
-            self.probing.count += 1;
-            self.timers.after(probe.every, Timer::Probe(self.probing.count));
+        if !matches!(said, Said::Stuck { .. }) {
+            self.next_probe();
         }
     }
 
-    /// Why a probe that ended has failed.
-    fn probe_failed(&self, exited: &Exited) -> Option<String> {
-        let how = match (exited.stopped, exited.exit) {
-            (None, Exit::Code(0)) => return None,
-            (Some(StopReason::RunLimit), _) => "took too long".to_owned(),
-            (_, Exit::Code(status)) => format!("ended with status {status}"),
-            (_, Exit::Signal(signal)) => format!("was ended by signal {signal}"),
-        };
-        let said = last_bytes(&self.place.probe_log()).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said).trim().replace('\n', " ");
+    /// What the probe said that has failed.
+    pub(super) fn probe_said(&mut self, key: &str, said: &str) {
+        let Some((_, how)) = self.probing.failed.take_if(|(failed, _)| failed == key) else { return };
+        let said = said.trim().replace('\n', " ");
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-        Some(format!("its probe {how}{said}"))
+        self.trouble(Trouble::Probe, format!("its probe {how}{said}"));
+        if self.probing.runs.as_deref() == Some(key) {
+            self.next_probe();
+        }
     }
+
+    fn next_probe(&mut self) {
+        let Some(probe) = &self.config.checks.probe else { return };
+        let every = probe.every;
+        self.probing.runs = None;
+        self.probing.count += 1;
+        self.later(every, Timer::Probe(self.probing.count));
+    }
+}
+
+/// Why a probe that ended has failed.
+fn probe_failed(exited: &Exited) -> Option<String> {
+    Some(match (exited.stopped, exited.exit) {
+        (None, Exit::Code(0)) => return None,
+        (Some(StopReason::RunLimit), _) => "took too long".to_owned(),
+        (_, Exit::Code(status)) => format!("ended with status {status}"),
+        (_, Exit::Signal(signal)) => format!("was ended by signal {signal}"),
+    })
 }

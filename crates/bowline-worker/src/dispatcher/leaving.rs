@@ -14,17 +14,10 @@ use bowline_core::id::AttemptRef;
 use bowline_core::message::{Drain, DrainMode, Exit, FromWorker};
 use bowline_supervisor::wire::{Request, ShutdownMode};
 
-use super::{Dispatcher, Timer};
+use super::{Dispatcher, Timer, Told};
+use crate::attempt::Requested;
 use crate::attempt::machine::{Event, State, Then};
 use crate::config::{HANDOFF_WITHIN, LEAVE_WITHIN, OnTerm, WorkerExit};
-
-/// What the process was told, by signals. Later ones are stronger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Told {
-    Nothing,
-    Leave,
-    Release,
-}
 
 /// How a worker leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +109,7 @@ impl Dispatcher {
     fn begin_leaving(&mut self, mode: Mode, exit: Exit, within: Option<Duration>) {
         self.leavings = self.leavings.wrapping_add(1);
         if let Some(within) = within {
-            self.timers.after(within, Timer::Leave(self.leavings));
+            self.later(within, Timer::Leave(self.leavings));
         }
         self.leaving = Some(Leaving { mode, exit, no: self.leavings });
     }
@@ -133,7 +126,7 @@ impl Dispatcher {
 
     fn hand_over_jobs(&mut self) {
         // A request that this process makes itself cannot be handed over: it is waited for.
-        let requests = self.attempts.values().any(|known| known.request.is_some());
+        let requests = self.attempts.values().any(|known| known.request == Requested::Yes);
         let within = if requests { LEAVE_WITHIN } else { HANDOFF_WITHIN };
         self.begin_leaving(Mode::Handoff { since: None }, Exit::Yes, Some(within));
     }
@@ -225,7 +218,7 @@ impl Dispatcher {
                 return self.settle_work_at_hand();
             }
             // That it takes nothing more was said just now; the answer to this comes after it.
-            let now = bowline_supervisor::boottime();
+            let now = self.now.boot;
             if self.say_heartbeat()
                 && let Some(leaving) = &mut self.leaving
             {
@@ -242,17 +235,23 @@ impl Dispatcher {
     fn settle_work_at_hand(&mut self) {
         let at_hand = self.attempts.values().any(|known| match known.state {
             State::Preparing | State::Collecting => true,
-            State::Queued | State::Starting | State::Running | State::Stopping { .. } => known.request.is_some(),
+            State::Queued | State::Starting | State::Running | State::Stopping { .. } => {
+                known.request == Requested::Yes
+            }
             State::Ended => false,
         });
-        if !at_hand && self.journal.pending() == 0 {
+        if !at_hand && self.pending == 0 {
             self.go_and_leave_jobs();
         }
     }
 
     fn give_back_requests(&mut self) {
-        let own: Vec<_> =
-            self.attempts.iter().filter(|(_, known)| known.request.is_some()).map(|(attempt, _)| *attempt).collect();
+        let own: Vec<_> = self
+            .attempts
+            .iter()
+            .filter(|(_, known)| known.request == Requested::Yes)
+            .map(|(attempt, _)| *attempt)
+            .collect();
         for attempt in own {
             if let Some(known) = self.attempts.get_mut(&attempt) {
                 known.why = "the worker was told to stop";
@@ -273,7 +272,7 @@ impl Dispatcher {
         };
         self.say_timely(FromWorker::Bye { why });
         // Whatever runs still is stopped with it.
-        self.jobs.send(Request::Shutdown(ShutdownMode::StopJobs));
+        self.ask(Request::Shutdown(ShutdownMode::StopJobs));
         self.exit = Some(exit);
     }
 }

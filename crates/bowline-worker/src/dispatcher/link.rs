@@ -9,21 +9,18 @@ use bowline_core::id::SessionId;
 use bowline_core::message::{Hello, KnownAs, Left};
 use bowline_core::worker::{Offer, Seat};
 use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
-use super::{Dispatcher, Done, Timer};
+use super::{Action, Dispatcher, Enrolled, LinkEnd, LinkEvent, LinkNo, Timer};
 use crate::attempt::Announced;
 use crate::attempt::machine::State;
+use crate::clock::Moment;
 use crate::config::LeftBehind;
 use crate::journal::Op;
 use crate::session::backoff::Backoff;
-use crate::session::{self, FromLink, LinkEnd, LinkEvent, LinkNo, Outgoing, Target};
+use crate::session::lanes::Lanes;
 
 /// A server that has said nothing for so many heartbeats is gone.
 const SILENT_BEATS_MAX: u32 = 4;
-/// A closing connection gets so long for its last words.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Before a worker asks again for an identity that it cannot have now.
 const TRY_LATER: Duration = Duration::from_secs(5);
 
@@ -36,9 +33,8 @@ pub(super) struct Link {
     count: u64,
     open: Option<Open>,
     backoff: Backoff,
-    heard_at: Instant,
-    backlog: Backlog,
-    down_since: Option<Instant>,
+    heard_at: Moment,
+    down_since: Option<Moment>,
     /// How often to say that it is there, and in which chain of timers.
     every: Duration,
     chain: u64,
@@ -49,8 +45,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 struct Open {
     no: LinkNo,
-    outgoing: Outgoing,
-    task: AbortHandle,
+    lanes: Lanes,
     welcomed: Welcomed,
     session: Option<SessionId>,
 }
@@ -61,20 +56,13 @@ enum Welcomed {
     Yes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backlog {
-    None,
-    Waits,
-}
-
 impl Link {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seed: u64, now: Moment) -> Self {
         Self {
             count: 0,
             open: None,
-            backoff: Backoff::new(),
-            heard_at: Instant::now(),
-            backlog: Backlog::None,
+            backoff: Backoff::seeded(seed),
+            heard_at: now,
             down_since: None,
             every: HEARTBEAT_EVERY,
             chain: 0,
@@ -92,15 +80,10 @@ impl Link {
         self.open.as_ref().is_some_and(|open| open.welcomed == Welcomed::Yes)
     }
 
-    /// Ends when there is room again for what waits. Never, where nothing waits.
-    pub(super) fn room_awaited(&self) -> impl Future<Output = ()> + use<> {
-        let waits = self.backlog == Backlog::Waits;
-        let room = self.open.as_ref().filter(|_| waits).map(|open| open.outgoing.room());
-        async move {
-            match room {
-                Some(room) => room.await,
-                None => std::future::pending().await,
-            }
+    /// The wire of this connection takes one more frame.
+    pub(super) fn has_room(&mut self, link: LinkNo) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.no == link) {
+            open.lanes.has_room();
         }
     }
 
@@ -119,16 +102,10 @@ impl Dispatcher {
         }
         self.link.count += 1;
         let no = LinkNo(self.link.count);
-        let (outgoing, lanes) = session::lanes();
-        let target = Target { server: self.config.server.clone(), caller: self.caller.clone() };
-        let (hello, says) = (Box::new(self.hello()), self.link_says.clone());
-        let task = self.pool.spawn(async move {
-            session::carry(no, target, hello, lanes, says).await;
-            Done::Nothing
-        });
-        self.link.open = Some(Open { no, outgoing, task, welcomed: Welcomed::No, session: None });
-        self.link.heard_at = Instant::now();
-        self.link.backlog = Backlog::None;
+        let hello = Box::new(self.hello());
+        self.want(Action::Open(no, hello));
+        self.link.open = Some(Open { no, lanes: Lanes::default(), welcomed: Welcomed::No, session: None });
+        self.link.heard_at = self.now.at;
         self.link.answered_at = None;
         self.link.every = HEARTBEAT_EVERY;
         self.stats.passed(bowline_protocol::Kind::Hello);
@@ -138,7 +115,7 @@ impl Dispatcher {
     /// From here on heartbeats come in a chain of their own.
     fn begin_beats(&mut self) {
         self.link.chain += 1;
-        self.timers.after(self.link.every, Timer::Heartbeat(self.link.chain));
+        self.later(self.link.every, Timer::Heartbeat(self.link.chain));
     }
 
     fn hello(&self) -> Hello {
@@ -147,7 +124,7 @@ impl Dispatcher {
             name: self.name.clone(),
             incarnation: self.incarnation,
             seat: Seat {
-                state_dir: self.place.id().to_owned(),
+                state_dir: self.state_id.clone(),
                 boot_id: self.boot_id.clone(),
                 process: self.process.clone(),
             },
@@ -157,7 +134,7 @@ impl Dispatcher {
                 actions: ACTIONS.map(str::to_owned).into(),
                 room: self.config.room.clone(),
             },
-            prefetch: self.demand.prefetch(self.share.allowance().slots),
+            prefetch: self.demand.prefetch(self.share.allowance(self.now.at).slots),
             seen: self.seen,
             attempts: self.known(),
         }
@@ -190,13 +167,13 @@ impl Dispatcher {
         left.filter_map(move |attempt| Some((*attempt, known?)))
     }
 
-    pub(super) fn on_link(&mut self, said: FromLink) {
-        if self.link.open.as_ref().is_none_or(|open| open.no != said.link) {
+    pub(super) fn on_link(&mut self, link: LinkNo, what: LinkEvent) {
+        if self.link.open.as_ref().is_none_or(|open| open.no != link) {
             return;
         }
-        match said.what {
+        match what {
             LinkEvent::Messages { messages, generation, commit_no } => {
-                self.link.heard_at = Instant::now();
+                self.link.heard_at = self.now.at;
                 self.saw(generation, commit_no);
                 for message in messages {
                     self.stats.passed(message.kind());
@@ -247,33 +224,33 @@ impl Dispatcher {
                 }
             }
         }
-        self.timers.after(wait, Timer::Reconnect);
+        self.later(wait, Timer::Reconnect);
     }
 
     /// Asks the server to take the key anew, where there is a token for it.
     fn enrol_again(&mut self) -> bool {
-        let Some(token) = self.config.enrol_token.clone() else { return false };
-        let (client, server, name) = (self.client.clone(), self.config.server.clone(), self.config.identity.clone());
-        let (key, pool) = (self.caller.key.clone(), self.config.pool.clone());
-        self.pool.spawn(async move {
-            Done::EnrolledAgain(crate::identity::enrol_again(client, server, (name, pool), token, key).await)
-        });
-        true
+        let has_token = self.config.enrol_token.is_some();
+        if has_token {
+            self.want(Action::EnrolAgain);
+        }
+        has_token
     }
 
-    pub(super) fn enrolled_again(&mut self, done: bool) {
-        let wait = if done { Duration::ZERO } else { self.link.backoff.next().max(Duration::from_secs(1)) };
-        self.timers.after(wait, Timer::Reconnect);
+    pub(super) fn enrolled_again(&mut self, enrolled: Enrolled) {
+        let wait = match enrolled {
+            Enrolled::Yes => Duration::ZERO,
+            Enrolled::No => self.link.backoff.next().max(Duration::from_secs(1)),
+        };
+        self.later(wait, Timer::Reconnect);
     }
 
     /// Lets go of the connection.
     pub(super) fn drop_link(&mut self) {
         if let Some(open) = self.link.open.take() {
-            open.task.abort();
-            self.link.down_since = Some(Instant::now());
-            self.bulk.session(None);
+            self.want(Action::Drop(open.no));
+            self.link.down_since = Some(self.now.at);
+            self.bulk_session(None);
         }
-        self.link.backlog = Backlog::None;
     }
 
     /// The identity cannot be had now.
@@ -281,7 +258,7 @@ impl Dispatcher {
         self.in_the_way = left.iter().map(|left| left.attempt).collect();
         tracing::warn!(why, wait = ?TRY_LATER, "the server asks to come back later");
         self.drop_link();
-        self.timers.after(TRY_LATER, Timer::Reconnect);
+        self.later(TRY_LATER, Timer::Reconnect);
     }
 
     /// The session is open, heartbeats are to come so often: everything is said anew from the current state.
@@ -290,7 +267,7 @@ impl Dispatcher {
             open.welcomed = Welcomed::Yes;
         }
         if let Some(since) = self.link.down_since.take() {
-            tracing::info!(away = ?since.elapsed(), server = self.config.server, "in session again");
+            tracing::info!(away = ?self.now.at.since(since), server = self.config.server, "in session again");
         }
         self.link.backoff.reset();
         if !every.is_zero() {
@@ -301,7 +278,7 @@ impl Dispatcher {
         self.forget_drain();
         self.outbox.rewind();
         self.demand.rewind();
-        self.bulk.session(Some(self.bulk_target()));
+        self.bulk_session(Some(self.bulk_target()));
         self.say_heartbeat();
     }
 
@@ -309,31 +286,25 @@ impl Dispatcher {
         if chain != self.link.chain || self.link.open.is_none() {
             return;
         }
-        let silence = self.link.heard_at.elapsed();
+        let silence = self.now.at.since(self.link.heard_at);
         let silence_max =
             if self.link.is_welcomed() { self.link.every.saturating_mul(SILENT_BEATS_MAX) } else { WELCOME_TIMEOUT };
         if silence > silence_max {
             self.link_down(LinkEnd::Broken("the server has gone silent".to_owned()));
             return;
         }
-        self.timers.after(self.link.every, Timer::Heartbeat(chain));
+        self.later(self.link.every, Timer::Heartbeat(chain));
         self.say_heartbeat();
     }
 
-    /// Lets what is on its way out leave, within a bound.
-    pub(super) async fn close_link(&mut self) {
-        let Some(Open { outgoing, task, .. }) = self.link.open.take() else { return };
-        drop(outgoing);
-        let pool = &mut self.pool;
-        let gone = async {
-            while !task.is_finished() {
-                // What else comes out of the pool is in the journal, or is done again.
-                drop(pool.next().await);
-            }
+    /// Lets what is to be said leave, and closes.
+    pub(super) fn close_link(&mut self) {
+        let Some(mut open) = self.link.open.take() else { return };
+        let words = match open.welcomed {
+            Welcomed::Yes => open.lanes.take_all(&mut self.outbox, self.now),
+            Welcomed::No => Vec::new(),
         };
-        if tokio::time::timeout(CLOSE_WITHIN, gone).await.is_err() {
-            task.abort();
-        }
+        self.want(Action::LastWords(open.no, words));
     }
 
     /// Whether there is no session, and none is being opened.

@@ -8,11 +8,12 @@ use bowline_core::state::JobError;
 use bowline_protocol::{Handover, ServerMessage, WorkerMessage, limits};
 use prost::Message as _;
 
-use super::{Dispatcher, Done, Timer};
+use super::{Action as Wanted, Dispatcher, Timer};
 use crate::attempt::machine::{Event, State, Then};
 use crate::attempt::{Attempt, Origin, key_of};
 use crate::journal::{After, Op};
 use crate::pool::chain;
+use crate::state_dir::jobs;
 
 impl Dispatcher {
     pub(super) fn on_server(&mut self, message: ServerMessage) {
@@ -53,11 +54,7 @@ impl Dispatcher {
     /// The server has said which identity it has.
     fn named(&mut self, name: WorkerName) {
         if self.config.pool.is_some() {
-            let (place, name) = (self.place.clone(), name.clone());
-            self.pool.submit(move || {
-                place.note_given(&name);
-                Done::Nothing
-            });
+            self.want(Wanted::NoteName(name.clone()));
         }
         self.name = name;
     }
@@ -95,7 +92,7 @@ impl Dispatcher {
                 return;
             }
         };
-        let folder = self.place.jobs().join(key_of(attempt));
+        let folder = jobs(&self.folder).join(key_of(attempt));
         let fresh = Attempt::new(handover.clone(), work, folder, Origin::Handed);
         if fresh.work.action == Action::Noop && self.queue.is_empty() && self.share.may_begin(&fresh.claim) {
             self.do_nothing(attempt);
@@ -105,8 +102,8 @@ impl Dispatcher {
         let assign = ServerMessage::Assign(Box::new(handover)).to_wire().encode_to_vec();
         self.batch.ops.push(Op::PutAttempt { attempt, assign });
         self.batch.after.push(After::Begin(attempt));
-        self.timers.after(limits.0, Timer::StartBy(attempt));
-        self.timers.after(limits.1, Timer::Setup(attempt));
+        self.later(limits.0, Timer::StartBy(attempt));
+        self.later(limits.1, Timer::Setup(attempt));
         self.attempts.insert(attempt, fresh);
         self.weigh(attempt, State::Ended, State::Queued);
     }
@@ -185,7 +182,7 @@ impl Dispatcher {
         for seq in self.outbox.let_go(attempt) {
             self.batch.ops.push(Op::DropMessage { seq });
         }
-        self.bulk.drop(attempt);
+        self.drop_bulk(attempt);
         if let Some(known) = self.attempts.get_mut(&attempt)
             && known.state == State::Ended
         {

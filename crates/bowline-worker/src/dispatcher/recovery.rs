@@ -1,22 +1,22 @@
 //! What an earlier process of this worker left: attempts and messages in the journal, folders on disk.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation};
-use bowline_protocol::{LogStream, ServerMessage, WorkerMessage, wire};
+use bowline_protocol::{ServerMessage, WorkerMessage, wire};
 use prost::Message as _;
 
-use super::{Dispatcher, Done, Timer};
+use super::{Action, Dispatcher, Left, Timer};
 use crate::attempt::machine::State;
 use crate::attempt::{Announced, Attempt, Origin, key_of};
-use crate::journal::{Journaled, Kept, Op, Recovered};
+use crate::journal::{Journaled, Kept, Op};
 use crate::logs::LogMark;
-use crate::prepare::{log_file, splits_output};
+use crate::prepare::splits_output;
+use crate::state_dir::jobs;
 
 impl Dispatcher {
     /// Takes over what the journal holds. What became of the jobs the supervisor tells next.
-    pub(super) fn recover(&mut self, recovered: Recovered) {
+    pub(super) fn recover(&mut self, Left { journal: recovered, logs }: Left) {
         if let Some((generation, commit_no, incarnation)) = recovered.seen {
             // A new process has no incarnation yet: it is given one by Welcome.
             tracing::debug!(incarnation, "the incarnation of the process before");
@@ -25,14 +25,14 @@ impl Dispatcher {
         for Kept { seq, attempt, message, said_us } in recovered.messages {
             let message = wire::WorkerMessage::decode(message.as_slice()).ok();
             if let Some(message) = message.and_then(|message| WorkerMessage::from_wire(message).ok().flatten()) {
-                self.outbox.recover(seq, attempt, message, crate::clock::age(said_us));
+                self.outbox.recover(seq, attempt, message, self.now.at.before(self.now.age(said_us)));
             } else {
                 tracing::error!(%attempt, seq, "a message in the journal cannot be read; it is dropped");
                 self.batch.ops.push(Op::DropMessage { seq });
             }
         }
         for journaled in recovered.attempts {
-            self.recover_attempt(&journaled);
+            self.recover_attempt(&journaled, &logs);
         }
         if !self.attempts.is_empty() || self.outbox.len() > 0 {
             tracing::info!(
@@ -43,7 +43,7 @@ impl Dispatcher {
         }
     }
 
-    fn recover_attempt(&mut self, journaled: &Journaled) {
+    fn recover_attempt(&mut self, journaled: &Journaled, logs: &BTreeSet<AttemptRef>) {
         let attempt = journaled.attempt;
         let message = wire::ServerMessage::decode(journaled.assign.as_slice()).ok();
         let message = message.and_then(|message| ServerMessage::from_wire(message).ok().flatten());
@@ -57,13 +57,13 @@ impl Dispatcher {
             self.batch.ops.push(Op::DropAttempt { attempt });
             return;
         };
-        let folder = self.place.jobs().join(key_of(attempt));
+        let folder = jobs(&self.folder).join(key_of(attempt));
         let splits = splits_output(&work);
         let mut known = Attempt::new(*handover, work, folder, Origin::Journal);
         if journaled.started {
             known.announced = Announced::Yes;
         }
-        if journaled.started || journaled.ended && log_file(&known.folder, LogStream::Output).exists() {
+        if journaled.started || journaled.ended && logs.contains(&attempt) {
             let streams = if splits { 2 } else { 1 };
             known.logs =
                 journaled.logs[..streams].iter().map(|log| LogMark::new(log.stream, log.acked, log.sealed)).collect();
@@ -73,7 +73,7 @@ impl Dispatcher {
             known.state = State::Ended;
             self.ending.insert(attempt);
         } else {
-            self.timers.after(known.handover.assign.setup_timeout, Timer::Setup(attempt));
+            self.later(known.handover.assign.setup_timeout, Timer::Setup(attempt));
         }
         let state = known.state;
         self.attempts.insert(attempt, known);
@@ -91,32 +91,7 @@ impl Dispatcher {
 
     /// Removes folders of attempts that nobody knows any more.
     pub(super) fn sweep_leftovers(&mut self) {
-        let kept: BTreeSet<_> = self.attempts.keys().map(|attempt| key_of(*attempt)).collect();
-        let jobs = self.place.jobs();
-        self.pool.submit(move || {
-            for entry in std::fs::read_dir(&jobs).into_iter().flatten().flatten() {
-                let is_kept = entry.file_name().to_str().is_some_and(|name| kept.contains(name));
-                if !is_kept {
-                    remove(&entry.path());
-                }
-            }
-            Done::Nothing
-        });
-    }
-
-    /// Removes an attempt's folder, in its own time.
-    pub(super) fn remove_folder(&mut self, folder: PathBuf) {
-        self.pool.submit(move || {
-            remove(&folder);
-            Done::Nothing
-        });
-    }
-}
-
-fn remove(folder: &std::path::Path) {
-    match std::fs::remove_dir_all(folder) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(folder = %folder.display(), %error, "a job's folder cannot be removed"),
+        let kept = self.attempts.keys().map(|attempt| key_of(*attempt)).collect();
+        self.want(Action::Sweep(kept));
     }
 }

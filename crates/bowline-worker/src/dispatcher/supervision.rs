@@ -8,12 +8,11 @@ use bowline_core::id::AttemptRef;
 use bowline_supervisor::wire::{Event as Said, Exited, LostWhy, Refusal, Request, StartFailed, Step, StopReason};
 
 use super::health::is_probe;
-use super::{Dispatcher, Timer, Trouble};
+use super::{Dispatcher, FromSupervisor, Timer, Trouble};
 use crate::attempt::machine::{Event, Over, State, Under};
-use crate::attempt::{Announced, Origin, key_of, of_key};
+use crate::attempt::{Announced, Origin, Requested, key_of, of_key};
 use crate::collect::{self, Collected};
 use crate::error::is_for_want_of_room;
-use crate::jobs::FromSupervisor;
 use bowline_core::message::JobEnd;
 
 /// Why an attempt is lost that its supervisor stopped because its server was away.
@@ -127,7 +126,7 @@ impl Dispatcher {
         let attempt = self.reported(key);
         if attempt.is_none() {
             tracing::warn!(job = key, "the supervisor has a job that this worker knows nothing of: stopping it");
-            self.jobs.send(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
+            self.ask(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
         }
         attempt
     }
@@ -144,7 +143,7 @@ impl Dispatcher {
             let handed_over = of_key(key).and_then(|attempt| self.attempts.get(&attempt));
             let may_go = handed_over.is_none_or(|known| known.origin == Origin::Settled);
             if may_go {
-                self.jobs.send(Request::Forget { key: key.to_owned() });
+                self.ask(Request::Forget { key: key.to_owned() });
             }
         }
         attempt
@@ -222,7 +221,7 @@ impl Dispatcher {
         let attempt = key.and_then(of_key);
         match why {
             // The job is there: what it does is told.
-            Refusal::KeyInUse => self.jobs.send(Request::List),
+            Refusal::KeyInUse => self.ask(Request::List),
             // Only a kill can have asked: there is no job to be killed.
             Refusal::UnknownKey => {
                 if let Some(attempt) = attempt {
@@ -243,7 +242,7 @@ impl Dispatcher {
         let unnamed: Vec<_> = self
             .attempts
             .iter()
-            .filter(|(attempt, known)| known.request.is_none() && !self.supervision.reported.contains(attempt))
+            .filter(|(attempt, known)| known.request == Requested::No && !self.supervision.reported.contains(attempt))
             .map(|(attempt, known)| (*attempt, known.state, known.announced))
             .collect();
         for (attempt, state, announced) in unnamed {
@@ -265,14 +264,14 @@ impl Dispatcher {
         self.kill_what_is_stopping();
         if !self.supervision.ever_listed {
             self.supervision.ever_listed = true;
-            self.timers.after(Duration::ZERO, Timer::Reconnect);
+            self.later(Duration::ZERO, Timer::Reconnect);
         }
     }
 
     /// The order to start it was lost with the connection.
     fn start_again(&mut self, attempt: AttemptRef) {
         if let Some(start) = self.attempts.get(&attempt).and_then(|known| known.start.clone()) {
-            self.jobs.send(Request::Start(start));
+            self.ask(Request::Start(start));
         }
     }
 
@@ -287,7 +286,7 @@ impl Dispatcher {
     }
 
     /// Its end is in the journal: the supervisor's record of it may go.
-    pub(super) fn forget_job(&self, attempt: AttemptRef) {
-        self.jobs.send(Request::Forget { key: key_of(attempt) });
+    pub(super) fn forget_job(&mut self, attempt: AttemptRef) {
+        self.ask(Request::Forget { key: key_of(attempt) });
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
-use tokio::time::Instant;
+
+use crate::clock::Moment;
 
 /// The event loop's lag is measured this often.
 const LAG_EVERY: Duration = Duration::from_millis(500);
@@ -34,49 +35,48 @@ pub(super) enum Timer {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    due: BTreeMap<(Instant, u64), Timer>,
+    due: BTreeMap<(Moment, u64), Timer>,
     count: u64,
 }
 
 impl Timers {
     /// What goes on for as long as the worker lives.
-    pub(super) fn start(&mut self) {
-        self.after(LAG_EVERY, Timer::Lag);
-        self.after(REPORT_EVERY, Timer::Report);
+    pub(super) fn start(&mut self, now: Moment) {
+        self.after(now, LAG_EVERY, Timer::Lag);
+        self.after(now, REPORT_EVERY, Timer::Report);
     }
 
     /// This is to happen so long from now.
-    pub(super) fn after(&mut self, length: Duration, timer: Timer) {
+    pub(super) fn after(&mut self, now: Moment, length: Duration, timer: Timer) {
         // A length beyond what can be counted never passes.
-        let Some(at) = Instant::now().checked_add(length) else { return };
+        let Some(at) = now.after(length) else { return };
         self.count += 1;
         self.due.insert((at, self.count), timer);
     }
 
-    pub(super) fn measured(&mut self, lag: Duration) {
+    pub(super) fn measured(&mut self, now: Moment, lag: Duration) {
         if lag > LAG_TOLD {
             tracing::warn!(?lag, "the event loop is late");
         }
-        self.after(LAG_EVERY, Timer::Lag);
+        self.after(now, LAG_EVERY, Timer::Lag);
     }
 
-    pub(super) fn reported(&mut self) {
-        self.after(REPORT_EVERY, Timer::Report);
+    pub(super) fn reported(&mut self, now: Moment) {
+        self.after(now, REPORT_EVERY, Timer::Report);
     }
 
-    /// When something is to happen next. There is always something: the lag is measured.
-    pub(super) fn next(&self) -> Instant {
-        self.due.first_key_value().map_or_else(|| Instant::now() + LAG_EVERY, |((at, _), _)| *at)
+    /// When something is to happen next.
+    pub(super) fn next(&self) -> Option<Moment> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// What is due, and how late it is.
-    pub(super) fn take_due(&mut self) -> Option<(Timer, Duration)> {
-        let now = Instant::now();
+    pub(super) fn take_due(&mut self, now: Moment) -> Option<(Timer, Duration)> {
         let entry = self.due.first_entry()?;
         if entry.key().0 > now {
             return None;
         }
         let ((at, _), timer) = entry.remove_entry();
-        Some((timer, now - at))
+        Some((timer, now.since(at)))
     }
 }

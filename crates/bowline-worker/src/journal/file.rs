@@ -37,45 +37,54 @@ ALTER TABLE message ADD COLUMN said_us INTEGER NOT NULL DEFAULT 0;
 PRAGMA user_version = 2;
 ";
 
-/// What the file holds when a worker starts.
-#[derive(Debug, Default)]
-pub(crate) struct Recovered {
-    /// Attempts that are not done with.
-    pub(crate) attempts: Vec<Journaled>,
-    /// Messages that are not acknowledged, in order, in wire form.
-    pub(crate) messages: Vec<Kept>,
+/// What the journal holds when a worker starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Attempts that are not done with, in the order of their numbers.
+    pub attempts: Vec<Journaled>,
+    /// Messages that are not acknowledged, in order.
+    pub messages: Vec<Kept>,
     /// Newest generation, commit number and incarnation.
-    pub(crate) seen: Option<(u32, u64, u32)>,
+    pub seen: Option<(u32, u64, u32)>,
 }
 
 /// A message in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub(crate) seq: u64,
-    pub(crate) attempt: AttemptRef,
+pub struct Kept {
+    /// Its number.
+    pub seq: u64,
+    /// What it is about.
+    pub attempt: AttemptRef,
     /// In wire form.
-    pub(crate) message: Vec<u8>,
+    pub message: Vec<u8>,
     /// When it was said, in microseconds of the wall clock; 0 where that is not known.
-    pub(crate) said_us: u64,
+    pub said_us: u64,
 }
 
 /// An attempt in the journal.
-#[derive(Debug)]
-pub(crate) struct Journaled {
-    pub(crate) attempt: AttemptRef,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journaled {
+    /// Which.
+    pub attempt: AttemptRef,
     /// The assignment, in wire form.
-    pub(crate) assign: Vec<u8>,
-    pub(crate) started: bool,
-    pub(crate) ended: bool,
-    pub(crate) logs: [JournaledLog; 2],
+    pub assign: Vec<u8>,
+    /// Whether its job was said to run.
+    pub started: bool,
+    /// Whether its end was said.
+    pub ended: bool,
+    /// Its logs: what was written to standard output, and to standard error where that is apart.
+    pub logs: [JournaledLog; 2],
 }
 
 /// How much of a log the server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct JournaledLog {
-    pub(crate) stream: LogStream,
-    pub(crate) acked: u64,
-    pub(crate) sealed: Sealed,
+pub struct JournaledLog {
+    /// Which.
+    pub stream: LogStream,
+    /// Up to so many bytes.
+    pub acked: u64,
+    /// Whether that is all.
+    pub sealed: Sealed,
 }
 
 #[derive(Debug)]

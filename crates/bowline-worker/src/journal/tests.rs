@@ -8,7 +8,7 @@ fn open(dir: &Path) -> (Journal, Recovered, channel::UnboundedReceiver<Said>) {
     Journal::open(&dir.join("journal.db")).unwrap()
 }
 
-fn put(journal: &mut Journal, ops: Vec<Op>, after: Vec<After>) {
+fn put(journal: &Journal, ops: Vec<Op>, after: Vec<After>) {
     journal.put(Batch { ops, after });
 }
 
@@ -18,20 +18,20 @@ fn what_follows_comes_in_order_and_only_when_it_is_durable() {
     let (mut journal, _, mut said) = open(dir.path());
     for task in 1..=100 {
         let attempt = attempt(task, None);
-        put(&mut journal, vec![Op::PutAttempt { attempt, assign: vec![1] }], vec![After::Begin(attempt)]);
+        put(&journal, vec![Op::PutAttempt { attempt, assign: vec![1] }], vec![After::Begin(attempt)]);
     }
-    let mut begun = Vec::new();
+    let (mut begun, mut settled) = (Vec::new(), 0);
     while begun.len() < 100 {
         match said.blocking_recv() {
             Some(Said::Durable { batches, after }) => {
-                journal.settled(batches);
+                settled += batches;
                 begun.extend(after);
             }
             other => panic!("unexpected {other:?}"),
         }
     }
     assert_eq!(begun, (1..=100).map(|task| After::Begin(attempt(task, None))).collect::<Vec<_>>());
-    assert_eq!(journal.pending(), 0);
+    assert_eq!(settled, 100);
     journal.close();
     let (_, recovered, _) = open(dir.path());
     assert_eq!(recovered.attempts.len(), 100);
@@ -55,7 +55,7 @@ fn everything_is_there_again_after_a_crash() {
         Op::Seen { generation: 1, commit_no: 42, incarnation: 3 },
         Op::DropAttempt { attempt: first },
     ];
-    put(&mut journal, ops, vec![]);
+    put(&journal, ops, vec![]);
     journal.close();
     let (_, recovered, _) = open(dir.path());
     assert_eq!(recovered.seen, Some((1, 42, 3)));
@@ -71,7 +71,7 @@ fn a_message_stored_twice_under_one_number_is_refused_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _, mut said) = open(dir.path());
     let message = Op::PutMessage { seq: 1, attempt: attempt(1, None), message: vec![], said_us: 0 };
-    put(&mut journal, vec![message.clone(), message], vec![After::Deliver(1)]);
+    put(&journal, vec![message.clone(), message], vec![After::Deliver(1)]);
     assert!(matches!(said.blocking_recv(), Some(Said::Refused(_))));
     // The thread tries for as long as somebody listens.
     drop(said);
@@ -85,7 +85,7 @@ fn a_journal_of_the_version_before_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let first = attempt(1, None);
     let (mut journal, ..) = open(dir.path());
-    put(&mut journal, vec![Op::PutMessage { seq: 3, attempt: first, message: vec![7], said_us: 9 }], vec![]);
+    put(&journal, vec![Op::PutMessage { seq: 3, attempt: first, message: vec![7], said_us: 9 }], vec![]);
     journal.close();
     let file = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
     file.execute_batch("ALTER TABLE message DROP COLUMN said_us; PRAGMA user_version = 1").unwrap();
@@ -101,4 +101,60 @@ fn a_newer_file_is_left_alone() {
     rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     let refused = Journal::open(&path).unwrap_err();
     assert!(crate::pool::chain(&refused).contains("newer version"), "{refused:?}");
+}
+
+/// Random changes, of few attempts, so that they meet.
+fn random_ops(random: &mut impl FnMut(u64) -> u64, seq: &mut u64) -> Vec<Op> {
+    let ops = 1 + random(6);
+    let one = |_| {
+        let attempt = attempt(1 + random(4), [None, Some(0), Some(7)][usize::try_from(random(3)).unwrap()]);
+        match random(8) {
+            0 | 1 => Op::PutAttempt { attempt, assign: vec![u8::try_from(random(9)).unwrap()] },
+            2 => Op::MarkStarted { attempt },
+            3 => Op::MarkEnded { attempt },
+            4 => Op::DropAttempt { attempt },
+            5 => {
+                // Now and then a number that is there already: the whole batch is refused.
+                *seq += u64::from(random(10) > 0);
+                Op::PutMessage { seq: *seq, attempt, message: vec![9, u8::try_from(random(9)).unwrap()], said_us: *seq }
+            }
+            6 => Op::DropMessage { seq: random(*seq + 2) },
+            _ => {
+                let stream = LogStream::ALL[usize::try_from(random(2)).unwrap()];
+                let sealed = if random(2) == 0 { Sealed::No } else { Sealed::Yes };
+                Op::LogAcked { attempt, stream, up_to: random(1_000), sealed }
+            }
+        }
+    };
+    (0..ops).map(one).collect()
+}
+
+#[test]
+fn the_file_and_the_model_agree_on_random_batches() {
+    for seed in 1..=20_u64 {
+        let mut state = seed;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        let (mut model, mut seq) = (memory::Memory::default(), 0);
+        let mut refused = 0;
+        for round in 0..3 {
+            let mut file = JournalFile::open(&path).unwrap();
+            assert_eq!(file.recover().unwrap(), model.recovered(), "seed {seed}, round {round}");
+            for commit_no in 0..20 {
+                let mut ops = random_ops(&mut random, &mut seq);
+                if random(3) == 0 {
+                    ops.push(Op::Seen { generation: 1, commit_no, incarnation: 2 });
+                }
+                let committed = file.commit(ops.iter());
+                assert_eq!(committed.is_ok(), model.commit(&ops).is_ok(), "seed {seed}: {ops:?}");
+                refused += usize::from(committed.is_err());
+            }
+            assert_eq!(file.recover().unwrap(), model.recovered(), "seed {seed}, round {round}");
+        }
+        assert!(seed > 1 || refused > 0, "batches are refused as a whole, too");
+    }
 }

@@ -21,11 +21,13 @@ pub(crate) const FRAMES_MAX: usize = 2;
 
 /// Where it goes, and as whom.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
-    pub(crate) server: String,
-    pub(crate) caller: Caller,
+pub struct Target {
+    /// The server's address.
+    pub server: String,
+    /// As whom.
+    pub caller: Caller,
     /// As Hello named it.
-    pub(crate) process: String,
+    pub process: String,
 }
 
 /// What a connection says to its shipper: which one, counted by it, and what.

@@ -42,9 +42,20 @@ type Key = (AttemptRef, LogStream);
 
 /// What the dispatcher says.
 #[derive(Debug)]
-pub(crate) enum ToShipper {
+pub enum ToShipper {
     /// There is a log: its file, what is kept of it, and what the server has of it.
-    Open { attempt: AttemptRef, stream: LogStream, path: PathBuf, keep: LogKeep, acked: u64 },
+    Open {
+        /// Whose.
+        attempt: AttemptRef,
+        /// Which of its logs.
+        stream: LogStream,
+        /// Its file.
+        path: PathBuf,
+        /// What is kept of it.
+        keep: LogKeep,
+        /// What the server has of it, in bytes.
+        acked: u64,
+    },
     /// The job is over: its logs are as long as they will ever be.
     Over(AttemptRef),
     /// Nobody wants its logs any more.
@@ -57,9 +68,18 @@ pub(crate) enum ToShipper {
 
 /// What the shipper says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FromShipper {
+pub enum FromShipper {
     /// The server has so much of it. Said now and then, and when it has all.
-    Acked { attempt: AttemptRef, stream: LogStream, up_to: u64, sealed: Sealed },
+    Acked {
+        /// Whose.
+        attempt: AttemptRef,
+        /// Which of its logs.
+        stream: LogStream,
+        /// How many bytes.
+        up_to: u64,
+        /// Whether that is all.
+        sealed: Sealed,
+    },
     /// The server knows nothing of this attempt any more.
     Gone(AttemptRef),
 }

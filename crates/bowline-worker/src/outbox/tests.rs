@@ -1,5 +1,7 @@
 //! What is sent, when, how often, and when there is no more room.
 
+use std::time::Duration;
+
 use bowline_core::message::{Finished, JobEnd};
 use bowline_protocol::sample::attempt;
 
@@ -16,73 +18,75 @@ fn finished(task: u64) -> WorkerMessage {
     WorkerMessage::Engine(FromWorker::Finished(end))
 }
 
-fn drain(outbox: &mut Outbox) -> Vec<WorkerMessage> {
-    std::iter::from_fn(|| outbox.next()).map(|(message, _)| message).collect()
+fn at(minutes: u64) -> Moment {
+    Moment(Duration::from_mins(minutes))
 }
 
-#[tokio::test]
-async fn nothing_is_sent_before_it_is_durable() {
+fn drain(outbox: &mut Outbox) -> Vec<WorkerMessage> {
+    std::iter::from_fn(|| outbox.next(at(0))).map(|(message, _)| message).collect()
+}
+
+#[test]
+fn nothing_is_sent_before_it_is_durable() {
     let mut outbox = Outbox::new(MAX);
-    let first = outbox.push(attempt(1, None), started(1));
-    outbox.push(attempt(1, None), finished(1));
-    assert!(!outbox.has_next());
+    let first = outbox.push(attempt(1, None), started(1), at(0));
+    outbox.push(attempt(1, None), finished(1), at(0));
+    assert!(outbox.next_bytes().is_none());
     assert_eq!(drain(&mut outbox), []);
     outbox.durable(first);
     assert_eq!(drain(&mut outbox), [started(1)]);
 }
 
-#[tokio::test]
-async fn what_is_not_acknowledged_is_sent_again_in_order_and_says_so() {
+#[test]
+fn what_is_not_acknowledged_is_sent_again_in_order_and_says_so() {
     let mut outbox = Outbox::new(MAX);
     for task in 1..=3 {
-        outbox.push(attempt(task, None), started(task));
-        let seq = outbox.push(attempt(task, None), finished(task));
+        outbox.push(attempt(task, None), started(task), at(0));
+        let seq = outbox.push(attempt(task, None), finished(task), at(0));
         outbox.durable(seq);
     }
     assert_eq!(drain(&mut outbox).len(), 6);
     assert_eq!(outbox.acknowledge(attempt(2, None), &Assured::Started), Some(3));
     assert_eq!(outbox.acknowledge(attempt(2, None), &Assured::Started), None);
     outbox.rewind();
-    assert_eq!(outbox.next().unwrap().1.unwrap().sends, 2);
+    assert_eq!(outbox.next(at(0)).unwrap().1.unwrap().sends, 2);
     assert_eq!(drain(&mut outbox), [finished(1), finished(2), started(3), finished(3)]);
     assert_eq!(outbox.kinds_sent(attempt(2, None)), [Kind::Finished]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_waited_long_says_for_how_long() {
+#[test]
+fn what_waited_long_says_for_how_long() {
     let mut outbox = Outbox::new(MAX);
-    let seq = outbox.push(attempt(1, None), finished(1));
-    tokio::time::advance(Duration::from_mins(50)).await;
-    let seq = outbox.push(attempt(2, None), finished(2)).max(seq);
+    let seq = outbox.push(attempt(1, None), finished(1), at(0));
+    let seq = outbox.push(attempt(2, None), finished(2), at(50)).max(seq);
     outbox.durable(seq);
-    assert_eq!(outbox.vitals().oldest, Some(Duration::from_mins(50)));
+    assert_eq!(outbox.vitals(at(50)).oldest, Some(Duration::from_mins(50)));
     let late = Delivery { waited: Duration::from_mins(50), sends: 1 };
-    assert_eq!(outbox.next().unwrap(), (finished(1), Some(late)));
-    assert_eq!(outbox.next().unwrap(), (finished(2), None), "what comes at once has nothing to tell");
+    assert_eq!(outbox.next(at(50)).unwrap(), (finished(1), Some(late)));
+    assert_eq!(outbox.next(at(50)).unwrap(), (finished(2), None), "what comes at once has nothing to tell");
 }
 
-#[tokio::test(start_paused = true)]
-async fn letting_go_of_an_attempt_leaves_the_others() {
+#[test]
+fn letting_go_of_an_attempt_leaves_the_others() {
     let mut outbox = Outbox::new(MAX);
-    tokio::time::advance(Duration::from_mins(2)).await;
-    outbox.recover(7, attempt(1, None), started(1), Duration::from_mins(1));
-    outbox.recover(9, attempt(2, None), finished(2), Duration::ZERO);
+    outbox.recover(7, attempt(1, None), started(1), at(1));
+    outbox.recover(9, attempt(2, None), finished(2), at(2));
     assert!(outbox.holds_end(attempt(2, None)) && !outbox.holds_end(attempt(1, None)));
-    assert_eq!(outbox.vitals().oldest, Some(Duration::from_mins(1)));
+    assert_eq!(outbox.vitals(at(2)).oldest, Some(Duration::from_mins(1)));
     assert_eq!(outbox.let_go(attempt(1, None)), [7]);
     assert!(!outbox.holds(attempt(1, None)));
     assert_eq!(drain(&mut outbox), [finished(2)]);
-    assert_eq!(outbox.push(attempt(3, None), started(3)), 10);
+    assert_eq!(outbox.push(attempt(3, None), started(3), at(0)), 10);
 }
 
-#[tokio::test]
-async fn room_is_kept_for_the_ends_of_what_has_begun() {
+#[test]
+fn room_is_kept_for_the_ends_of_what_has_begun() {
     let mut outbox = Outbox::new(4 * END_BYTES);
     outbox.keep_room(3);
     assert!(!outbox.is_full(), "one more can begin");
-    outbox.push(attempt(1, None), started(1));
+    outbox.push(attempt(1, None), started(1), at(0));
     assert!(outbox.is_full());
-    assert!(outbox.vitals().bytes <= outbox.vitals().bytes_max, "what has begun can end");
+    assert!(outbox.vitals(at(0)).bytes <= outbox.vitals(at(0)).bytes_max, "what has begun can end");
     outbox.keep_room(2);
     assert!(!outbox.is_full());
     outbox.keep_room(4);

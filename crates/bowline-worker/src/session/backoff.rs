@@ -7,6 +7,11 @@ use bowline_protocol::limits::{RECONNECT_FIRST, RECONNECT_MAX};
 /// After so many tries the cap is reached in any case.
 const DOUBLINGS_MAX: u32 = 10;
 
+/// Something random.
+pub(crate) fn seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}
+
 /// Counts the tries.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -17,10 +22,11 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// The next wait is the first.
     pub(crate) fn new() -> Self {
-        Self::seeded(uuid::Uuid::new_v4().as_u64_pair().0)
+        Self::seeded(seed())
     }
 
-    fn seeded(seed: u64) -> Self {
+    /// The next wait is the first; what follows is the same for the same seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self { tries: 0, random: seed | 1 }
     }
 

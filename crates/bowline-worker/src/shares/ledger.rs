@@ -1,9 +1,9 @@
 //! Who holds what, and who may have what. Pure.
 
 use bowline_core::worker::Room;
-use tokio::time::Instant;
 
 use super::TURN;
+use crate::clock::Moment;
 
 /// Whether a server is in play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ struct Part {
 pub(crate) struct Ledger {
     total: Room,
     parts: Vec<Part>,
-    freed_at: Option<Instant>,
+    freed_at: Option<Moment>,
 }
 
 impl Ledger {
@@ -72,7 +72,7 @@ impl Ledger {
     }
 
     /// What a server may use.
-    pub(crate) fn allowance(&self, own: usize, now: Instant) -> Room {
+    pub(crate) fn allowance(&self, own: usize, now: Moment) -> Room {
         let gives_way = self.gives_way_now(own, now);
         let mut rivals = self.others(own).filter(|part| part.standing == Standing::In).peekable();
         let short = rivals.peek().is_some() && rivals.all(|part| part.pace == Pace::Short);
@@ -86,10 +86,10 @@ impl Ledger {
     }
 
     /// Whether free room is another's to take for now: it has less than its share, and this one has its own.
-    fn gives_way_now(&self, own: usize, now: Instant) -> bool {
+    fn gives_way_now(&self, own: usize, now: Moment) -> bool {
         let share = self.even(u64::from(self.total.slots));
         let slots = |part: &Part| u64::from(part.held.slots);
-        let is_turn = self.freed_at.is_some_and(|at| now.saturating_duration_since(at) < TURN);
+        let is_turn = self.freed_at.is_some_and(|at| now.since(at) < TURN);
         is_turn
             && self.parts[own].pace == Pace::Long
             && slots(&self.parts[own]) >= share
@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     /// An attempt weighs otherwise.
-    pub(crate) fn moved(&mut self, own: usize, claim: &Room, (from, to): (Weight, Weight), now: Instant) {
+    pub(crate) fn moved(&mut self, own: usize, claim: &Room, (from, to): (Weight, Weight), now: Moment) {
         let part = &mut self.parts[own];
         match (from, to) {
             (Weight::Nothing, Weight::Held | Weight::Begun) => part.held.add(claim),

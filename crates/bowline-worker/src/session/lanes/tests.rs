@@ -18,85 +18,95 @@ fn heartbeat() -> WorkerMessage {
     WorkerMessage::Heartbeat(Box::default())
 }
 
-async fn all(frames: &mut mpsc::Receiver<WorkerFrame>) -> Vec<WorkerMessage> {
-    let mut messages = Vec::new();
-    while let Some(frame) = frames.recv().await {
-        messages.extend(frame.messages.into_iter().filter_map(|message| WorkerMessage::from_wire(message).unwrap()));
+fn at(length: Duration) -> Now {
+    Now { at: Moment(length), boot: length * 2, wall_us: 0 }
+}
+
+/// An outbox that holds these, all of them durable.
+fn outbox(messages: impl IntoIterator<Item = WorkerMessage>) -> Outbox {
+    let mut outbox = Outbox::new(1 << 30);
+    for message in messages {
+        let seq = outbox.push(attempt(1, None), message, Moment::default());
+        outbox.durable(seq);
     }
-    messages
+    outbox
 }
 
-/// Everything that leaves until the dispatcher's end is closed.
-async fn sent(outgoing: Outgoing, lanes: Lanes) -> Vec<WorkerMessage> {
-    drop(outgoing);
-    let (frames, mut taken) = mpsc::channel(64);
-    let sending = async move { lanes.send(&frames).await.unwrap() };
-    tokio::join!(sending, all(&mut taken)).1
+fn sent(parcels: Vec<Parcel>) -> Vec<WorkerMessage> {
+    parcels.into_iter().map(|(message, _)| message).collect()
 }
 
-#[tokio::test]
-async fn timely_messages_overtake_and_the_newest_of_a_kind_counts() {
-    let (outgoing, lanes) = lanes();
-    assert_eq!(outgoing.hand_over(started(1), None), Handed::Yes);
-    assert_eq!(outgoing.hand_over(demand(4), None), Handed::Yes);
-    assert_eq!(outgoing.hand_over(heartbeat(), None), Handed::Yes);
-    assert_eq!(outgoing.hand_over(demand(0), None), Handed::InPlaceOf(Kind::Demand));
-    assert_eq!(sent(outgoing, lanes).await, [heartbeat(), demand(0), started(1)]);
+#[test]
+fn timely_messages_overtake_and_the_newest_of_a_kind_counts() {
+    let (mut lanes, mut outbox) = (Lanes::default(), outbox([started(1)]));
+    let now = Now::default();
+    assert_eq!(lanes.hand_over(demand(4), now.at), Handed::Yes);
+    assert_eq!(lanes.hand_over(heartbeat(), now.at), Handed::Yes);
+    assert_eq!(lanes.hand_over(demand(0), now.at), Handed::InPlaceOf(Kind::Demand));
+    assert_eq!(lanes.take(&mut outbox, now), [], "the wire has no room");
+    lanes.has_room();
+    assert_eq!(sent(lanes.take(&mut outbox, now)), [heartbeat(), demand(0), started(1)]);
+    outbox.rewind();
+    assert_eq!(lanes.take(&mut outbox, now), [], "there is room for one frame at a time");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_too_late_is_given_up_and_its_sender_knows() {
-    let (outgoing, lanes) = lanes();
-    outgoing.hand_over(heartbeat(), None);
-    outgoing.hand_over(WorkerMessage::Engine(FromWorker::Health(Health::Ok)), None);
+#[test]
+fn what_is_too_late_is_given_up_and_its_sender_knows() {
+    let (mut lanes, mut outbox) = (Lanes::default(), outbox([started(1)]));
+    lanes.hand_over(heartbeat(), Moment::default());
+    lanes.hand_over(WorkerMessage::Engine(FromWorker::Health(Health::Ok)), Moment::default());
     // The wire takes nothing for longer than the deadline.
-    let (frames, mut taken) = mpsc::channel(1);
-    frames.send(WorkerFrame::default()).await.unwrap();
-    let sending = async { lanes.send(&frames).await.unwrap() };
-    let late = async {
-        tokio::time::sleep(TIMELY_WITHIN + Duration::from_secs(1)).await;
-        outgoing.hand_over(started(1), None);
-        assert_eq!(taken.recv().await, Some(WorkerFrame::default()));
-        assert_eq!(WorkerMessage::from_wire(taken.recv().await.unwrap().messages.remove(0)).unwrap(), Some(started(1)));
-        assert_eq!(outgoing.given_up(), [Kind::Heartbeat, Kind::Health]);
-        assert_eq!(outgoing.answered(), None, "a heartbeat that never left is answered by nothing");
-        drop(outgoing);
+    lanes.has_room();
+    assert_eq!(sent(lanes.take(&mut outbox, at(TIMELY_WITHIN + Duration::from_secs(1)))), [started(1)]);
+    assert_eq!(lanes.given_up(), [Kind::Heartbeat, Kind::Health]);
+    assert_eq!(lanes.given_up(), []);
+    assert_eq!(lanes.answered(), None, "a heartbeat that never left is answered by nothing");
+}
+
+#[test]
+fn a_heartbeat_s_answer_tells_when_it_left() {
+    let (mut lanes, mut outbox) = (Lanes::default(), outbox([]));
+    lanes.hand_over(heartbeat(), Moment::default());
+    lanes.has_room();
+    let now = at(Duration::from_secs(3));
+    assert_eq!(sent(lanes.take(&mut outbox, now)), [heartbeat()]);
+    assert_eq!((lanes.answered(), lanes.answered()), (Some(now.boot), None));
+}
+
+#[test]
+fn a_frame_is_bounded_by_messages_and_by_bytes_and_last_words_by_neither() {
+    let mut lanes = Lanes::default();
+    let mut many = outbox((0..=FRAME_MESSAGES_MAX as u64).map(started));
+    lanes.has_room();
+    assert_eq!(lanes.take(&mut many, Now::default()).len(), FRAME_MESSAGES_MAX);
+    lanes.has_room();
+    assert_eq!(lanes.take(&mut many, Now::default()).len(), 1);
+    let large = |task| {
+        let how = bowline_core::message::JobEnd::Success;
+        let result = Some("x".repeat(FRAME_BYTES_TARGET / 2 + 1));
+        let finished = bowline_core::message::Finished { attempt: attempt(task, None), how, result };
+        WorkerMessage::Engine(FromWorker::Finished(finished))
     };
-    tokio::join!(sending, late);
+    let mut large = outbox((0..3).map(large));
+    lanes.has_room();
+    assert_eq!(lanes.take(&mut large, Now::default()).len(), 1);
+    assert_eq!(lanes.take_all(&mut large, Now::default()).len(), 2);
 }
 
-#[tokio::test]
-async fn a_heartbeat_s_answer_tells_when_it_left() {
-    let (outgoing, lanes) = lanes();
-    let before = bowline_supervisor::boottime();
-    outgoing.hand_over(heartbeat(), None);
-    let board = Arc::clone(&outgoing.board);
-    assert_eq!(sent(outgoing, lanes).await, [heartbeat()]);
-    let left = board.notes.lock().beats.pop_front().unwrap();
-    assert!(left >= before && left <= bowline_supervisor::boottime());
-}
-
-#[tokio::test]
-async fn the_queue_of_assured_messages_is_bounded_and_refuses_nothing_silently() {
-    let (outgoing, lanes) = lanes();
-    for task in 0..ASSURED_MAX as u64 {
-        assert_eq!(outgoing.hand_over(started(task), None), Handed::Yes);
-    }
-    assert!(!outgoing.has_room());
-    assert_eq!(outgoing.hand_over(started(9), None), Handed::Full);
-    drop(lanes);
-    assert_eq!(outgoing.hand_over(started(9), None), Handed::Closed);
-    assert_eq!(outgoing.hand_over(heartbeat(), None), Handed::Closed);
-}
-
-#[tokio::test]
-async fn every_kind_of_a_worker_finds_its_lane() {
+#[test]
+fn every_kind_of_a_worker_finds_its_lane() {
     for kind in Kind::ALL {
         for message in sample::all_of(kind, attempt(1, None)) {
             let Sample::ToServer(message) = message else { continue };
-            let (outgoing, lanes) = lanes();
-            assert_eq!(outgoing.hand_over(message.clone(), None), Handed::Yes, "{kind:?}");
-            assert_eq!(sent(outgoing, lanes).await, [message], "{kind:?}");
+            let mut lanes = Lanes::default();
+            lanes.has_room();
+            let mut outbox = if kind.class() == Class::Assured {
+                outbox([message.clone()])
+            } else {
+                assert_eq!(lanes.hand_over(message.clone(), Moment::default()), Handed::Yes, "{kind:?}");
+                outbox([])
+            };
+            assert_eq!(sent(lanes.take(&mut outbox, Now::default())), [message], "{kind:?}");
         }
     }
 }

@@ -17,7 +17,7 @@ fn memory(slots: u32, memory: u64) -> Room {
 
 struct Two {
     ledger: Ledger,
-    now: Instant,
+    now: Moment,
 }
 
 impl Two {
@@ -26,7 +26,7 @@ impl Two {
         for own in [0, 1] {
             ledger.stands(own, Standing::In, pace);
         }
-        Self { ledger, now: Instant::now() }
+        Self { ledger, now: Moment::default() }
     }
 
     fn may(&self, own: usize) -> u32 {
@@ -53,8 +53,8 @@ impl Two {
 #[test]
 fn one_server_has_everything() {
     let mut ledger = Ledger::new(memory(4, 100), 1);
-    ledger.moved(0, &memory(1, 60), (Weight::Nothing, Weight::Begun), Instant::now());
-    assert_eq!(ledger.allowance(0, Instant::now()), memory(4, 100));
+    ledger.moved(0, &memory(1, 60), (Weight::Nothing, Weight::Begun), Moment::default());
+    assert_eq!(ledger.allowance(0, Moment::default()), memory(4, 100));
     assert!(ledger.may_begin(0, &memory(3, 40)));
     assert!(!ledger.may_begin(0, &memory(4, 0)) && !ledger.may_begin(0, &memory(1, 41)));
 }
@@ -98,7 +98,7 @@ fn where_tasks_are_long_what_is_given_back_is_offered_to_the_other_first() {
     two.end(0);
     assert_eq!((two.may(0), two.may(1)), (3, 1));
     // It did not want it.
-    two.now += TURN;
+    two.now = two.now.after(TURN).unwrap();
     assert_eq!((two.may(0), two.may(1)), (4, 1));
 }
 
@@ -119,12 +119,12 @@ fn who_is_away_has_no_share_and_what_it_left_running_counts() {
 #[test]
 fn amounts_are_shared_like_slots_and_never_go_beyond_what_is_there() {
     let mut ledger = Ledger::new(memory(4, 100), 2);
-    let now = Instant::now();
+    let now = Moment::default();
     for own in [0, 1] {
         ledger.stands(own, Standing::In, Pace::Long);
     }
     ledger.moved(0, &memory(1, 80), (Weight::Nothing, Weight::Begun), now);
-    assert_eq!(ledger.allowance(1, now + Duration::from_secs(1)), memory(3, 20));
+    assert_eq!(ledger.allowance(1, now.after(Duration::from_secs(1)).unwrap()), memory(3, 20));
     assert!(!ledger.may_begin(1, &memory(1, 21)) && ledger.may_begin(1, &memory(1, 20)));
 }
 

@@ -1,18 +1,19 @@
 //! A whole worker against a server and a supervisor that do as the test says.
 
+use std::collections::VecDeque;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use bowline_core::id::Epoch;
+use bowline_core::id::{CommitNo, Epoch, Generation, Incarnation};
 use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, KnownAs, StopWhy, ToWorker, Verdict};
 use bowline_core::name::WorkerName;
 use bowline_core::spec::{Action, Command, Work};
 use bowline_protocol::message::server_frames;
 use bowline_protocol::wire::fleet_server::{Fleet, FleetServer};
 use bowline_protocol::wire::{ServerFrame, WorkerFrame};
-use bowline_protocol::{Handover, LogAck, LogSegment, Sealed, ServerMessage, sample};
+use bowline_protocol::{Handover, LogAck, LogSegment, Sealed, ServerMessage, WorkerMessage, sample};
 use bowline_supervisor::wire::{self as jobs_wire, Event, Exit, Exited, Request as JobRequest, StopReason};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -131,7 +132,7 @@ struct Boss(Arc<parking_lot::Mutex<Option<UnixStream>>>, Arc<parking_lot::Mutex<
 impl Boss {
     /// The job of this task's attempt has ended well.
     fn ends(&self, task: u64) {
-        let key = crate::attempt::key_of(sample::attempt(task, None));
+        let key = key_of(sample::attempt(task, None));
         let stream = self.0.lock();
         let mut stream = stream.as_ref().expect("the worker is connected");
         jobs_wire::write_frame(&mut stream, &exited(key, Exit::Code(0), None).encode()).unwrap();
@@ -139,7 +140,7 @@ impl Boss {
 
     /// Whether the end of this task's attempt is in the worker's journal: then its job may be forgotten.
     fn may_forget(&self, task: u64) -> bool {
-        self.1.lock().contains(&crate::attempt::key_of(sample::attempt(task, None)))
+        self.1.lock().contains(&key_of(sample::attempt(task, None)))
     }
 }
 
@@ -206,7 +207,7 @@ struct Listening {
     server: String,
     sessions: mpsc::Receiver<Session>,
     lives: mpsc::Receiver<Session>,
-    task: tokio::task::AbortHandle,
+    task: AbortHandle,
 }
 
 /// A server at this address.
@@ -231,7 +232,7 @@ struct Rig {
     sessions: mpsc::Receiver<Session>,
     lives: mpsc::Receiver<Session>,
     serving: tokio::task::JoinSet<()>,
-    listening: tokio::task::AbortHandle,
+    listening: AbortHandle,
     boss: Boss,
     slots: u32,
     further: Vec<crate::config::Server>,
