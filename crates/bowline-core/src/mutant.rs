@@ -22,6 +22,20 @@ listed! {
         StandstillNotCounted = "standstill-not-counted",
         /// A worker that has seen a newer state than the store holds is welcomed.
         RollbackNotDetected = "rollback-not-detected",
+        /// A supervisor starts a job without having recorded it.
+        JobNotRecorded = "job-not-recorded",
+        /// A supervisor tells a job's end while some of its processes live.
+        EndToldBeforeGone = "end-told-before-gone",
+        /// A supervisor lets a job run on whose lease is over.
+        LeaseNotEnforced = "lease-not-enforced",
+        /// A supervisor sends TERM, and never KILL.
+        KillNeverFollowsTerm = "kill-never-follows-term",
+        /// A supervisor that is asked for all jobs leaves out those that run.
+        ListOmitsTheLiving = "list-omits-the-living",
+        /// A supervisor starts a second job under a name that it has a job of.
+        KeyStartedTwice = "key-started-twice",
+        /// A new supervisor leaves alone what the one before left running.
+        LeftoversNotSwept = "leftovers-not-swept",
     }
 }
 

@@ -28,6 +28,30 @@ listed! {
         RollbackSeenAtHello = "rollback-seen-at-hello",
         /// A session was closed because its queue was full.
         SessionOverrun = "session-overrun",
+        /// A job was born while it was being stopped: it got its TERM as soon as it ran.
+        BornWhileBeingStopped = "born-while-being-stopped",
+        /// A second stop of a job shortened its grace.
+        GraceShortened = "grace-shortened",
+        /// A job's end and the order to kill it crossed.
+        KillCrossingEnd = "kill-crossing-end",
+        /// A supervisor stopped a job because its server was away for longer than its `stop_after`.
+        LeaseStoppedAJob = "lease-stopped-a-job",
+        /// A job's first process had ended, and others of it had not.
+        FirstProcessEndedBeforeTheRest = "first-process-ended-before-the-rest",
+        /// A job could not be killed within the bound: that was told.
+        JobCannotBeKilled = "job-cannot-be-killed",
+        /// A job that could not be killed ended after all.
+        UnkillableJobEnded = "unkillable-job-ended",
+        /// A job ended while no worker was connected to its supervisor.
+        JobEndedWithoutAWorker = "job-ended-without-a-worker",
+        /// A supervisor could not sync the ends of its jobs, and tried again.
+        EndsNotSynced = "ends-not-synced",
+        /// A job's record went with the machine's power; its end was known from where it was synced.
+        EndKnownFromItsSlotAlone = "end-known-from-its-slot-alone",
+        /// What an earlier supervisor left could not be killed at first, and then was gone.
+        EarlierJobGoneAtLast = "earlier-job-gone-at-last",
+        /// A supervisor found a record of a job that was cut or changed.
+        RecordDamaged = "record-damaged",
     }
 }
 

@@ -16,6 +16,9 @@
 //!
 //! Linux only.
 
+#[macro_use]
+mod sim;
+
 mod boot;
 mod cgroup;
 mod cli;

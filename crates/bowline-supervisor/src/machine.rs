@@ -106,6 +106,7 @@ impl Machine {
             jobs.insert(record.begun.key.clone(), before::job_of(record, &begin.boot_id));
         }
         for ended in begin.records.ends {
+            reached!(EndKnownFromItsSlotAlone);
             // Its own record went with the machine; its end was synced.
             jobs.entry(ended.key().to_owned()).or_insert(Job::Ended(ended));
         }

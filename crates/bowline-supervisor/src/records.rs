@@ -51,6 +51,14 @@ pub struct Loaded {
     pub bytes: u64,
 }
 
+impl Loaded {
+    /// Whether processes of the job may be left in this boot of the machine: they must be looked for and killed
+    /// before anything else is started.
+    pub fn may_have_left_something(&self, boot_id: &str) -> bool {
+        self.is_clean == Clean::Unknown && self.begun.boot_id == boot_id && !is_mutant!(LeftoversNotSwept)
+    }
+}
+
 /// Whether it is known that no process of the job is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clean {
@@ -121,6 +129,7 @@ pub fn read_all(files: impl IntoIterator<Item = (String, Option<Vec<u8>>)>, ends
     for (name, bytes) in files {
         let loaded = bytes.and_then(|bytes| parse(&bytes)).filter(|loaded| loaded.begun.key == name);
         if loaded.as_ref().is_none_or(|loaded| loaded.tail == Tail::Damaged) {
+            reached!(RecordDamaged);
             records.damaged.push(name.clone());
         }
         if let Some(loaded) = loaded {

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use crate::clock::boottime;
 use crate::procs::{self, Process};
 use crate::records::files::{self, Record};
-use crate::records::{Clean, Entry, Loaded};
+use crate::records::{Entry, Loaded};
 use crate::{boot, cgroup, paths, socket, spawn};
 
 /// What can't be killed within so long is named.
@@ -78,8 +78,7 @@ pub fn sweep_leftovers(state_dir: &Path) -> Result<Swept, SweepError> {
 
 /// As [`sweep_leftovers`], by whoever holds the lock.
 pub(crate) fn sweep(state_dir: &Path, records: &[Loaded], boot_id: &str) -> io::Result<Swept> {
-    let open: Vec<&Loaded> =
-        records.iter().filter(|record| record.is_clean == Clean::Unknown && record.begun.boot_id == boot_id).collect();
+    let open: Vec<&Loaded> = records.iter().filter(|record| record.may_have_left_something(boot_id)).collect();
     let mut swept = Swept::default();
     let give_up_at = boottime() + BOUND;
     while !open.is_empty() {

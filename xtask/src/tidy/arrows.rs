@@ -29,7 +29,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "bowline-workflow",
         ],
     ),
-    ("bowline-supervisor", &[]),
+    // With its feature `sim` alone.
+    ("bowline-supervisor", &["bowline-core"]),
     ("bowline-worker", &["bowline-core", "bowline-protocol", "bowline-supervisor"]),
     ("bowline-client", &["bowline-api", "bowline-core"]),
     (

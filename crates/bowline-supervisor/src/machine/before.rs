@@ -38,6 +38,7 @@ impl Machine {
             }
         }
         for key in gone {
+            reached!(EarlierJobGoneAtLast);
             self.stuck_before.remove(&key);
             if let Some(job) = self.jobs.get(&key) {
                 host.tell(&job.event(&key));

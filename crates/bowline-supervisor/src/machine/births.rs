@@ -28,7 +28,8 @@ impl Machine {
             cgroup: prepared.cgroup,
             at: now,
         };
-        if let Err(error) = host.write(&start.key, &Entry::Begun(begun)) {
+        let written = if is_mutant!(JobNotRecorded) { Ok(()) } else { host.write(&start.key, &Entry::Begun(begun)) };
+        if let Err(error) = written {
             host.release(&start.key);
             return Err(unwritten(error));
         }
@@ -76,6 +77,7 @@ impl Machine {
             live.wake_at = live.next_limit();
         } else {
             // It was born while TERM went round.
+            reached!(BornWhileBeingStopped);
             host.term(key);
         }
         host.tell(&Event::Started { key: key.to_owned(), pid, started_at: now });

@@ -86,6 +86,7 @@ impl Machine {
         match result {
             Ok(()) => host.say(format_args!("synced the ends of {} jobs", keys.len())),
             Err(error) => {
+                reached!(EndsNotSynced);
                 host.say(format_args!("the ends of {} jobs could not be synced: {error}", keys.len()));
                 for key in keys.iter().filter(|key| self.jobs.contains_key(*key)) {
                     self.ends.add(key, now + RETRY_AFTER);

@@ -139,7 +139,8 @@ impl Live {
     /// Why it may not run on.
     pub(super) fn limit_passed(&self, now: Duration) -> Option<StopReason> {
         let has_passed = |at: Option<Duration>| at.is_some_and(|at| now >= at);
-        if has_passed(self.lease_limit_at()) {
+        if has_passed(self.lease_limit_at()) && !is_mutant!(LeaseNotEnforced) {
+            reached!(LeaseStoppedAJob);
             Some(StopReason::LeaseExpired)
         } else {
             has_passed(self.run_limit_at()).then_some(StopReason::RunLimit)

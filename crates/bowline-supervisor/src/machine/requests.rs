@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::job::{Job, Live};
+use super::stop::Stop;
 use super::{Host, Machine};
 use crate::wire::{Ended, Event, Refusal, Request, ShutdownMode, Start, StopReason, is_valid_key};
 
@@ -15,9 +16,9 @@ impl Machine {
         match request {
             Request::Start(start) => self.start(&start, now, host),
             Request::Kill { key, grace } => match self.jobs.get(&key) {
-                Some(Job::Live(_)) => self.stop(&key, StopReason::Asked, grace, now, host),
+                Some(Job::Live(_)) => self.stop(&key, Stop { reason: StopReason::Asked, grace }, now, host),
                 // It ended while the request was under way: its end was told.
-                Some(Job::Ended(_) | Job::Lost(_)) => {}
+                Some(Job::Ended(_) | Job::Lost(_)) => reached!(KillCrossingEnd),
                 None => refuse(key, Refusal::UnknownKey, host),
             },
             Request::List => self.list(now, host),
@@ -32,7 +33,7 @@ impl Machine {
         if self.leaving.is_some() {
             return refuse(start.key.clone(), Refusal::Leaving, host);
         }
-        if self.jobs.contains_key(&start.key) {
+        if self.jobs.contains_key(&start.key) && !is_mutant!(KeyStartedTwice) {
             return refuse(start.key.clone(), Refusal::KeyInUse, host);
         }
         match self.launch(start, now, host) {
@@ -73,6 +74,9 @@ impl Machine {
     fn list(&mut self, now: Duration, host: &mut impl Host) {
         self.take_over_others(now, host);
         for (key, job) in &self.jobs {
+            if job.live().is_some() && is_mutant!(ListOmitsTheLiving) {
+                continue;
+            }
             // A job of which something is left is not over, whoever started it.
             let is_stuck = self.stuck_before.contains(key);
             host.tell(&if is_stuck { Event::Starting { key: key.clone() } } else { job.event(key) });
@@ -128,7 +132,7 @@ impl Machine {
     fn stop_all(&mut self, now: Duration, grace: fn(&Live) -> Duration, host: &mut impl Host) {
         let jobs: Vec<(String, Duration)> = self.lives().map(|live| (live.key.clone(), grace(live))).collect();
         for (key, grace) in jobs {
-            self.stop(&key, StopReason::Shutdown, grace, now, host);
+            self.stop(&key, Stop { reason: StopReason::Shutdown, grace }, now, host);
         }
     }
 }

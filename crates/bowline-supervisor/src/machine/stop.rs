@@ -16,9 +16,17 @@ const LOOK_FIRST: Duration = Duration::from_millis(2);
 const LOOK_LATER: Duration = Duration::from_millis(100);
 pub(super) const LOOK_STUCK: Duration = Duration::from_secs(1);
 
+/// Why a job is stopped, and how long it has between TERM and KILL.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stop {
+    pub(super) reason: StopReason,
+    pub(super) grace: Duration,
+}
+
 impl Machine {
     /// Begins to stop a job, or shortens the grace of one that is being stopped.
-    pub(super) fn stop(&mut self, key: &str, reason: StopReason, grace: Duration, now: Duration, host: &mut impl Host) {
+    pub(super) fn stop(&mut self, key: &str, stop: Stop, now: Duration, host: &mut impl Host) {
+        let Stop { reason, grace } = stop;
         let Some(live) = self.live_mut(key) else { return };
         if live.is_main_alive() {
             live.stopped.get_or_insert(reason);
@@ -30,8 +38,12 @@ impl Machine {
             Phase::Kill { .. } => return,
         };
         let is_first = !matches!(live.phase, Phase::Term { .. });
+        let before = if let Phase::Term { kill_at } = live.phase { kill_at } else { kill_at };
         live.phase = Phase::Term { kill_at };
         live.wake_at = Some(kill_at);
+        if kill_at < before {
+            reached!(GraceShortened);
+        }
         if is_first && !grace.is_zero() {
             host.term(key);
         }
@@ -51,18 +63,21 @@ impl Machine {
     /// Does what is due for a job, and says when to look again.
     pub(super) fn look(&mut self, key: &str, now: Duration, host: &mut impl Host) {
         let Some(live) = self.live_mut(key) else { return };
-        if !live.is_main_alive() && host.left(key) == Left::Nothing {
-            return self.finish(key, now, host);
+        if !live.is_main_alive() {
+            if host.left(key) == Left::Nothing || is_mutant!(EndToldBeforeGone) {
+                return self.finish(key, now, host);
+            }
+            reached!(FirstProcessEndedBeforeTheRest);
         }
         match live.phase {
             Phase::Starting | Phase::Running => match live.limit_passed(now) {
                 Some(reason) => {
                     let grace = live.grace;
-                    self.stop(key, reason, grace, now, host);
+                    self.stop(key, Stop { reason, grace }, now, host);
                 }
                 None => live.wake_at = live.next_limit(),
             },
-            Phase::Term { kill_at } if now < kill_at => {
+            Phase::Term { kill_at } if now < kill_at || is_mutant!(KillNeverFollowsTerm) => {
                 let next = if live.is_main_alive() { kill_at } else { kill_at.min(now + live.look_every) };
                 if !live.is_main_alive() && live.stopped.is_some() {
                     // Born while TERM went round, it has not heard of it.
@@ -95,6 +110,7 @@ impl Machine {
             && now >= since + KILL_BOUND
         {
             live.phase = Phase::Kill { since, told: Told::Yes };
+            reached!(JobCannotBeKilled);
             host.say(format_args!("{key}: can't be killed: {pids:?}"));
             host.tell(&Event::Stuck { key: key.to_owned(), pids });
         }
@@ -105,11 +121,17 @@ impl Machine {
     fn finish(&mut self, key: &str, now: Duration, host: &mut impl Host) {
         let Some(live) = self.live_mut(key) else { return };
         let Some(ended) = live.ended() else { return };
+        if live.is_stuck() {
+            reached!(UnkillableJobEnded);
+        }
         // How many had to be killed, where any had.
         let counted = if live.leftovers.is_empty() { Ok(()) } else { host.write(key, &Entry::Ended(ended.clone())) };
         // Without this entry the next supervisor looks for leftovers once more, and finds none.
         counted.and_then(|()| host.write(key, &Entry::Clean)).ok();
         host.release(key);
+        if self.active.is_none() {
+            reached!(JobEndedWithoutAWorker);
+        }
         host.tell(&ended.event());
         self.jobs.insert(key.to_owned(), Job::Ended(ended));
         self.sync_later(key, now);

@@ -28,7 +28,7 @@ impl Syncer {
                 // Above all not the lock of the state folder, which would be held for as long.
                 close_all_but(file);
                 rustix::thread::set_name(c"bowline-sync").ok();
-                let status = rustix::fs::fdatasync(file).map_or_else(|errno| errno.raw_os_error(), |()| 0);
+                let status = rustix::fs::fdatasync(file).map_or_else(rustix::io::Errno::raw_os_error, |()| 0);
                 leave(u8::try_from(status).unwrap_or(u8::MAX))
             }
             Ok(Born::Parent { pid, pidfd }) => {

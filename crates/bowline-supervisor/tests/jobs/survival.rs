@@ -12,6 +12,8 @@ tests![
     a_new_worker_takes_up_where_the_old_one_died,
     limits_hold_without_a_worker,
     ends_are_told_until_forgotten,
+    ends_without_a_worker_are_synced_in_groups,
+    an_end_that_was_synced_outlives_its_record,
     a_killed_supervisor_leaves_nothing_after_a_sweep,
     a_new_supervisor_sweeps_by_itself,
     a_sweep_does_not_touch_a_living_supervisors_jobs,
@@ -61,6 +63,51 @@ fn ends_are_told_until_forgotten() {
     }
     house.client.send(&Request::Forget { key: "a".into() }).unwrap();
     assert_eq!(house.list().0, []);
+}
+
+fn ends_without_a_worker_are_synced_in_groups() {
+    let mut house = House::new();
+    let keys: Vec<String> = (0..20).map(|number| format!("job{number}")).collect();
+    for key in &keys {
+        house.run(key, "until [ -e gate ]; do sleep 0.02; done");
+    }
+    house.client.close();
+    fs::write(house.path("gate"), "").unwrap();
+    // Each sync says in the log how many ends it was for.
+    let mut syncs = Vec::new();
+    wait_until("all ends are synced", || {
+        syncs = synced(&house);
+        syncs.iter().sum::<usize>() == keys.len()
+    });
+    assert!(syncs.len() < keys.len() / 2, "{} ends took {} syncs", keys.len(), syncs.len());
+    let file = fs::read(house.folder().join("ends")).unwrap();
+    assert!(keys.iter().all(|key| file.windows(key.len()).any(|part| part == key.as_bytes())));
+}
+
+/// How many ends each sync so far was for.
+fn synced(house: &House) -> Vec<usize> {
+    let log = fs::read_to_string(house.folder().join("log")).unwrap();
+    let counts =
+        log.lines().filter_map(|line| line.split_once("synced the ends of ")?.1.split(' ').next()?.parse().ok());
+    counts.collect()
+}
+
+fn an_end_that_was_synced_outlives_its_record() {
+    let mut house = House::new();
+    let ended = house.run_to_end("a", "exit 9");
+    house.run_to_end("b", "exit 0");
+    house.client.close();
+    wait_until("both ends are synced", || synced(&house).iter().sum::<usize>() == 2);
+    house.kill_supervisor();
+    // As a crash of the machine may leave it: what was never synced is gone.
+    fs::remove_file(house.folder().join("jobs/a")).unwrap();
+    house.reconnect();
+    assert!(house.list().0.contains(&Event::Exited(ended)));
+    house.client.send(&Request::Forget { key: "a".into() }).unwrap();
+    assert_eq!(house.list().0.len(), 1);
+    house.kill_supervisor();
+    house.reconnect();
+    assert_eq!(house.list().0.len(), 1, "what is forgotten stays forgotten");
 }
 
 const FAMILY: &str = "(setsid sh -c 'echo $$ > daemon; sleep 60; sleep 60' &); sleep 60 & echo $! > child; \
