@@ -16,13 +16,18 @@
 //! **Invariant:** nothing is random but what is drawn from the seed. No wall clock, no thread, no hash
 //! map's order: the same seed gives the same run, event by event.
 
+pub mod check;
+pub mod client;
 pub mod clock;
 pub mod disk;
+pub mod fault;
 pub mod handover;
 pub mod job;
+mod named;
 pub mod net;
 pub mod process;
 pub mod random;
 pub mod store;
 pub mod trace;
+pub mod workload;
 pub mod world;

@@ -32,6 +32,10 @@ use bowline_core::id::{CommitNo, Epoch};
 pub trait Observe: std::fmt::Debug {
     /// A batch is in the store now.
     fn committed(&mut self, at: u64, cluster: ClusterId, commit: (Epoch, CommitNo), batch: &Batch);
+    /// The store refused a batch of whoever leads.
+    fn refused(&mut self, at: u64, cluster: ClusterId, error: &bowline_store::CommitError);
+    /// A connection is opened towards a cluster.
+    fn opens(&mut self, at: u64, from: ProcId, conn: ConnId, cluster: ClusterId);
     /// Retention has removed this from the store.
     fn swept(&mut self, at: u64, cluster: ClusterId, swept: &bowline_store::Swept);
     /// A packet arrives at a process.

@@ -2,7 +2,10 @@
 
 use super::{Due, Role, World};
 use crate::net::End;
-use crate::process::{Address, Caller, CloseWhy, ConnId, Event, Packet, ProcId};
+use crate::process::{Address, Caller, CloseWhy, ConnId, Event, MachineId, Packet, ProcId};
+
+/// Who hears nothing at all gives up a connection after so long. In microseconds.
+const CONNECT_TIMEOUT_US: u64 = 10_000_000;
 
 impl World {
     fn delay(&mut self, conn: ConnId) -> u64 {
@@ -19,6 +22,9 @@ impl World {
         };
         let end = End { proc: from, life: self.life(from), open: true, last_at: 0 };
         let conn = self.net.open(end, to.clone(), mean);
+        if let Address::Cluster(cluster) = to {
+            self.observer.opens(self.now, from, conn, *cluster);
+        }
         let at = self.delay(conn);
         self.queue.push(at, Due::Opening { conn, caller });
         conn
@@ -47,10 +53,13 @@ impl World {
         let Some(found) = self.net.conns.get(&conn) else { return };
         let (cut, to, from) = (found.cut, found.to.clone(), found.ends[0]);
         let Some(from) = from.filter(|from| from.open && self.life(from.proc) == from.life) else { return };
-        let listener = if cut { None } else { self.listener(from.proc, &to) };
+        let is_far = matches!(to, Address::Cluster(_));
+        let away = self.machine(self.machine_of(from.proc)).cut_off_until.filter(|_| is_far).unwrap_or(0) > self.now;
+        let listener = if cut || away { None } else { self.listener(from.proc, &to) };
         let listener = listener.filter(|proc| self.is_running(*proc));
         let Some(proc) = listener else {
-            let at = self.delay(conn);
+            // Nobody answers at all, and whoever asks gives up; or somebody says that nobody is there.
+            let at = if away { self.now + CONNECT_TIMEOUT_US } else { self.delay(conn) };
             self.queue.push(at, Due::Closing { conn, side: 0, why: CloseWhy::Broken });
             return;
         };
@@ -162,6 +171,20 @@ impl World {
             if let Some(after) = after {
                 self.queue.push(self.now + after, Due::Closing { conn, side, why: CloseWhy::Broken });
             }
+        }
+    }
+
+    /// A machine is cut off for so long: nothing gets in or out, and whoever is in the middle of something waits.
+    pub fn cut_off(&mut self, machine: MachineId, length_us: u64) {
+        let until = self.now + length_us;
+        self.machine_mut(machine).cut_off_until = Some(until);
+        let touches = |conn: &crate::net::Conn| {
+            matches!(conn.to, Address::Cluster(_))
+                && conn.ends.iter().flatten().any(|end| self.slots[end.proc.0 as usize].machine == machine)
+        };
+        let conns: Vec<ConnId> = self.net.conns.iter().filter(|(_, conn)| touches(conn)).map(|(id, _)| *id).collect();
+        for conn in conns {
+            self.stall_link(conn, length_us);
         }
     }
 

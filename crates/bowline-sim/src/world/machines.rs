@@ -19,6 +19,8 @@ pub struct Machine {
     pub boots: u32,
     /// It is down.
     pub is_down: bool,
+    /// Nothing gets in or out before then.
+    pub cut_off_until: Option<u64>,
     /// No batch of a file becomes durable before the one before it did.
     pub(super) journal_busy_until: u64,
 }
@@ -30,6 +32,7 @@ impl Machine {
             disk: Disk::default(),
             boots: 1,
             is_down: false,
+            cut_off_until: None,
             journal_busy_until: 0,
         }
     }

@@ -8,7 +8,7 @@ use bowline_core::worker::Capabilities;
 
 use super::{Alive, Due, World};
 use crate::clock::Local;
-use crate::process::{ClusterId, CloseWhy, Event, Io, MachineId, ProcId, Process};
+use crate::process::{CloseWhy, ClusterId, Event, Io, MachineId, ProcId, Process};
 use crate::random::Random;
 
 /// What a process is, in each of its lives.
@@ -18,6 +18,8 @@ pub enum Role {
     Server {
         /// Which cluster.
         cluster: ClusterId,
+        /// What has ended is kept for so long.
+        keep: Duration,
     },
     /// A worker.
     Worker(Box<WorkerRole>),
@@ -56,6 +58,13 @@ pub struct WorkerRole {
     pub prefetch: Option<u32>,
 }
 
+impl WorkerRole {
+    /// The part of its state directory that belongs to the server of this number.
+    pub fn dir_of(&self, number: usize) -> String {
+        format!("{}/{number}", self.dir)
+    }
+}
+
 /// Makes the process of a role.
 pub type Starter = fn(&Role) -> Box<dyn Process>;
 
@@ -77,6 +86,8 @@ pub struct Slot {
     timer: u64,
     random: Random,
     exiting: Option<i32>,
+    /// How its last life ended: with a status, or killed. `None`: it has not ended yet.
+    pub last_end: Option<Option<i32>>,
 }
 
 impl World {
@@ -95,6 +106,7 @@ impl World {
             timer: 0,
             random,
             exiting: None,
+            last_end: None,
         });
         id
     }
@@ -142,7 +154,7 @@ impl World {
         slot.exiting = None;
         slot.process = Some(starter(&slot.role));
         let life = slot.life;
-        if let Role::Server { cluster } = slot.role {
+        if let Role::Server { cluster, .. } = slot.role {
             self.clusters[cluster.0 as usize].route = Some(proc);
         }
         self.note(proc, format_args!("is started, life {life}"));
@@ -162,6 +174,7 @@ impl World {
         }
         slot.backlog.clear();
         slot.stalled_until = None;
+        slot.last_end = Some(status);
         let life = slot.life;
         self.note(proc, format_args!("ends, life {life}, status {status:?}"));
         self.observer.process(self.now, proc, &self.slots[proc.0 as usize].role, Alive::No(status));

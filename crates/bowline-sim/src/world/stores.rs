@@ -50,6 +50,11 @@ impl World {
         if let Ok(commit) = &result {
             self.observer.committed(self.now, cluster, (epoch, *commit), &batch);
         }
+        if let Err(error) = &result
+            && fate != Fate::Fails
+        {
+            self.observer.refused(self.now, cluster, error);
+        }
         let result = if fate == Fate::DoneUnheard { result.and_then(|_| Err(failed())) } else { result };
         self.hand_over(proc, life, Event::Committed { result });
     }

@@ -1,0 +1,254 @@
+//! The checker: sees what a user could see (answers, messages, events), the rows of the stores (each batch as it
+//! becomes durable) and what the jobs do in fact; and says at once which invariant of the model is broken.
+//!
+//! It shares no code with what it checks: its own books ([`book`]) are made of rows alone. Rules by where they are
+//! seen: [`rows`] (I1, I2, I4, I5's order, I7, I8, I10, I13), [`effects`] (I3, I9, I8's acknowledgements), [`facts`]
+//! (I1 and I4 in fact, I13), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`ending`] (I6, I8,
+//! I13, I14 once the faults have stopped). I5's capacities and I12 come with resources and gangs.
+
+pub mod answers;
+pub mod book;
+pub mod effects;
+pub mod ending;
+pub mod facts;
+pub mod rows;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+
+use bowline_core::effect::Batch;
+use bowline_core::id::{CommitNo, Epoch};
+use bowline_store::{CommitError, Swept};
+
+use crate::job::JobId;
+use crate::named::named;
+use crate::process::{ClusterId, ConnId, Packet, ProcId};
+use crate::world::{Alive, Observe, Role, WorkerRole};
+use answers::Asked;
+use book::Book;
+use effects::Sessions;
+use facts::Facts;
+
+named! {
+    /// What must always hold, by the numbers of the model.
+    Invariant {
+        /// One live attempt at most; fences only grow.
+        I1 = "I1",
+        /// A round ends exactly once.
+        I2 = "I2",
+        /// No effect before its batch.
+        I3 = "I3",
+        /// Never more than slots and amounts.
+        I4 = "I4",
+        /// The order of tickets. (Capacities come with resources.)
+        I5 = "I5",
+        /// Everything acknowledged ends.
+        I6 = "I6",
+        /// A drained worker is given nothing.
+        I7 = "I7",
+        /// An assured message is applied once, and acknowledged.
+        I8 = "I8",
+        /// Old incarnations and sessions are refused.
+        I9 = "I9",
+        /// Cancel and success exclude each other.
+        I10 = "I10",
+        /// After a crash, a prefix of the batches with everything acknowledged.
+        I11 = "I11",
+        /// No process of an ended attempt is left.
+        I13 = "I13",
+        /// A worker claims again, or says why not.
+        I14 = "I14",
+        /// A log never delays a result.
+        I15 = "I15",
+        /// Whatever waits has a reason that is told.
+        Explain = "explain",
+        /// The code says of itself that it is wrong: a panic, or a write that touches other rows than it must.
+        Sound = "sound",
+    }
+}
+
+/// Something that must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// What is broken.
+    pub invariant: Invariant,
+    /// How, for people.
+    pub what: String,
+    /// When, in the world's microseconds.
+    pub at: u64,
+}
+
+/// What the checker has found: the first violation counts, what follows from it does not.
+#[derive(Debug, Default)]
+pub struct Found(Option<Violation>);
+
+impl Found {
+    /// This is broken.
+    pub fn add(&mut self, at: u64, invariant: Invariant, what: impl FnOnce() -> String) {
+        if self.0.is_none() {
+            self.0 = Some(Violation { invariant, what: what(), at });
+        }
+    }
+
+    /// Unless this holds, that is broken.
+    pub fn unless(&mut self, holds: bool, at: u64, invariant: Invariant, what: impl FnOnce() -> String) {
+        if !holds {
+            self.add(at, invariant, what);
+        }
+    }
+
+    /// The first violation.
+    pub const fn first(&self) -> Option<&Violation> {
+        self.0.as_ref()
+    }
+}
+
+/// One cluster, as it is seen from outside.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Its rows.
+    pub book: Book,
+    /// What clients asked, and what they were answered.
+    pub asked: Asked,
+}
+
+/// The checker of one run.
+#[derive(Debug, Default)]
+pub struct Check {
+    /// Clusters.
+    pub views: Vec<View>,
+    backups: Vec<(ClusterId, View)>,
+    /// Sessions between servers and workers.
+    pub sessions: Sessions,
+    /// Jobs in fact.
+    pub facts: Facts,
+    /// What it has found.
+    pub found: Found,
+    /// Roles by process.
+    roles: BTreeMap<ProcId, Role>,
+}
+
+impl Check {
+    /// Of so many clusters, with these workers.
+    pub fn new(clusters: u32, workers: &[WorkerRole]) -> Self {
+        let view = || {
+            let mut view = View::default();
+            view.book.expect(workers);
+            view
+        };
+        let mut check = Self { views: (0..clusters).map(|_| view()).collect(), ..Self::default() };
+        check.facts.expect(workers);
+        check
+    }
+
+    /// The cluster's view.
+    pub fn view(&self, cluster: ClusterId) -> &View {
+        &self.views[cluster.0 as usize]
+    }
+
+    /// Remembers a cluster as it is. Says the number of that.
+    pub fn back_up(&mut self, cluster: ClusterId) -> usize {
+        self.backups.push((cluster, self.view(cluster).clone()));
+        self.backups.len() - 1
+    }
+
+    /// The cluster's store was put back to what it was then. What was acknowledged since is lost, as a restore
+    /// promises nothing else; what ran since runs without anybody's knowledge.
+    pub fn put_back(&mut self, backup: usize) {
+        let Some((cluster, view)) = self.backups.get(backup).cloned() else { return };
+        let mine = &mut self.views[cluster.0 as usize];
+        let asked = std::mem::take(&mut mine.asked);
+        *mine = view;
+        mine.asked.keep_open_questions(asked);
+        self.facts.disown(cluster);
+        self.sessions.disown(cluster);
+    }
+
+    fn cluster_of(&self, proc: ProcId) -> Option<ClusterId> {
+        match self.roles.get(&proc)? {
+            Role::Server { cluster, .. } | Role::Client { cluster } => Some(*cluster),
+            Role::Worker(_) | Role::Supervisor { .. } => None,
+        }
+    }
+}
+
+impl Observe for Check {
+    fn committed(&mut self, at: u64, cluster: ClusterId, commit: (Epoch, CommitNo), batch: &Batch) {
+        let view = &mut self.views[cluster.0 as usize];
+        let ended = rows::commit(&mut view.book, &mut self.found, at, commit, batch);
+        for attempt in ended {
+            self.facts.attempt_ended(&mut self.found, at, cluster, attempt);
+        }
+    }
+
+    fn refused(&mut self, at: u64, _: ClusterId, error: &CommitError) {
+        if let CommitError::RowCount { .. } = error {
+            self.found.add(at, Invariant::Sound, || error.to_string());
+        }
+    }
+
+    fn opens(&mut self, _: u64, _: ProcId, conn: ConnId, cluster: ClusterId) {
+        self.sessions.leads_to(conn, cluster);
+    }
+
+    fn swept(&mut self, _: u64, cluster: ClusterId, swept: &Swept) {
+        self.views[cluster.0 as usize].book.remove(&swept.tasks, &swept.runs);
+    }
+
+    fn arrives(&mut self, at: u64, to: ProcId, conn: ConnId, packet: &Packet) {
+        match packet {
+            Packet::Answer { number, reply } => {
+                if let Some(cluster) = self.cluster_of(to) {
+                    let view = &mut self.views[cluster.0 as usize];
+                    view.asked.answered(&view.book, &mut self.found, at, (to, *number), reply);
+                }
+            }
+            Packet::FromServer { messages, .. } => self.sessions.heard(to, messages),
+            Packet::FromWorker(messages) => self.sessions.said(conn, messages),
+            Packet::Ask { .. } | Packet::ToSupervisor(_) | Packet::FromSupervisor(_) => {}
+        }
+    }
+
+    fn sends(&mut self, at: u64, from: ProcId, conn: ConnId, packet: &Packet) {
+        let cluster = self.cluster_of(from);
+        match packet {
+            Packet::Ask { number, request, .. } => {
+                if let Some(cluster) = cluster {
+                    self.views[cluster.0 as usize].asked.asked((from, *number), request);
+                }
+            }
+            Packet::Answer { reply, .. } => {
+                if let Some(cluster) = cluster {
+                    answers::leaves(&self.views[cluster.0 as usize].book, &mut self.found, at, reply);
+                }
+            }
+            Packet::FromServer { messages, .. } => {
+                if let Some(cluster) = cluster {
+                    let book = &self.views[cluster.0 as usize].book;
+                    self.sessions.leaves(book, &mut self.found, at, (cluster, from, conn), messages);
+                }
+            }
+            Packet::FromWorker(messages) => self.sessions.sent(from, conn, messages),
+            Packet::ToSupervisor(_) | Packet::FromSupervisor(_) => {}
+        }
+    }
+
+    fn job_began(&mut self, at: u64, job: &JobId) {
+        self.facts.began(&self.views, &mut self.found, at, job);
+    }
+
+    fn job_ended(&mut self, _: u64, job: &JobId) {
+        self.facts.ended(job);
+    }
+
+    fn process(&mut self, _: u64, proc: ProcId, role: &Role, alive: Alive) {
+        if alive == Alive::Yes {
+            self.roles.entry(proc).or_insert_with(|| role.clone());
+        }
+        self.sessions.process(proc);
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}

@@ -1,0 +1,238 @@
+//! What leaves a server towards its workers, and what comes back: I3, I8's acknowledgements, I9.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_core::id::{AttemptRef, Incarnation};
+use bowline_core::message::{Assured, FromWorker, ToWorker, Verdict};
+use bowline_core::name::WorkerName;
+use bowline_protocol::{Delivery, ServerMessage, WorkerMessage};
+
+use super::book::Book;
+use super::{Found, Invariant};
+use crate::process::{ClusterId, ConnId, ProcId};
+
+/// Whose session a connection carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Session {
+    cluster: ClusterId,
+    server: ProcId,
+    name: WorkerName,
+    incarnation: Incarnation,
+    order: u64,
+}
+
+/// An assured message that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Said {
+    worker: ProcId,
+    cluster: ClusterId,
+    attempt: AttemptRef,
+    kind: Kind,
+}
+
+/// The assured kinds, in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Started,
+    Finished,
+    Released,
+    Gone,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    by_conn: BTreeMap<ConnId, Session>,
+    /// The newest welcomed session of each identity, by the server that welcomed it.
+    newest: BTreeMap<(ClusterId, WorkerName), (ConnId, Incarnation, u64)>,
+    order: u64,
+    /// Messages that were sent and not acknowledged.
+    unacked: BTreeSet<Said>,
+    clusters: BTreeMap<ConnId, ClusterId>,
+    /// Assignments that have left.
+    pub assigned: u64,
+}
+
+fn kind_of(message: &WorkerMessage) -> Option<(AttemptRef, Kind)> {
+    match message {
+        WorkerMessage::Engine(FromWorker::Started(attempt)) => Some((*attempt, Kind::Started)),
+        WorkerMessage::Engine(FromWorker::Finished(finished)) => Some((finished.attempt, Kind::Finished)),
+        WorkerMessage::Engine(FromWorker::Released { attempt, .. }) => Some((*attempt, Kind::Released)),
+        WorkerMessage::Engine(FromWorker::Gone { attempt, .. }) => Some((*attempt, Kind::Gone)),
+        WorkerMessage::Engine(
+            FromWorker::Heartbeat
+            | FromWorker::Demand { .. }
+            | FromWorker::Late { .. }
+            | FromWorker::ArtifactCommitted { .. }
+            | FromWorker::ArtifactUndelivered { .. }
+            | FromWorker::Health(_)
+            | FromWorker::Bye { .. },
+        )
+        | WorkerMessage::Hello(_)
+        | WorkerMessage::Heartbeat(_)
+        | WorkerMessage::Artifact(_)
+        | WorkerMessage::Log(_)
+        | WorkerMessage::Upload(_) => None,
+    }
+}
+
+impl Sessions {
+    /// A connection leads to this cluster.
+    pub(crate) fn leads_to(&mut self, conn: ConnId, cluster: ClusterId) {
+        self.clusters.insert(conn, cluster);
+    }
+
+    /// A process has begun or is gone.
+    pub(super) fn process(&mut self, proc: ProcId) {
+        self.by_conn.retain(|_, session| session.server != proc);
+    }
+
+    /// The cluster was put back: what is owed by it, and what it owes, is of another time.
+    pub(super) fn disown(&mut self, cluster: ClusterId) {
+        self.unacked.retain(|said| said.cluster != cluster);
+        self.newest.retain(|(of, _), _| *of != cluster);
+    }
+
+    /// A worker sends.
+    pub(super) fn sent(&mut self, from: ProcId, conn: ConnId, messages: &[(WorkerMessage, Option<Delivery>)]) {
+        let Some(cluster) = self.clusters.get(&conn).copied() else { return };
+        for (attempt, kind) in messages.iter().filter_map(|(message, _)| kind_of(message)) {
+            self.unacked.insert(Said { worker: from, cluster, attempt, kind });
+        }
+    }
+
+    /// A server hears.
+    #[expect(clippy::unused_self, reason = "kept beside its pair for what is to be seen there later")]
+    pub(super) fn said(&self, _: ConnId, _: &[(WorkerMessage, Option<Delivery>)]) {}
+
+    /// A worker hears.
+    pub(super) fn heard(&mut self, to: ProcId, messages: &[ServerMessage]) {
+        for message in messages {
+            let (attempt, kind) = match message {
+                ServerMessage::Engine(ToWorker::Ack { attempt, of }) => (
+                    *attempt,
+                    match of {
+                        Assured::Started => Some(Kind::Started),
+                        Assured::Finished => Some(Kind::Finished),
+                        Assured::Released => Some(Kind::Released),
+                        Assured::Gone => Some(Kind::Gone),
+                        Assured::Artifact(_) => continue,
+                    },
+                ),
+                ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Gone | Verdict::Superseded }) => {
+                    (*attempt, None)
+                }
+                _ => continue,
+            };
+            self.unacked.retain(|said| {
+                said.worker != to || said.attempt != attempt || kind.is_some_and(|kind| said.kind != kind)
+            });
+        }
+    }
+
+    /// Assured messages that nobody has acknowledged: whose, and what.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = (ProcId, ClusterId, AttemptRef, String)> {
+        self.unacked.iter().map(|said| (said.worker, said.cluster, said.attempt, format!("{:?}", said.kind)))
+    }
+
+    /// A worker begins anew without what it had: nobody owes it anything.
+    pub fn forget(&mut self, worker: ProcId) {
+        self.unacked.retain(|said| said.worker != worker);
+    }
+
+    /// A server sends.
+    pub(super) fn leaves(
+        &mut self,
+        book: &Book,
+        found: &mut Found,
+        at: u64,
+        (cluster, server, conn): (ClusterId, ProcId, ConnId),
+        messages: &[ServerMessage],
+    ) {
+        for message in messages {
+            let said = match message {
+                ServerMessage::Assign(handover) => {
+                    self.assigned += 1;
+                    let assign = &handover.assign;
+                    let row = book.attempts.get(&assign.attempt);
+                    let durable = row.is_some_and(|row| row.session == assign.session);
+                    let gone = book.gone.contains(&assign.attempt.task.task);
+                    found.unless(durable || gone, at, Invariant::I3, || {
+                        format!("{} leaves, and is not committed: {row:?}", assign.attempt)
+                    });
+                    "an assignment"
+                }
+                ServerMessage::LogAck(_) => continue,
+                ServerMessage::Engine(message) => match message {
+                    ToWorker::Welcome { name, incarnation, .. } => {
+                        self.welcome(book, found, at, (cluster, server, conn), (name, *incarnation));
+                        continue;
+                    }
+                    ToWorker::Ack { attempt, of } => {
+                        acknowledged(book, found, at, *attempt, of);
+                        "an acknowledgement"
+                    }
+                    ToWorker::HeartbeatAck => "an answer to a heartbeat",
+                    ToWorker::Assign(_) | ToWorker::Cancel { .. } | ToWorker::Drain(_) | ToWorker::Undrain => {
+                        "an order"
+                    }
+                    ToWorker::Pause { .. }
+                    | ToWorker::TryLater { .. }
+                    | ToWorker::Fenced { .. }
+                    | ToWorker::Verdict { .. } => {
+                        continue;
+                    }
+                },
+            };
+            self.speaks(found, at, conn, said);
+        }
+    }
+
+    fn welcome(
+        &mut self,
+        book: &Book,
+        found: &mut Found,
+        at: u64,
+        (cluster, server, conn): (ClusterId, ProcId, ConnId),
+        (name, incarnation): (&WorkerName, Incarnation),
+    ) {
+        let row = book.workers.values().find(|worker| worker.name == *name);
+        let durable = row.is_some_and(|row| row.incarnation >= incarnation);
+        found.unless(durable, at, Invariant::I3, || {
+            format!("{name} is welcomed as incarnation {incarnation}, and that is not committed: {row:?}")
+        });
+        self.order += 1;
+        let order = self.order;
+        self.by_conn.insert(conn, Session { cluster, server, name: name.clone(), incarnation, order });
+        let newest = self.newest.entry((cluster, name.clone())).or_insert((conn, incarnation, order));
+        found.unless(newest.1 <= incarnation, at, Invariant::I9, || {
+            format!("{name} is welcomed as incarnation {incarnation} after incarnation {}", newest.1)
+        });
+        *newest = (conn, incarnation, order);
+    }
+
+    /// I9: of an identity only the newest session is spoken to.
+    fn speaks(&self, found: &mut Found, at: u64, conn: ConnId, what: &str) {
+        let Some(session) = self.by_conn.get(&conn) else { return };
+        let Some(newest) = self.newest.get(&(session.cluster, session.name.clone())) else { return };
+        found.unless(newest.2 == session.order, at, Invariant::I9, || {
+            format!(
+                "{what} leaves to an old session of {} (incarnation {}, the newest is {})",
+                session.name, session.incarnation, newest.1
+            )
+        });
+    }
+}
+
+/// I3: what is acknowledged is durable, or refused for good.
+fn acknowledged(book: &Book, found: &mut Found, at: u64, attempt: AttemptRef, of: &Assured) {
+    let Some(row) = book.attempts.get(&attempt) else { return };
+    let durable = match of {
+        Assured::Started => row.started || row.end.is_some(),
+        Assured::Finished | Assured::Released | Assured::Gone => row.end.is_some(),
+        Assured::Artifact(_) => true,
+    };
+    found.unless(durable, at, Invariant::I3, || {
+        format!("{of:?} of {attempt} is acknowledged, and its row says {row:?}")
+    });
+}

@@ -1,0 +1,94 @@
+//! What must hold once the faults have stopped, everything is healed, and whatever waited for people has been settled:
+//! I6, and the ends of I8, I11 and I13.
+
+use bowline_core::id::TaskRef;
+use bowline_core::state::StateKind;
+
+use super::{Check, Invariant};
+use crate::process::ClusterId;
+
+impl Check {
+    /// Whether everything that was acknowledged has ended.
+    pub fn is_all_ended(&self) -> bool {
+        self.views.iter().all(|view| {
+            view.book.open_tasks().next().is_none() && view.book.runs.values().all(|state| state.is_ended())
+        })
+    }
+
+    /// I6: it has not, and the time is up.
+    pub fn did_not_end(&mut self, at: u64) {
+        for (cluster, view) in self.views.iter().enumerate() {
+            let runs = view.book.runs.iter().filter(|(_, state)| !state.is_ended());
+            let runs: Vec<String> = runs.map(|(run, state)| format!("run {run} is {}", state.name())).collect();
+            let tasks: Vec<String> = view.book.open_tasks().map(|(id, _)| self.describe(cluster, id)).collect();
+            if tasks.is_empty() && runs.is_empty() {
+                continue;
+            }
+            self.found.add(at, Invariant::I6, || {
+                format!(
+                    "after everything was healed there are left in cluster {cluster}: {}",
+                    [tasks, runs].concat().join("; ")
+                )
+            });
+        }
+    }
+
+    fn describe(&self, cluster: usize, id: bowline_core::id::TaskId) -> String {
+        let book = &self.views[cluster].book;
+        let Some(task) = book.tasks.get(&id) else { return format!("task {id}") };
+        let elements = book.elements.range((id, 0)..=(id, u32::MAX)).filter(|(_, unit)| !unit.state.is_ended());
+        let elements: Vec<String> = elements.map(|((_, index), unit)| format!("{index} {}", unit.state)).collect();
+        let live = book.live.iter().filter(|(unit, live)| unit.task == id && !live.is_empty());
+        let live: Vec<String> = live.map(|(unit, fences)| format!("{unit} {fences:?}")).collect();
+        format!("task {id} is {} (elements {elements:?}, live {live:?})", task.unit.state)
+    }
+
+    /// I8, I11, I13: nothing is owed, nothing that was acknowledged is missing, nothing is left.
+    pub fn is_settled(&mut self, at: u64) -> bool {
+        self.unsettled(at).is_none()
+    }
+
+    /// What is not settled, and against which invariant.
+    fn unsettled(&mut self, _: u64) -> Option<(Invariant, String)> {
+        if let Some((worker, cluster, attempt, what)) = self.sessions.unacknowledged().next() {
+            let text =
+                format!("worker p{} was never answered to {what} of {attempt} by cluster {}", worker.0, cluster.0);
+            return Some((Invariant::I8, text));
+        }
+        for (job, cluster, attempt) in self.facts.living() {
+            let book = &self.views[cluster.0 as usize].book;
+            let lives = book.attempts.get(&attempt).is_some_and(|row| row.end.is_none());
+            if !lives {
+                return Some((Invariant::I13, format!("{attempt} has ended, and its job {job:?} lives on")));
+            }
+        }
+        for view in &self.views {
+            let missing = view
+                .asked
+                .tasks
+                .iter()
+                .find(|task| !view.book.tasks.contains_key(task) && !view.book.gone.contains(task));
+            if let Some(task) = missing {
+                return Some((Invariant::I11, format!("task {task} was acknowledged, and is not in the store")));
+            }
+        }
+        None
+    }
+
+    /// The time is up, and something is not settled.
+    pub fn did_not_settle(&mut self, at: u64) {
+        if let Some((invariant, what)) = self.unsettled(at) {
+            self.found.add(at, invariant, || what);
+        }
+    }
+
+    /// Units in doubt.
+    pub fn in_doubt(&self, cluster: ClusterId) -> Vec<TaskRef> {
+        let book = &self.view(cluster).book;
+        let singles =
+            book.open_tasks().filter(|(_, task)| task.count.is_none() && task.unit.state == StateKind::InDoubt);
+        let singles = singles.map(|(id, _)| TaskRef::whole(id));
+        let elements = book.elements.iter().filter(|(_, unit)| unit.state == StateKind::InDoubt);
+        singles.chain(elements.map(|((task, index), _)| TaskRef::element(*task, *index))).collect()
+    }
+}

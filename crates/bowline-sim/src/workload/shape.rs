@@ -1,0 +1,208 @@
+//! The shape of a run: how many of what there are, which kinds of work and faults happen, and how often.
+//!
+//! Every seed turns a random half of everything on, with rates of its own (swarm testing: Groce et al., 2012): a run
+//! in which everything happens all the time hides what only shows while most things are quiet.
+
+use super::Work;
+use crate::fault::Fault;
+use crate::random::Random;
+use crate::world::Pace;
+
+/// One thing that is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Happening {
+    /// Its number: what it draws from, whatever else is left out.
+    pub number: u32,
+    /// When, in microseconds.
+    pub at: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A client does something.
+    Work(Work),
+    /// Something goes wrong.
+    Fault(Fault),
+}
+
+/// How tasks of this run are, in per mille of all.
+#[derive(Debug, Clone)]
+pub struct Tastes {
+    /// May not overlap.
+    pub forbid: u64,
+    /// Must not be rerun.
+    pub fail_on_loss: u64,
+    /// Have `stop_after`.
+    pub stop_after: u64,
+    /// Have limits of time.
+    pub limits: u64,
+    /// Fail.
+    pub failing: u64,
+    /// Have extra attempts.
+    pub retries: u64,
+    /// Are held by the server.
+    pub held: u64,
+    /// Ignore TERM, cannot be killed for a while, escape, or never end.
+    pub unruly: u64,
+    /// Ask for more than one slot, for amounts or capabilities.
+    pub greedy: u64,
+    /// The mean length of a job, in microseconds.
+    pub length_us: u64,
+}
+
+/// The shape of a run.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Clusters.
+    pub clusters: u32,
+    /// Servers of each.
+    pub servers: u32,
+    /// Machines with a worker.
+    pub workers: u32,
+    /// Slots of each.
+    pub slots: u32,
+    /// Attempts beyond them.
+    pub prefetch: u32,
+    /// So many of them are of a pool.
+    pub pooled: u32,
+    /// How long faults and work go on, in microseconds.
+    pub length_us: u64,
+    /// How tasks are.
+    pub tastes: Tastes,
+    /// How quick everything is.
+    pub pace: Pace,
+    /// How far clocks drift, in millionths.
+    pub drift_ppm: u64,
+    /// What has ended is kept for so long, in seconds.
+    pub keep_s: u64,
+}
+
+/// Most happenings of one run.
+const HAPPENINGS_MAX: u64 = 260;
+
+fn tastes(random: &mut Random) -> Tastes {
+    let mut rate = |often: u64| if random.per_mille(500) { random.below(often) } else { 0 };
+    Tastes {
+        forbid: rate(800),
+        fail_on_loss: rate(400),
+        stop_after: rate(400),
+        limits: rate(600),
+        failing: rate(500),
+        retries: rate(800),
+        held: rate(300),
+        unruly: rate(500),
+        greedy: rate(500),
+        length_us: [200_000, 2_000_000, 10_000_000, 40_000_000][random.place(4).unwrap_or(0)],
+    }
+}
+
+impl Shape {
+    /// The shape of a seed.
+    pub fn new(seed: u64) -> Self {
+        let random = &mut Random::new(seed, 1);
+        let clusters = if random.per_mille(200) { 2 } else { 1 };
+        let link_us = [200, 2_000, 20_000, 150_000][random.place(4).unwrap_or(0)];
+        let commit_us = [300, 3_000, 30_000][random.place(3).unwrap_or(0)];
+        let journal_us = [300, 4_000, 40_000][random.place(3).unwrap_or(0)];
+        let workers = u32::try_from(random.between(1, 4)).unwrap_or(1);
+        Self {
+            clusters,
+            servers: if random.per_mille(600) { 2 } else { 1 },
+            workers,
+            slots: u32::try_from(random.between(1, 4)).unwrap_or(1),
+            prefetch: u32::try_from(random.below(3)).unwrap_or(0),
+            pooled: if random.per_mille(250) {
+                u32::try_from(random.between(1, u64::from(workers))).unwrap_or(1)
+            } else {
+                0
+            },
+            length_us: [30_000_000, 120_000_000, 400_000_000][random.place(3).unwrap_or(0)],
+            tastes: tastes(random),
+            pace: Pace { link_us, local_us: 60, commit_us, journal_us },
+            drift_ppm: if random.per_mille(300) { 20_000 } else { 100 },
+            keep_s: if random.per_mille(300) { 20 } else { 86_400 },
+        }
+    }
+
+    /// Everything that is to happen under this seed, in the order of time.
+    pub fn happenings(&self, seed: u64) -> Vec<Happening> {
+        let random = &mut Random::new(seed, 2);
+        let works: Vec<(Work, u64)> = Work::ALL.iter().map(|work| (*work, weight(*work, random))).collect();
+        let faults: Vec<(Fault, u64)> = Fault::ALL
+            .iter()
+            .map(|fault| (*fault, if random.per_mille(300) { random.between(1, 10) } else { 0 }))
+            .collect();
+        let calm = random.per_mille(50);
+        let count = random.between(20, HAPPENINGS_MAX);
+        let share = if calm { 0 } else { random.between(30, 450) };
+        let mut all: Vec<Happening> = (0..count)
+            .filter_map(|number| {
+                let at = random.below(self.length_us);
+                let is_fault = random.per_mille(share);
+                let fault = pick(&faults, random);
+                let work = pick(&works, random);
+                let what = if is_fault { fault.map(What::Fault)? } else { work.map(What::Work)? };
+                Some(Happening { number: u32::try_from(number).unwrap_or(0), at, what })
+            })
+            .collect();
+        all.sort_by_key(|happening| (happening.at, happening.number));
+        all
+    }
+}
+
+/// How often a kind of work comes, against the others.
+fn weight(work: Work, random: &mut Random) -> u64 {
+    let drawn = random.between(1, 10);
+    match work {
+        // Without tasks nothing happens.
+        Work::Single => drawn * 6,
+        Work::Chain | Work::Array | Work::After | Work::Run => {
+            if random.per_mille(600) {
+                drawn * 2
+            } else {
+                0
+            }
+        }
+        _ => {
+            if random.per_mille(400) {
+                drawn
+            } else {
+                0
+            }
+        }
+    }
+}
+
+fn pick<T: Copy>(list: &[(T, u64)], random: &mut Random) -> Option<T> {
+    let sum = list.iter().map(|(_, weight)| weight).sum();
+    let mut drawn = random.below(sum);
+    list.iter()
+        .find(|(_, weight)| drawn.checked_sub(*weight).map(|left| drawn = left).is_none())
+        .map(|(one, _)| *one)
+        .filter(|_| sum > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_differ_and_together_have_everything() {
+        let mut works = std::collections::BTreeSet::new();
+        let mut faults = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            for happening in Shape::new(seed).happenings(seed) {
+                match happening.what {
+                    What::Work(work) => works.insert(work),
+                    What::Fault(fault) => faults.insert(fault),
+                };
+            }
+        }
+        assert_eq!(works.len(), Work::ALL.len());
+        assert_eq!(faults.len(), Fault::ALL.len());
+        assert_eq!(Shape::new(5).happenings(5), Shape::new(5).happenings(5));
+    }
+}
