@@ -200,6 +200,25 @@ impl Delivery {
         let told = message.delivery.as_ref()?;
         Some(Self { waited: Duration::from_micros(told.waited_us), sends: told.sends })
     }
+
+    /// What the engine hears of it, before the message itself, where that is worth recording.
+    pub fn late(self, message: &FromWorker) -> Option<FromWorker> {
+        let Self { waited, sends } = self;
+        let (attempt, of) = match message {
+            FromWorker::Started(attempt) => (*attempt, Assured::Started),
+            FromWorker::Finished(finished) => (finished.attempt, Assured::Finished),
+            FromWorker::Released { attempt, .. } => (*attempt, Assured::Released),
+            FromWorker::Gone { attempt, .. } => (*attempt, Assured::Gone),
+            FromWorker::Heartbeat
+            | FromWorker::Demand { .. }
+            | FromWorker::Late { .. }
+            | FromWorker::ArtifactCommitted { .. }
+            | FromWorker::ArtifactUndelivered { .. }
+            | FromWorker::Health(_)
+            | FromWorker::Bye { .. } => return None,
+        };
+        Some(FromWorker::Late { attempt, of, waited, sends })
+    }
 }
 
 /// Whether a log has got its final length.

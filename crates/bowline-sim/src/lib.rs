@@ -27,6 +27,7 @@ mod named;
 pub mod net;
 pub mod process;
 pub mod random;
+pub mod server;
 pub mod store;
 pub mod trace;
 pub mod workload;

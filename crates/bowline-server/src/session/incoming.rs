@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bowline_blob::{BlobError, Digest};
 use bowline_core::id::{AttemptRef, SessionId, WorkerId};
-use bowline_core::message::{Assured, FromWorker, ToWorker, Verdict};
+use bowline_core::message::{FromWorker, ToWorker, Verdict};
 use bowline_core::spec::RESULT_BYTES_MAX;
 use bowline_protocol::wire::worker_message::Kind as WireKind;
 use bowline_protocol::wire::{self, WorkerFrame};
@@ -72,7 +72,7 @@ impl<'a> Incoming<'a> {
                 self.pass_on(FromWorker::Heartbeat).await
             }
             WorkerMessage::Engine(message) => {
-                if let Some(late) = delivery.and_then(|delivery| late(&message, delivery)) {
+                if let Some(late) = delivery.and_then(|delivery| delivery.late(&message)) {
                     self.pass_on(late).await?;
                 }
                 if let FromWorker::Finished(finished) = &message {
@@ -157,24 +157,6 @@ impl std::fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Incoming").field("session", &self.session).field("worker", &self.worker).finish_non_exhaustive()
     }
-}
-
-/// How a message got here, where that is worth recording.
-fn late(message: &FromWorker, Delivery { waited, sends }: Delivery) -> Option<FromWorker> {
-    let (attempt, of) = match message {
-        FromWorker::Started(attempt) => (*attempt, Assured::Started),
-        FromWorker::Finished(finished) => (finished.attempt, Assured::Finished),
-        FromWorker::Released { attempt, .. } => (*attempt, Assured::Released),
-        FromWorker::Gone { attempt, .. } => (*attempt, Assured::Gone),
-        FromWorker::Heartbeat
-        | FromWorker::Demand { .. }
-        | FromWorker::Late { .. }
-        | FromWorker::ArtifactCommitted { .. }
-        | FromWorker::ArtifactUndelivered { .. }
-        | FromWorker::Health(_)
-        | FromWorker::Bye { .. } => return None,
-    };
-    Some(FromWorker::Late { attempt, of, waited, sends })
 }
 
 /// A result beyond its limit fails the attempt: refusing the message would have it sent for ever.
