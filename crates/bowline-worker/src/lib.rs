@@ -63,4 +63,5 @@ mod uploads;
 pub use config::{LeftBehind, OnTerm, Server, Stop, WorkerConfig, WorkerExit};
 pub use error::WorkerError;
 pub use run::run;
+pub use session::backoff::Backoff;
 pub use state_dir::Owner;

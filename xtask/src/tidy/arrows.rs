@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Each crate, the crates of ours that it may use, and whether others are limited too.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("bowline-core", &[]),
     ("bowline-workflow", &["bowline-core"]),
     ("bowline-store", &["bowline-core"]),
@@ -50,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "bowline-workflow",
         ],
     ),
+    ("bowline-chaos", &["bowline-core", "bowline-protocol", "bowline-worker"]),
     ("bowline-bench", &["bowline-api", "bowline-client", "bowline-core", "bowline-store", "bowline-store-sqlite"]),
     (
         "bowline-sim",

@@ -12,16 +12,18 @@ pub(crate) fn seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }
 
-/// Counts the tries.
+/// Counts the tries to reach a server, and says how long to wait before the next one: 0 up to a bound that is
+/// doubled with each try, from 250 ms to 15 s.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     tries: u32,
     random: u64,
 }
 
 impl Backoff {
     /// The next wait is the first.
-    pub(crate) fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "each has a seed of its own")]
+    pub fn new() -> Self {
         Self::seeded(seed())
     }
 
@@ -31,12 +33,12 @@ impl Backoff {
     }
 
     /// It worked: the next wait is the first again.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.tries = 0;
     }
 
     /// The next wait: anything up to the bound of this try.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub fn next(&mut self) -> Duration {
         let bound = RECONNECT_FIRST.saturating_mul(1 << self.tries.min(DOUBLINGS_MAX)).min(RECONNECT_MAX);
         self.tries = self.tries.saturating_add(1);
         // Xorshift: jitter needs no better.
