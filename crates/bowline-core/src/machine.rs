@@ -28,6 +28,7 @@ mod follow;
 
 use crate::id::WorkerId;
 use crate::message::JobEnd;
+use crate::mutant::{self, Mutant};
 use crate::spec::OnWorkerLoss;
 use crate::state::{AttemptEnd, Outcome, StateKind, TimeoutKind};
 use crate::time::Timestamp;
@@ -294,6 +295,15 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
     use Event as E;
     use State as S;
     match (state, event) {
+        // Mistakes, to be found: an end that is overwritten.
+        (S::Ended { .. }, E::Cancelled(message)) if mutant::is(Mutant::CancelOverwritesSuccess) => {
+            Ok(Step::ended(Outcome::Cancelled { message }))
+        }
+        (S::Stopping { on: Holder::Worker(_), intent: Intent::End(_) }, E::Finished(JobEnd::Success))
+            if mutant::is(Mutant::SuccessOverwritesCancel) =>
+        {
+            Ok(Step::ended(Outcome::Succeeded).and_attempt(AttemptEnd::Succeeded))
+        }
         // Whoever knows ends a doubt.
         (S::InDoubt, E::Resolved(outcome)) => Ok(Step::ended(outcome)),
         (

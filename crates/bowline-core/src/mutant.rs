@@ -22,6 +22,68 @@ listed! {
         StandstillNotCounted = "standstill-not-counted",
         /// A worker that has seen a newer state than the store holds is welcomed.
         RollbackNotDetected = "rollback-not-detected",
+        /// An assignment leaves before its claim is durable.
+        PopThenRecord = "pop-then-record",
+        /// The store takes commits of a server that was deposed.
+        EpochNotChecked = "epoch-not-checked",
+        /// A store that was put back keeps its generation when that is accepted.
+        GenerationNotRaised = "generation-not-raised",
+        /// A claim's fence is without the store's generation.
+        GenerationNotInFence = "generation-not-in-fence",
+        /// A task that comes back to its place is claimed again under the same fence.
+        FenceKeptOnReturn = "fence-kept-on-return",
+        /// An attempt whose end is still to be delivered is given back at Hello.
+        HelloRequeuesWhatIsPending = "hello-requeues-what-is-pending",
+        /// An attempt's room is free as soon as it is told to stop.
+        StoppingFreesTheSlot = "stopping-frees-the-slot",
+        /// A cancel overwrites an end.
+        CancelOverwritesSuccess = "cancel-overwrites-success",
+        /// A success overwrites a cancel that was committed before it.
+        SuccessOverwritesCancel = "success-overwrites-cancel",
+        /// The same failure, reported twice, counts twice.
+        RepeatedReportCounts = "repeated-report-counts",
+        /// A late result counts although a newer attempt was claimed.
+        LateResultUnchecked = "late-result-unchecked",
+        /// An attempt that nothing may overlap is lost by silence alone.
+        ForbidLostBySilence = "forbid-lost-by-silence",
+        /// Attempts are lost by silence right after a take-over.
+        LostRightAfterATakeOver = "lost-right-after-a-take-over",
+        /// A failing task has one attempt more than it may.
+        OneAttemptTooMany = "one-attempt-too-many",
+        /// A dependency counts as met when its task begins.
+        DependencyMetByAStart = "dependency-met-by-a-start",
+        /// A dependency on a success is met by any end.
+        FailureMeetsADependency = "failure-meets-a-dependency",
+        /// More elements of an array run at once than may.
+        WindowIgnored = "window-ignored",
+        /// What is paused is claimed.
+        PauseIgnored = "pause-ignored",
+        /// A drained worker is given work.
+        DrainedWorkerIsGivenWork = "drained-worker-is-given-work",
+        /// A session goes on to be heard after a newer one was welcomed.
+        OldSessionHeard = "old-session-heard",
+        /// A process from another state directory takes an identity whose attempts may live.
+        SeatTakenOverTheLiving = "seat-taken-over-the-living",
+        /// What was done under an idempotency key is not remembered.
+        KeyNotRemembered = "key-not-remembered",
+        /// Ended tasks leave memory while older facts about them are on their way.
+        StaleFactBelieved = "stale-fact-believed",
+        /// A take-over sets no timers.
+        TimersLostAtReload = "timers-lost-at-reload",
+        /// A take-over does not evaluate what was due.
+        DueForgottenAtReload = "due-forgotten-at-reload",
+        /// A task that must not rerun goes back to its place after a loss.
+        DoubtIsRerun = "doubt-is-rerun",
+        /// A task that comes back to its place takes a new ticket.
+        TicketLostOnReturn = "ticket-lost-on-return",
+        /// An identity is forgotten, and its attempts are not lost.
+        ForgottenWorkerKeepsItsAttempts = "forgotten-worker-keeps-its-attempts",
+        /// A round's total limit never runs out.
+        TotalLimitForgotten = "total-limit-forgotten",
+        /// An array's cancel stops none of the elements that have begun.
+        CancelForgetsElements = "cancel-forgets-elements",
+        /// Retention removes a task on which an unfinished one depends.
+        RetentionTakesWhatIsNeeded = "retention-takes-what-is-needed",
         /// A supervisor starts a job without having recorded it.
         JobNotRecorded = "job-not-recorded",
         /// A supervisor tells a job's end while some of its processes live.

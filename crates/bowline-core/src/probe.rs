@@ -28,6 +28,116 @@ listed! {
         RollbackSeenAtHello = "rollback-seen-at-hello",
         /// A session was closed because its queue was full.
         SessionOverrun = "session-overrun",
+        /// A lost attempt's result came while its task was in doubt: it ended the doubt.
+        LateResultWhileInDoubt = "late-result-while-in-doubt",
+        /// A success came while its task was being stopped by a limit: the limit stood.
+        LimitCrossingSuccess = "limit-crossing-success",
+        /// A result came before a drained worker had given its attempt back: the result counts.
+        DrainYieldsToAResult = "drain-yields-to-a-result",
+        /// An end was reported of an attempt whose round was over.
+        ReportAfterTheRound = "report-after-the-round",
+        /// A success was reported of a task that had ended in another way: it is evidence.
+        SuccessAfterAnotherEnd = "success-after-another-end",
+        /// An end was reported again of an attempt that had failed and is to be followed by another.
+        ReportRepeated = "report-repeated",
+        /// Something was reported of a task that is there no more.
+        ReportOfPurgedTask = "report-of-purged-task",
+        /// An end was reported of an attempt that was claimed before the store was put back.
+        ReportFromBeforeARestore = "report-from-before-a-restore",
+        /// A lost attempt's result came after a newer one was claimed.
+        ResultOfASupersededAttempt = "result-of-a-superseded-attempt",
+        /// A lost attempt's result was accepted though its worker's identity had been forgotten.
+        ResultOfAForgottenWorker = "result-of-a-forgotten-worker",
+        /// What no longer decided anything was kept as evidence.
+        EvidenceKept = "evidence-kept",
+        /// A job had begun before its worker heard that it is to stop.
+        BegunWhileStopping = "begun-while-stopping",
+        /// A suspect worker was heard again before anything of it was lost.
+        SuspectHeardAgain = "suspect-heard-again",
+        /// A lost attempt came back running, and went on under its own fence.
+        LateAttemptRevived = "late-attempt-revived",
+        /// A lost attempt came back running, and was told to stop.
+        LateAttemptTurnedAway = "late-attempt-turned-away",
+        /// An attempt was lost while it was being stopped: the stop's intent came true.
+        LossWhileStopping = "loss-while-stopping",
+        /// Hello named an attempt whose end was still to be delivered.
+        HelloWithAReportPending = "hello-with-a-report-pending",
+        /// Hello named an attempt whose job was gone.
+        HelloWithAGoneJob = "hello-with-a-gone-job",
+        /// Hello gave back what the last holder of the identity had left.
+        HelloGivesBackWhatWasLeft = "hello-gives-back-what-was-left",
+        /// Hello named a running attempt under another boot id: it was lost.
+        HelloAfterAReboot = "hello-after-a-reboot",
+        /// Hello named an attempt that was to stop: it was told again.
+        HelloWhileStopping = "hello-while-stopping",
+        /// Hello named an attempt of a task that the store does not hold (any more, or yet).
+        HelloNamesWhatTheStoreLacks = "hello-names-what-the-store-lacks",
+        /// Hello named an attempt of which a newer one had been claimed.
+        HelloNamesASupersededAttempt = "hello-names-a-superseded-attempt",
+        /// An older process of an identity came back, and was fenced off.
+        OlderProcessFenced = "older-process-fenced",
+        /// A process from another state directory had to wait for what the last holder may still run.
+        NewcomerMustWait = "newcomer-must-wait",
+        /// A new process took an identity that was being handed over.
+        SecondIncarnationDuringHandoff = "second-incarnation-during-handoff",
+        /// A new process took an identity that held attempts.
+        SecondIncarnationTakesAttemptsOver = "second-incarnation-takes-attempts-over",
+        /// A pool had no free identity, and got a new one.
+        PoolGrows = "pool-grows",
+        /// The writer stood still, and a worker's lease had run out meanwhile: it was made longer.
+        StandstillWithALeaseDue = "standstill-with-a-lease-due",
+        /// A drain called back what had been assigned and not begun.
+        DrainCrossingAnAssignment = "drain-crossing-an-assignment",
+        /// A drain met an attempt that was being stopped already.
+        DrainOfWhatIsBeingStopped = "drain-of-what-is-being-stopped",
+        /// A started task that must not rerun was given back: it is in doubt.
+        DrainLeavesADoubt = "drain-leaves-a-doubt",
+        /// A drained worker did not finish within its limit: what ran was given back.
+        FinishingEndsByItsLimit = "finishing-ends-by-its-limit",
+        /// A worker was forgotten that held attempts: they were lost.
+        ForgottenWorkerHeldAttempts = "forgotten-worker-held-attempts",
+        /// A worker was put aside because task after task failed on it.
+        BlackHolePutAside = "black-hole-put-aside",
+        /// A task succeeded on a worker that had been put aside.
+        BlackHoleHealed = "black-hole-healed",
+        /// A task was lost on so many workers that it counts as poison.
+        PoisonByDifferentWorkers = "poison-by-different-workers",
+        /// A task was lost so often that it counts as poison, on whichever workers.
+        PoisonByCount = "poison-by-count",
+        /// Somebody said how a doubtful attempt ended.
+        DoubtResolved = "doubt-resolved",
+        /// An array's element was cancelled that had never begun.
+        ElementCancelledBeforeItBegan = "element-cancelled-before-it-began",
+        /// A dependency ended so that its dependent could never run.
+        DependencyLost = "dependency-lost",
+        /// A task was retried while a task that it depends on had not ended.
+        RetriedWhileADependencyIsOpen = "retried-while-a-dependency-is-open",
+        /// An array was retried before all that is known of it was back in memory.
+        ArrayRetriedTooSoon = "array-retried-too-soon",
+        /// A task was to be deleted whose end was not yet durable.
+        DeleteCrossingTheCommit = "delete-crossing-the-commit",
+        /// An idempotency key was used again while its first use was parked.
+        KeyReusedWhileTheFirstIsParked = "key-reused-while-the-first-is-parked",
+        /// An input was parked for a task that was gone when it was read.
+        ParkedForAPurgedTask = "parked-for-a-purged-task",
+        /// A fact came for an ended task that another input had recalled meanwhile.
+        TaskRecalledWhileAnotherWaits = "task-recalled-while-another-waits",
+        /// A fact came for an array that another input had recalled meanwhile.
+        ArrayRecalledWhileAnotherWaits = "array-recalled-while-another-waits",
+        /// A fact showed a task as ended that had been retried meanwhile.
+        RetriedWhileAnotherWaits = "retried-while-another-waits",
+        /// A fact showed a task that had been removed meanwhile.
+        TaskRemovedWhileAnotherWaits = "task-removed-while-another-waits",
+        /// Something old was to be brought back to life while retention was removing it.
+        RevivalOfWhatIsBeingRemoved = "revival-of-what-is-being-removed",
+        /// Retention removed tasks while facts were on their way.
+        RetentionCrossingARead = "retention-crossing-a-read",
+        /// Retention had its turn although inputs were waiting to be committed.
+        SweepUnderLoad = "sweep-under-load",
+        /// A take-over found an attempt that was lost, and may still come back.
+        LossRememberedOverATakeOver = "loss-remembered-over-a-take-over",
+        /// An evaluation came back after what it was for had changed.
+        EvaluationOutOfDate = "evaluation-out-of-date",
         /// A job was born while it was being stopped: it got its TERM as soon as it ran.
         BornWhileBeingStopped = "born-while-being-stopped",
         /// A second stop of a job shortened its grace.
@@ -54,6 +164,9 @@ listed! {
         RecordDamaged = "record-damaged",
     }
 }
+
+/// Whether paths are counted: what is worked out for a probe alone is not worked out otherwise.
+pub const COUNTS: bool = cfg!(feature = "sim");
 
 /// This path was taken.
 #[cfg(not(feature = "sim"))]

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use bowline_core::effect::Effect;
 use bowline_core::id::{CommitNo, Generation, SessionId};
+use bowline_core::message::ToWorker;
 use bowline_core::mutant::{self, Mutant};
 use bowline_core::probe::{self, Path};
 use bowline_core::time::{Timestamp, micros};
@@ -226,7 +227,7 @@ impl Term {
         match &self.flight {
             Flight::None => false,
             Flight::Batch { .. } => {
-                if self.filling > 0 && self.engine.is_rowless() {
+                if probe::COUNTS && self.filling > 0 && self.engine.is_rowless() {
                     probe::reached(Path::RowlessBehindACommit);
                 }
                 !(mutant::is(Mutant::RowlessReleasedEarly) && self.filling > 0 && self.engine.is_rowless())
@@ -261,6 +262,11 @@ impl Term {
         if mutant::is(Mutant::EffectBeforeCommit) {
             self.release(std::mem::take(&mut effects));
         }
+        if mutant::is(Mutant::PopThenRecord) {
+            let is_assign = |effect: &mut Effect| matches!(effect, Effect::Send { message: ToWorker::Assign(_), .. });
+            let assigns = effects.extract_if(.., is_assign).collect();
+            self.release(assigns);
+        }
         stats::add(&self.counters.rows, batch.rows.len() + batch.history.len());
         self.flight = Flight::Batch { number: batch.number, effects };
         self.committed_at = Some(now);
@@ -276,6 +282,9 @@ impl Term {
             let ended_by = Timestamp(now.0.saturating_sub(micros(self.config.retention.ended)));
             self.engine.sweeping(ended_by);
             let pending = if self.filling == 0 { Pending::No } else { Pending::Yes };
+            if pending == Pending::Yes {
+                probe::reached(Path::SweepUnderLoad);
+            }
             self.barred = Some((now, pending));
         }
         matches!(self.barred, Some((_, Pending::No)))

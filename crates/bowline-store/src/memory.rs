@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bowline_core::effect::Batch;
 use bowline_core::id::{CommitNo, Epoch, Generation};
+use bowline_core::mutant::{self, Mutant};
 use bowline_core::row::Loaded;
 use bowline_core::time::Timestamp;
 use parking_lot::Mutex;
@@ -51,7 +52,11 @@ impl MemoryStore {
 
 impl State {
     fn fence(&self, epoch: Epoch) -> Result<(), CommitError> {
-        if self.leadership.epoch == epoch { Ok(()) } else { Err(CommitError::Deposed { epoch }) }
+        if self.leadership.epoch == epoch || mutant::is(Mutant::EpochNotChecked) {
+            Ok(())
+        } else {
+            Err(CommitError::Deposed { epoch })
+        }
     }
 }
 
@@ -94,7 +99,9 @@ impl RollbackStore for MemoryStore {
         let leadership = &mut state.leadership;
         let seen = leadership.rolled_back.take().map(|(generation, _)| generation);
         let generation = seen.max(above).unwrap_or_default().max(leadership.generation).next();
-        leadership.generation = generation;
+        if !mutant::is(Mutant::GenerationNotRaised) {
+            leadership.generation = generation;
+        }
         leadership.epoch = leadership.epoch.next();
         Ok(generation)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::mutant::{self, Mutant};
 use crate::row::ArrayCounts;
 use crate::spec::ArraySpec;
 use crate::state::StateKind;
@@ -162,7 +163,7 @@ impl Array {
 
     /// Whether the window lets one more element begin.
     pub(super) fn has_window(&self) -> bool {
-        self.spec.at_most.is_none_or(|most| self.live < most)
+        self.spec.at_most.is_none_or(|most| self.live < most) || mutant::is(Mutant::WindowIgnored)
     }
 }
 

@@ -6,6 +6,7 @@
 //! and does better, nobody is put aside.
 
 use crate::id::{AttemptRef, TaskId, WorkerId};
+use crate::probe::{self, Path};
 use crate::row::AsideMark;
 use crate::state::AttemptEnd;
 use crate::time::Timestamp;
@@ -72,6 +73,7 @@ impl Engine {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.trial = Trial::default();
         if worker.row.aside.take().is_some() {
+            probe::reached(Path::BlackHoleHealed);
             self.touch_worker(id);
             self.tell_worker(id, "healed", &Cause::server("a task succeeded on it"));
             self.retime_worker(id);
@@ -114,6 +116,7 @@ impl Engine {
              better",
             tasks.join(", ")
         );
+        probe::reached(Path::BlackHolePutAside);
         worker.trial.is_due = false;
         worker.row.aside = Some(AsideMark { since: now, try_at: now.plus(aside_for), reason: reason.clone() });
         self.touch_worker(id);

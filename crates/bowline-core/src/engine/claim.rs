@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::effect::Effect;
-use crate::id::{AttemptNo, AttemptRef, Fence, Incarnation, SessionId, TaskRef, WorkerId};
+use crate::id::{AttemptNo, AttemptRef, Fence, Generation, Incarnation, SessionId, TaskRef, WorkerId};
 use crate::machine::{Event, Holder, State};
 use crate::message::{Assign, ToWorker};
+use crate::mutant::{self, Mutant};
 use crate::row::AttemptRow;
 use crate::spec::SETUP_TIMEOUT_DEFAULT;
 use crate::state::{Outcome, StateKind};
@@ -56,7 +57,8 @@ impl Engine {
     /// Who is first in a lane that workers are given tasks of.
     fn open_head(&self, id: LaneId) -> Option<(Line, LaneId)> {
         let lane = self.lanes.get(id)?;
-        let is_open = !lane.key.is_held_by_server && self.pauses.of(&lane.key.namespace).is_none();
+        let is_paused = self.pauses.of(&lane.key.namespace).is_some() && !mutant::is(Mutant::PauseIgnored);
+        let is_open = !lane.key.is_held_by_server && !is_paused;
         if is_open { head((id, lane)) } else { None }
     }
 
@@ -155,11 +157,13 @@ impl Engine {
 
     /// The attempt gets its number and its row, the worker its load.
     fn record_claim(&mut self, unit: TaskRef, claimant: Claimant) -> Option<AttemptRef> {
-        let generation = self.config.generation;
+        let is_blind = mutant::is(Mutant::GenerationNotInFence);
+        let generation = if is_blind { Generation::default() } else { self.config.generation };
         let task = self.tasks.get_mut(&unit.task)?;
         let (round, key) = (task.round, std::sync::Arc::clone(&task.policy.lane_key));
         let hot = task.unit_mut(unit)?;
-        hot.attempt = AttemptNo(hot.attempt.0 + 1);
+        let is_kept = mutant::is(Mutant::FenceKeptOnReturn) && hot.attempt.0 > 0;
+        hot.attempt = AttemptNo(hot.attempt.0 + u32::from(!is_kept));
         hot.generation = generation;
         hot.started_at = At::default();
         if matches!(hot.last.as_deref(), Some(Outcome::Lost { .. })) {

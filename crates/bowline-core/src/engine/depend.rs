@@ -2,6 +2,7 @@
 
 use crate::id::{TaskId, TaskRef};
 use crate::machine::Event;
+use crate::probe::{self, Path};
 use crate::spec::Dependency;
 use crate::state::StateKind;
 
@@ -60,6 +61,7 @@ impl Engine {
         task.open = (!is_free).then_some(left);
         let whole = TaskRef::whole(id);
         if is_lost {
+            probe::reached(Path::DependencyLost);
             let message = format!("task {target}, on which it depends, ended as {end}");
             let cause = Cause::server(message.clone());
             self.shift(whole, Event::Unmeetable(message), &cause).ok();

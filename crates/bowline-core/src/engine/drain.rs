@@ -6,7 +6,9 @@ use crate::effect::Effect;
 use crate::id::{AttemptRef, WorkerId};
 use crate::machine::{Event, State};
 use crate::message::{Drain, DrainMode, Exit, Paused, StopWhy, ToWorker};
+use crate::mutant::{self, Mutant};
 use crate::name::{Actor, WorkerName};
+use crate::probe::{self, Path};
 use crate::row::DrainMark;
 
 use super::Engine;
@@ -65,6 +67,7 @@ impl Engine {
     /// What has not begun is called back. What has begun meanwhile goes on: its worker knows.
     fn recall(&mut self, id: WorkerId, attempt: AttemptRef) {
         if self.state_of(attempt).is_some_and(|state| matches!(state, State::Assigned { .. })) {
+            probe::reached(Path::DrainCrossingAnAssignment);
             self.send(id, ToWorker::Cancel { attempt, why: StopWhy::Recall });
         }
     }
@@ -85,6 +88,7 @@ impl Engine {
                 | State::Ended { .. } => None,
             });
             if let Some(why) = intent {
+                probe::reached(Path::DrainOfWhatIsBeingStopped);
                 self.send(id, ToWorker::Cancel { attempt, why });
             }
         }
@@ -97,6 +101,7 @@ impl Engine {
         if mark.release_at.is_none_or(|at| at > now) {
             return;
         }
+        probe::reached(Path::FinishingEndsByItsLimit);
         mark.mode = DrainMode::Release;
         mark.release_at = None;
         self.touch_worker(id);
@@ -152,7 +157,10 @@ impl Engine {
         let held: Vec<AttemptRef> = worker.held.attempts().collect();
         let session = worker.session.as_ref().map(|session| session.id);
         let cause = Cause::new(actor, format!("its worker {name} was forgotten"));
-        for attempt in held {
+        if !held.is_empty() {
+            probe::reached(Path::ForgottenWorkerHeldAttempts);
+        }
+        for attempt in held.into_iter().filter(|_| !mutant::is(Mutant::ForgottenWorkerKeepsItsAttempts)) {
             self.lose(attempt, &cause);
         }
         if let Some(session) = session {

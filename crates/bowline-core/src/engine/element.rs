@@ -2,6 +2,8 @@
 
 use crate::id::{TaskId, TaskRef};
 use crate::machine::{Event, Refused, State};
+use crate::mutant::{self, Mutant};
+use crate::probe::{self, Path};
 use crate::spec::Condition;
 use crate::state::{JobError, Outcome, StateKind, TimeoutKind};
 
@@ -108,7 +110,7 @@ impl Engine {
             .and_then(|task| task.array.as_ref())
             .map(|array| array.elements.keys().copied().collect())
             .unwrap_or_default();
-        for index in indexes {
+        for index in indexes.into_iter().filter(|_| !mutant::is(Mutant::CancelForgetsElements)) {
             self.shift(TaskRef::element(id, index), event.clone(), cause).ok();
         }
         self.end_array_if_done(id, cause);
@@ -116,6 +118,7 @@ impl Engine {
 
     /// Ends one element that was never started.
     pub(super) fn cancel_unstarted(&mut self, id: TaskId, index: u32, cause: &Cause) -> StateKind {
+        probe::reached(Path::ElementCancelledBeforeItBegan);
         let now = self.now;
         if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) {
             let hot = super::table::Hot::new(State::Ready, now);
@@ -214,6 +217,7 @@ fn outcome_of(array: &Array) -> Outcome {
 /// Whether an end meets a condition.
 pub(super) fn is_met(on: Condition, end: StateKind) -> bool {
     match on {
+        Condition::Ok if mutant::is(Mutant::FailureMeetsADependency) => end.is_ended(),
         Condition::Ok => end == StateKind::Succeeded,
         Condition::Any => end.is_ended(),
         Condition::Fail => matches!(end, StateKind::Failed | StateKind::Cancelled),

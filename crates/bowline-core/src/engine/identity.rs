@@ -8,7 +8,9 @@ use std::time::Duration;
 use crate::effect::Effect;
 use crate::id::{AttemptRef, SessionId, WorkerId};
 use crate::message::{Fate, Hello, KnownAs, LEFT_MAX, Left, ToWorker};
+use crate::mutant::{self, Mutant};
 use crate::name::{PoolName, WorkerName};
+use crate::probe::{self, Path};
 use crate::worker::Seat;
 
 use super::Engine;
@@ -70,13 +72,18 @@ impl Engine {
         }
         // One that is newer than the store knows is of a state that the store was put back from.
         if hello.incarnation.0 != 0 && hello.incarnation <= worker.row.incarnation {
+            probe::reached(Path::OlderProcessFenced);
             return Seating::Fenced("a newer process acts under this identity");
         }
         if seat.state_dir == hello.seat.state_dir {
             return Seating::New;
         }
         let left = self.in_the_way(id, seat, hello);
-        if left.is_empty() { Seating::New } else { Seating::Later(left) }
+        if left.is_empty() || mutant::is(Mutant::SeatTakenOverTheLiving) {
+            return Seating::New;
+        }
+        probe::reached(Path::NewcomerMustWait);
+        Seating::Later(left)
     }
 
     /// What keeps a newcomer from another state directory out: attempts of which it says nothing, or
@@ -117,6 +124,12 @@ impl Engine {
         let row = &mut worker.row;
         let changes = is_new || row.seat.as_ref() != Some(&hello.seat) || row.offer.as_ref() != Some(&hello.offer);
         if is_new {
+            if row.drain.as_ref().is_some_and(|mark| mark.mode == crate::message::DrainMode::Handoff) {
+                probe::reached(Path::SecondIncarnationDuringHandoff);
+            }
+            if worker.held.len() > 0 {
+                probe::reached(Path::SecondIncarnationTakesAttemptsOver);
+            }
             row.incarnation = row.incarnation.max(hello.incarnation).next();
             if row.pool.is_some() {
                 row.key = key;
@@ -140,6 +153,9 @@ impl Engine {
     fn replace_session(&mut self, id: WorkerId, seating: &Seating) {
         let old = self.workers.get_mut(&id).and_then(|worker| worker.session.take());
         let Some(old) = old else { return };
+        if mutant::is(Mutant::OldSessionHeard) {
+            return;
+        }
         self.sessions.remove(&old.id);
         if matches!(seating, Seating::New) {
             let why = "a newer process acts under this identity".to_owned();
@@ -166,6 +182,9 @@ impl Engine {
             of_pool().filter(is_gone).min_by_key(|worker| (worker.lease_from, worker.row.id))
         };
         let found = his.or(was).or_else(free).or_else(gone).map(|worker| worker.row.id);
+        if found.is_none() {
+            probe::reached(Path::PoolGrows);
+        }
         found.unwrap_or_else(|| self.new_of_pool(pool))
     }
 

@@ -7,6 +7,7 @@
 use crate::id::{AttemptNo, AttemptRef, Fence, Generation, TaskRef, WorkerId};
 use crate::machine::{Event, State};
 use crate::message::{Finished, JobEnd};
+use crate::probe::{self, Path};
 use crate::row::AttemptRow;
 use crate::state::{AttemptEnd, Outcome};
 
@@ -53,6 +54,11 @@ impl Engine {
             return;
         }
         let Some(row) = self.lost.get(&attempt).cloned() else { return };
+        let is_in_doubt = self.state_of(attempt).is_some_and(|state| matches!(state, State::InDoubt));
+        probe::reached(if is_in_doubt { Path::LateResultWhileInDoubt } else { Path::LateResultWhileRequeued });
+        if row.worker.is_some_and(|worker| !self.workers.contains_key(&worker)) {
+            probe::reached(Path::ResultOfAForgottenWorker);
+        }
         self.keep_result(attempt, result);
         let (end, outcome) = ended_so(&how);
         self.shift(attempt.task, Event::Finished(how), cause).ok();
@@ -63,6 +69,7 @@ impl Engine {
     /// A newer attempt was claimed meanwhile: what this one says is evidence.
     pub(super) fn superseded(&mut self, attempt: AttemptRef, how: &JobEnd) {
         let Some(row) = self.lost.get(&attempt).filter(|row| is_plainly_lost(row)).cloned() else { return };
+        probe::reached(Path::ResultOfASupersededAttempt);
         let (_, outcome) = ended_so(how);
         let row = self.rewrite_end(row, AttemptEnd::Superseded, outcome);
         // It still counts among the losses.
@@ -84,8 +91,10 @@ impl Engine {
     pub(super) fn revive(&mut self, id: WorkerId, attempt: AttemptRef) -> bool {
         let is_its_own = self.lost.get(&attempt).is_some_and(|row| row.worker == Some(id));
         if !is_its_own || !self.is_late_wanted(attempt) || self.is_window_full(attempt.task) {
+            probe::reached(Path::LateAttemptTurnedAway);
             return false;
         }
+        probe::reached(Path::LateAttemptRevived);
         let Some(name) = self.workers.get(&id).map(|worker| worker.row.name.clone()) else { return false };
         let now = self.now;
         let key = self.tasks.get(&attempt.task.task).map(|task| std::sync::Arc::clone(&task.policy.lane_key));

@@ -2,6 +2,8 @@
 
 use crate::id::{RunId, TaskId, TaskRef};
 use crate::machine::{Event, State};
+use crate::mutant::{self, Mutant};
+use crate::probe::{self, Path};
 use crate::row::{AttemptRow, ElementRow, Loaded, TaskRow};
 use crate::spec::{Dependency, TaskSpec};
 use crate::state::StateKind;
@@ -69,6 +71,7 @@ impl Engine {
             let task = self.tasks.get(&attempt.task.task).filter(|task| task.round == row.round);
             let is_open = task.and_then(|task| task.unit(attempt.task)).is_some_and(|hot| !hot.state.kind().is_ended());
             if is_open {
+                probe::reached(Path::LossRememberedOverATakeOver);
                 self.lost.insert(attempt, row);
             }
             return;
@@ -100,7 +103,7 @@ impl Engine {
             self.retime_worker(id);
         }
         let runs: Vec<RunId> = self.runs.keys().copied().collect();
-        for id in runs {
+        for id in runs.into_iter().filter(|_| !mutant::is(Mutant::DueForgottenAtReload)) {
             self.evaluate_due(id);
         }
     }
@@ -147,7 +150,9 @@ impl Engine {
             self.count_loaded(unit, kind);
             self.retime(unit);
         }
-        self.retime(whole);
+        if !mutant::is(Mutant::TimersLostAtReload) {
+            self.retime(whole);
+        }
         self.line_up(whole);
         let is_free = self.tasks.get(&id).is_some_and(|task| task.open.is_none() && task.hot.state == State::Blocked);
         if is_free {

@@ -11,7 +11,9 @@ use crate::effect::Effect;
 use crate::id::{ParkId, RunId, TaskId};
 use crate::input::{Evaluation, Fact, Input, Need, Request, Submit};
 use crate::message::FromWorker;
+use crate::mutant::{self, Mutant};
 use crate::name::Namespace;
+use crate::probe::{self, Path};
 use crate::row::{EndedRun, EndedTask};
 use crate::spec::{Action, Command, Work};
 
@@ -164,13 +166,16 @@ impl Engine {
                 Fact::Run(Some(ended)) => self.recall_run(*ended),
                 Fact::Key(Some(row)) => {
                     let name = (row.namespace.clone(), row.key.clone());
-                    if !self.keys.contains_key(&name) {
+                    if self.keys.contains_key(&name) {
+                        probe::reached(Path::KeyReusedWhileTheFirstIsParked);
+                    } else {
                         let filling = self.filling();
                         self.evictions.push_key(filling, name.clone());
                         self.keys.insert(name, row);
                     }
                 }
-                Fact::Task(None) | Fact::Run(None) | Fact::Key(None) => {}
+                Fact::Task(None) => probe::reached(Path::ParkedForAPurgedTask),
+                Fact::Run(None) | Fact::Key(None) => {}
             }
         }
         Some(parked.input)
@@ -181,6 +186,7 @@ impl Engine {
         let EndedTask { row, spec, elements } = ended;
         let id = row.id;
         if self.tasks.contains_key(&id) || self.tasks_gone.contains_key(&id) || !row.unit.state.is_ended() {
+            self.note_stale_fact(id);
             return;
         }
         let mut task = self.task_from(row, &spec);
@@ -195,6 +201,17 @@ impl Engine {
         self.tasks.insert(id, task);
         let filling = self.filling();
         self.evictions.push_task(filling, id);
+    }
+
+    /// A fact came for what memory knows better.
+    fn note_stale_fact(&self, id: TaskId) {
+        match self.tasks.get(&id) {
+            Some(task) if task.array.is_some() => probe::reached(Path::ArrayRecalledWhileAnotherWaits),
+            Some(task) if !task.is_ended() => probe::reached(Path::RetriedWhileAnotherWaits),
+            Some(_) => probe::reached(Path::TaskRecalledWhileAnotherWaits),
+            None if self.tasks_gone.contains_key(&id) => probe::reached(Path::TaskRemovedWhileAnotherWaits),
+            None => {}
+        }
     }
 
     /// A task from its row and description.
@@ -244,7 +261,8 @@ impl Engine {
 
     /// Lets go of what is durable, and is shown by every fact on its way.
     pub(super) fn evict(&mut self) {
-        let floor = self.parking.floor().map_or(self.durable, |floor| floor.min(self.durable));
+        let parked = self.parking.floor().filter(|_| !mutant::is(Mutant::StaleFactBelieved));
+        let floor = parked.map_or(self.durable, |floor| floor.min(self.durable));
         while let Some((batch, _)) = self.evictions.queue.front() {
             if *batch > floor {
                 return;

@@ -4,11 +4,13 @@
 
 use crate::effect::Effect;
 use crate::id::{AttemptRef, SessionId, TaskRef, WorkerId};
-use crate::machine::Event;
+use crate::machine::{Event, Intent, State};
 use crate::message::{Assured, Finished, FromWorker, JobEnd, ToWorker, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::name::Actor;
+use crate::probe::{self, Path};
 use crate::row::{ArtifactRow, ResultRow};
-use crate::state::StateKind;
+use crate::state::{Outcome, StateKind};
 use crate::worker::{Health, Room};
 
 use super::Engine;
@@ -72,6 +74,7 @@ impl Engine {
         worker.heard_at = Some(now);
         worker.lease_from = now;
         if worker.suspect == Suspect::Yes {
+            probe::reached(Path::SuspectHeardAgain);
             worker.suspect = Suspect::No;
             self.refresh_free(id);
         }
@@ -110,6 +113,9 @@ impl Engine {
             let exists = exists.is_some_and(|(index, array)| array.spec.place_of(index).is_some());
             return if exists { Standing::Old } else { Standing::Gone };
         };
+        if mutant::is(Mutant::FenceNotChecked) {
+            return Standing::Newest(hot.state.kind(), Owner::Speaker);
+        }
         if hot.fence() != attempt.fence {
             return Standing::Old;
         }
@@ -127,6 +133,7 @@ impl Engine {
     }
 
     fn gone(&mut self, id: WorkerId, attempt: AttemptRef) {
+        probe::reached(Path::ReportOfPurgedTask);
         self.send(id, ToWorker::Verdict { attempt, verdict: Verdict::Gone });
     }
 
@@ -153,6 +160,7 @@ impl Engine {
 
     /// Its job had begun, though its state does not say so.
     fn began(&mut self, unit: TaskRef) {
+        probe::reached(Path::BegunWhileStopping);
         let now = self.now;
         if let Some(hot) = self.hot_mut(unit)
             && hot.started_at.get().is_none()
@@ -166,10 +174,14 @@ impl Engine {
     fn finished(&mut self, id: WorkerId, finished: Finished) {
         let Finished { attempt, how, result } = finished;
         let cause = Cause::new(&self.actor_of(id), end_reason(&how));
+        if attempt.fence.generation < self.config.generation {
+            probe::reached(Path::ReportFromBeforeARestore);
+        }
         match self.standing(id, attempt) {
             Standing::Newest(state, Owner::Speaker) => {
                 let is_success = how == JobEnd::Success;
                 self.keep_result(attempt, result);
+                self.note_crossing(attempt, &how);
                 if state == StateKind::Stopping && is_success {
                     self.tell(
                         attempt.task,
@@ -181,13 +193,19 @@ impl Engine {
                 self.shift(attempt.task, Event::Finished(how), &cause).ok();
             }
             Standing::Newest(state, Owner::Nobody) if !state.is_ended() => {
+                self.note_repeated(attempt);
                 let cause = Cause::new(&cause.actor, format!("late: {}", cause.reason));
                 self.finished_late(Finished { attempt, how, result }, &cause);
             }
             Standing::Newest(state, Owner::Nobody) => {
+                probe::reached(Path::ReportAfterTheRound);
                 if how == JobEnd::Success && state != StateKind::Succeeded {
+                    probe::reached(Path::SuccessAfterAnotherEnd);
                     self.evidence(attempt, result, &cause);
                 }
+            }
+            Standing::Old if mutant::is(Mutant::LateResultUnchecked) && self.lost.contains_key(&attempt) => {
+                self.shift(attempt.task, Event::Finished(how), &cause).ok();
             }
             Standing::Old => {
                 self.superseded(attempt, &how);
@@ -196,6 +214,36 @@ impl Engine {
             Standing::Gone => self.gone(id, attempt),
         }
         self.ack(id, attempt, Assured::Finished);
+    }
+
+    /// A report that crossed a stop.
+    fn note_crossing(&self, attempt: AttemptRef, how: &JobEnd) {
+        let state = if probe::COUNTS { self.state_of(attempt) } else { None };
+        let Some(State::Stopping { intent, .. }) = state else { return };
+        match (intent, how) {
+            (Intent::GiveBack, JobEnd::Success | JobEnd::Error(_) | JobEnd::Timeout(_)) => {
+                probe::reached(Path::DrainYieldsToAResult);
+            }
+            (Intent::End(outcome), JobEnd::Success) if matches!(**outcome, Outcome::Timeout { .. }) => {
+                probe::reached(Path::LimitCrossingSuccess);
+            }
+            (Intent::End(_), JobEnd::Success) => probe::reached(Path::CancelCrossingSuccess),
+            (Intent::GiveBack, JobEnd::Stopped)
+            | (Intent::End(_), JobEnd::Error(_) | JobEnd::Timeout(_) | JobEnd::Stopped) => {}
+        }
+    }
+
+    /// The same report again, of an attempt that failed and is to be followed by another: it changes nothing.
+    fn note_repeated(&mut self, attempt: AttemptRef) {
+        if self.lost.contains_key(&attempt) {
+            return;
+        }
+        probe::reached(Path::ReportRepeated);
+        if mutant::is(Mutant::RepeatedReportCounts)
+            && let Some(hot) = self.hot_mut(attempt.task)
+        {
+            hot.failures += 1;
+        }
     }
 
     pub(super) fn keep_result(&mut self, attempt: AttemptRef, result: Option<String>) {
@@ -209,6 +257,7 @@ impl Engine {
         if !self.evidence_seen.insert(attempt) {
             return;
         }
+        probe::reached(Path::EvidenceKept);
         if self.evidence_seen.len() > EVIDENCE_MAX {
             self.evidence_seen.pop_first();
         }

@@ -3,6 +3,7 @@
 
 use crate::answer::{Refusal, RefusalCode};
 use crate::id::{RunId, TaskId};
+use crate::probe::{self, Path};
 use crate::time::Timestamp;
 
 use super::Engine;
@@ -12,6 +13,7 @@ impl Engine {
     pub(super) fn check_not_swept(&self, ended_at: Option<Timestamp>, what: &str) -> Result<(), Refusal> {
         let is_old = self.sweeping.zip(ended_at).is_some_and(|(by, ended_at)| ended_at <= by);
         if is_old {
+            probe::reached(Path::RevivalOfWhatIsBeingRemoved);
             let message = format!("{what} ended long ago and is being removed; look again in a moment.");
             return Err(Refusal::new(RefusalCode::Busy, message));
         }
@@ -23,6 +25,9 @@ impl Engine {
         let filling = self.filling();
         // A fact on its way may still show them.
         let is_awaited = self.parking.len() > 0;
+        if is_awaited && !tasks.is_empty() {
+            probe::reached(Path::RetentionCrossingARead);
+        }
         for id in tasks {
             if self.tasks.get(id).is_some_and(super::table::Task::is_ended) {
                 self.tasks.remove(id);

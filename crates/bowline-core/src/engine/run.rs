@@ -11,6 +11,7 @@ use crate::id::{AttemptNo, NodeIndex, RunId, TaskId, TaskRef};
 use crate::input::{Evaluation, NewTask, RunVerb, StartRun};
 use crate::message::Paused;
 use crate::name::{Actor, Namespace};
+use crate::probe::{self, Path};
 use crate::row::{Made, NodeRow, RunRow, Subject};
 use crate::run::{DueKind, Graph, Join, NodeEnd, NodeState, RunState};
 use crate::spec::Condition;
@@ -368,6 +369,8 @@ impl Engine {
                 if is_due {
                     self.node_evaluated(id, node, outcome);
                     self.finish_run_if_done(id);
+                } else {
+                    probe::reached(Path::EvaluationOutOfDate);
                 }
             }
             DueKind::Result => {

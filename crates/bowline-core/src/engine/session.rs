@@ -8,6 +8,8 @@ use crate::effect::Effect;
 use crate::id::{AttemptRef, SessionId, WorkerId};
 use crate::machine::{Event, Intent, State};
 use crate::message::{Fate, Hello, JobEnd, KnownAs, LEFT_MAX, Left, Paused, ToWorker, Verdict};
+use crate::mutant::{self, Mutant};
+use crate::probe::{self, Path};
 use crate::state::{AttemptEnd, JobError};
 use crate::worker::Health;
 
@@ -99,6 +101,7 @@ impl Engine {
     fn settle_unnamed(&mut self, attempt: AttemptRef, moved: Moved) {
         let is_assigned = self.state_of(attempt).is_some_and(|state| matches!(state, State::Assigned { .. }));
         if is_assigned && moved.is_same_boot && moved.is_same_dir {
+            probe::reached(Path::HelloWithUnjournaledAssignment);
             self.give_back(attempt, &Cause::server("the worker never journaled it"));
         } else {
             let why = if moved.is_same_boot { "its worker knows nothing of it" } else { "its machine was restarted" };
@@ -117,11 +120,13 @@ impl Engine {
         });
         match known {
             KnownAs::Gone => {
+                probe::reached(Path::HelloWithAGoneJob);
                 self.lose_attempt(attempt, "its worker found that its job is gone");
                 self.note_gone(id, attempt.task.task);
                 Verdict::Gone
             }
             KnownAs::GivenBack => {
+                probe::reached(Path::HelloGivesBackWhatWasLeft);
                 self.give_back(attempt, &Cause::server("its worker's next process gave it back"));
                 Verdict::Gone
             }
@@ -132,27 +137,40 @@ impl Engine {
                 Verdict::Gone
             }
             KnownAs::Running if !moved.is_same_boot => {
+                probe::reached(Path::HelloAfterAReboot);
                 self.lose_attempt(attempt, "its machine was restarted");
                 Verdict::Superseded
             }
+            KnownAs::EndedPending if mutant::is(Mutant::HelloRequeuesWhatIsPending) => {
+                self.give_back(attempt, &Cause::server("its worker does not run it"));
+                Verdict::Gone
+            }
             KnownAs::EndedPending => {
+                probe::reached(Path::HelloWithAReportPending);
                 self.expect_report(id, attempt);
                 Verdict::Continue
             }
-            KnownAs::Running | KnownAs::Assigned if is_stopping => Verdict::Stop,
+            KnownAs::Running | KnownAs::Assigned if is_stopping => {
+                probe::reached(Path::HelloWhileStopping);
+                Verdict::Stop
+            }
             KnownAs::Running => {
                 if is_assigned {
                     self.expect_report(id, attempt);
                 }
                 Verdict::Continue
             }
-            KnownAs::Assigned => Verdict::Continue,
+            KnownAs::Assigned => {
+                probe::reached(Path::HelloWithUnbegunAssignment);
+                Verdict::Continue
+            }
         }
     }
 
     /// What a worker named that is not its own, or lives no more as far as the server knows.
     fn settle_stranger(&mut self, id: WorkerId, attempt: AttemptRef, known: KnownAs, moved: Moved) -> Verdict {
         if attempt.task.task >= self.counters.task || self.tasks_gone.contains_key(&attempt.task.task) {
+            probe::reached(Path::HelloNamesWhatTheStoreLacks);
             return Verdict::Gone;
         }
         let newest =
@@ -165,6 +183,7 @@ impl Engine {
             }
             KnownAs::Running if moved.is_same_boot && self.revive(id, attempt) => Verdict::Continue,
             KnownAs::Assigned | KnownAs::Running if newest.is_some_and(|fence| fence > attempt.fence) => {
+                probe::reached(Path::HelloNamesASupersededAttempt);
                 Verdict::Superseded
             }
             KnownAs::Assigned | KnownAs::Running => Verdict::Stop,

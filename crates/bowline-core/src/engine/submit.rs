@@ -6,6 +6,7 @@ use crate::answer::{Answer, Refusal, RefusalCode, Replayed, Reply};
 use crate::id::{Round, TaskId, TaskRef, Ticket};
 use crate::input::{DryRun, IdempotencyKey, NewTask, Submit};
 use crate::machine::{Blocked, State};
+use crate::mutant::{self, Mutant};
 use crate::name::{Actor, Namespace};
 use crate::row::{KeyRow, Made};
 use crate::spec::{Dependency, SUBMIT_TASKS_MAX, TaskSpec};
@@ -185,7 +186,9 @@ impl Engine {
 
     fn remember_key(&mut self, namespace: &Namespace, key: &IdempotencyKey, made: Made) {
         let row = KeyRow { namespace: namespace.clone(), key: key.key.clone(), body: key.body, made, at: self.now };
-        self.keep_key(row);
+        if !mutant::is(Mutant::KeyNotRemembered) {
+            self.keep_key(row);
+        }
     }
 
     /// The same for a run.

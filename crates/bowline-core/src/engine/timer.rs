@@ -7,6 +7,8 @@ use crate::effect::Effect;
 use crate::id::{AttemptRef, TaskRef, WorkerId};
 use crate::machine::{Event, Holder, Intent, State};
 use crate::message::JobEnd;
+use crate::mutant::{self, Mutant};
+use crate::probe::{self, Path};
 use crate::spec::SETUP_TIMEOUT_DEFAULT;
 use crate::state::{Outcome, TimeoutKind};
 use crate::time::Timestamp;
@@ -146,8 +148,12 @@ impl Engine {
             (false, Some(stop_after)) => {
                 heard.max(self.led_from).plus(stop_after.0).plus(policy.grace.0).plus(timing.stop_margin)
             }
+            (false, None) if mutant::is(Mutant::ForbidLostBySilence) => heard.plus(timing.lost_after),
             (false, None) => return None,
         };
+        if mutant::is(Mutant::LostRightAfterATakeOver) {
+            return Some(at);
+        }
         Some(at.max(self.led_from.plus(timing.take_over_grace)))
     }
 
@@ -188,6 +194,9 @@ impl Engine {
 
     /// This server heard nobody for so long, and that was its own doing.
     pub(super) fn stood_still(&mut self, length: Duration) {
+        if self.timers.first().is_some_and(|(at, timer)| *at <= self.now && matches!(timer, Timer::Worker(_))) {
+            probe::reached(Path::StandstillWithALeaseDue);
+        }
         self.led_from = self.led_from.plus(length).min(self.now);
         let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
         for id in workers {
@@ -244,7 +253,7 @@ fn may_be_replaced(intent: &Intent, task: &Task, hot: &Hot) -> bool {
 }
 
 fn round_limits(task: &Task) -> [Option<(Timestamp, Fires)>; 2] {
-    let total = task.policy.timeouts.total;
+    let total = task.policy.timeouts.total.filter(|_| !mutant::is(Mutant::TotalLimitForgotten));
     let total = total.map(|total| (task.round_at.plus(total.0), Fires::Limit(TimeoutKind::Total)));
     let deadline = task.policy.deadline.map(|deadline| (deadline, Fires::Limit(TimeoutKind::Deadline)));
     [total, deadline]

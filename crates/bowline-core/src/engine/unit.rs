@@ -7,6 +7,8 @@ use crate::effect::Effect;
 use crate::id::{AttemptRef, Fence, RunId, TaskId, TaskRef, WorkerId};
 use crate::machine::{self, Begun, Blocked, Context, Event, Holder, Intent, Late, Refused, State, Step};
 use crate::message::{StopWhy, ToWorker};
+use crate::mutant::{self, Mutant};
+use crate::probe::{self, Path};
 use crate::row::{PauseMark, Subject};
 use crate::run::NodeState;
 use crate::state::{AttemptEnd, Outcome, StateKind};
@@ -48,7 +50,8 @@ impl Engine {
         Some(Context {
             blocked: if task.open.is_some() { Blocked::Yes } else { Blocked::No },
             late: if late { Late::Wanted } else { Late::No },
-            extra_left: policy.retry.extra.saturating_sub(hot.failures),
+            extra_left: policy.retry.extra.saturating_sub(hot.failures)
+                + u32::from(mutant::is(Mutant::OneAttemptTooMany)),
             losses: hot.losses,
             lost_on: self.lost_on(unit, hot.worker),
             begun: if hot.started_at.get().is_some() { Begun::Yes } else { Begun::No },
@@ -150,7 +153,10 @@ impl Engine {
         match kind {
             StateKind::Ready => self.line_up(unit),
             StateKind::Running => self.note_started(unit),
-            StateKind::Stopping => self.tell_worker_to_stop(unit),
+            StateKind::Stopping => {
+                self.tell_worker_to_stop(unit);
+                self.free_too_early(unit);
+            }
             StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled | StateKind::Skipped => {
                 self.ended(unit, kind, cause);
             }
@@ -165,7 +171,8 @@ impl Engine {
     /// The ticket is taken here. Grants would be asked for here too; with nothing to ask for, the
     /// unit is ready in the same commit.
     fn enter_waiting(&mut self, unit: TaskRef, cause: &Cause) {
-        if self.tasks.get(&unit.task).is_some_and(|task| task.ticket.0 == 0) {
+        let is_first = self.tasks.get(&unit.task).is_some_and(|task| task.ticket.0 == 0);
+        if is_first || mutant::is(Mutant::TicketLostOnReturn) {
             let ticket = self.counters.ticket;
             self.counters.ticket = ticket.next();
             self.out.counters = Changed::Yes;
@@ -198,6 +205,9 @@ impl Engine {
         let (worker, from) = (row.worker, row.started_at.unwrap_or(row.assigned_at));
         self.touch_attempt(attempt);
         let row = self.attempts.remove(&attempt);
+        if row.as_ref().is_some_and(|row| end == AttemptEnd::Lost && row.outcome.is_some()) {
+            probe::reached(Path::LossWhileStopping);
+        }
         if let Some(row) = row.filter(|_| end == AttemptEnd::Lost) {
             self.lost.insert(attempt, row);
         }
@@ -208,6 +218,9 @@ impl Engine {
     }
 
     pub(super) fn note_started(&mut self, unit: TaskRef) {
+        if mutant::is(Mutant::DependencyMetByAStart) {
+            self.dependency_ended(unit, StateKind::Succeeded);
+        }
         let now = self.now;
         let Some(hot) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)) else { return };
         let attempt = AttemptRef { task: unit, fence: hot.fence() };
@@ -228,6 +241,17 @@ impl Engine {
         let why = stop_why(intent);
         let attempt = AttemptRef { task: unit, fence: hot.fence() };
         self.send(*worker, ToWorker::Cancel { attempt, why });
+    }
+
+    /// What a mutant does: the slot is free before the job's processes are gone.
+    fn free_too_early(&mut self, unit: TaskRef) {
+        if !mutant::is(Mutant::StoppingFreesTheSlot) {
+            return;
+        }
+        let hot = self.tasks.get(&unit.task).and_then(|task| task.unit(unit));
+        if let Some((fence, worker)) = hot.and_then(|hot| Some((hot.fence(), hot.worker?))) {
+            self.unload_worker(worker, &AttemptRef { task: unit, fence });
+        }
     }
 
     /// To a worker's session, where it has one.
@@ -320,7 +344,7 @@ impl Engine {
     /// Whether the task itself, or its run, is paused.
     pub(super) fn is_stood_down(&self, id: TaskId) -> bool {
         let Some(task) = self.tasks.get(&id) else { return true };
-        task.paused.is_some() || self.run_pause(id).is_some()
+        (task.paused.is_some() || self.run_pause(id).is_some()) && !mutant::is(Mutant::PauseIgnored)
     }
 
     /// The pause of the run that a task acts for. A task that was retried by itself after its step had

@@ -6,6 +6,7 @@ use crate::input::{Completion, TaskVerb};
 use crate::machine::{Blocked, Event, Holder, Refused, State};
 use crate::message::{JobEnd, Paused};
 use crate::name::{Actor, Namespace};
+use crate::probe::{self, Path};
 use crate::spec::Dependency;
 use crate::state::{JobError, Outcome, StateKind};
 
@@ -107,6 +108,7 @@ impl Engine {
         if !matches!(state, Some(State::InDoubt)) {
             return Err(conflict(unit, "resolved", Refused::NotInDoubt));
         }
+        probe::reached(Path::DoubtResolved);
         let outcome = self.completion(unit, how);
         let cause = Cause::new(actor, "resolved");
         self.shift(unit, Event::Resolved(outcome), &cause).map_err(|refused| conflict(unit, "resolved", refused))
@@ -151,6 +153,7 @@ impl Engine {
                 return Err(Refusal::new(RefusalCode::Conflict, message));
             }
             if array.whole == Whole::No {
+                probe::reached(Path::ArrayRetriedTooSoon);
                 let message = format!("Task {unit} has only just ended; retry it in a moment.");
                 return Err(Refusal::new(RefusalCode::Busy, message));
             }
@@ -171,6 +174,9 @@ impl Engine {
             .copied()
             .collect();
         let blocked = if open.is_empty() { Blocked::No } else { Blocked::Yes };
+        if blocked == Blocked::Yes {
+            probe::reached(Path::RetriedWhileADependencyIsOpen);
+        }
         self.watch(id, open);
         if self.tasks.get(&id).is_some_and(|task| task.array.is_some()) {
             self.unfinished_arrays.insert(id);
@@ -210,6 +216,7 @@ impl Engine {
             return Err(Refusal::new(RefusalCode::Conflict, message));
         }
         if task.written > self.durable {
+            probe::reached(Path::DeleteCrossingTheCommit);
             let message = format!("Task {unit} has only just ended; delete it in a moment.");
             return Err(Refusal::new(RefusalCode::Busy, message));
         }

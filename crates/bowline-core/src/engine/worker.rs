@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{AttemptRef, SessionId};
 use crate::message::Paused;
+use crate::mutant::{self, Mutant};
 use crate::name::PoolName;
 use crate::row::WorkerRow;
 use crate::time::Timestamp;
@@ -232,7 +233,7 @@ impl Worker {
         if let Some(mark) = &self.row.paused {
             return Some(format!("it was paused by {}", mark.by.0));
         }
-        if let Some(mark) = &self.row.drain {
+        if let Some(mark) = self.row.drain.as_ref().filter(|_| !mutant::is(Mutant::DrainedWorkerIsGivenWork)) {
             return Some(format!("it was drained by {}", mark.by.0));
         }
         if let Some(mark) = &self.row.aside

@@ -2,6 +2,8 @@
 
 use super::{Begun, Context, Holder, Intent, LOSSES_ALL_MAX, LOSSES_MAX, State, Step};
 use crate::message::JobEnd;
+use crate::mutant::{self, Mutant};
+use crate::probe::{self, Path};
 use crate::spec::OnWorkerLoss;
 use crate::state::{AttemptEnd, JobError, Outcome, TimeoutKind};
 
@@ -88,12 +90,15 @@ pub(super) fn fail(failure: Outcome, cx: &Context) -> Step {
 pub(super) fn lose(why: String, cx: &Context) -> Step {
     let losses = cx.losses + 1;
     let next = match cx.on_loss {
+        OnWorkerLoss::Fail if mutant::is(Mutant::DoubtIsRerun) => State::Waiting,
         OnWorkerLoss::Fail => State::InDoubt,
         OnWorkerLoss::Rerun if cx.lost_on >= LOSSES_MAX => {
+            probe::reached(Path::PoisonByDifferentWorkers);
             let message = format!("lost on {} different workers, the last time because {why}", cx.lost_on);
             State::Ended { outcome: Box::new(Outcome::Lost { message }) }
         }
         OnWorkerLoss::Rerun if losses >= LOSSES_ALL_MAX => {
+            probe::reached(Path::PoisonByCount);
             let message = format!("lost {losses} times, the last time because {why}");
             State::Ended { outcome: Box::new(Outcome::Lost { message }) }
         }
@@ -106,7 +111,10 @@ pub(super) fn lose(why: String, cx: &Context) -> Step {
 pub(super) fn release_started(cx: &Context) -> Step {
     let next = match cx.on_loss {
         OnWorkerLoss::Rerun => State::Waiting,
-        OnWorkerLoss::Fail => State::InDoubt,
+        OnWorkerLoss::Fail => {
+            probe::reached(Path::DrainLeavesADoubt);
+            State::InDoubt
+        }
     };
     Step::to(next).and_attempt(AttemptEnd::Released)
 }

@@ -1,6 +1,7 @@
 //! Removing what has been kept long enough.
 
 use bowline_core::id::{RunId, TaskId};
+use bowline_core::mutant::{self, Mutant};
 use bowline_core::row::Made;
 use bowline_core::time::Timestamp;
 
@@ -31,7 +32,7 @@ impl State {
             .filter(|(ended_at, _)| ended_at.plus(policy.ended) <= now)
             .collect();
         old.sort_unstable();
-        old.retain(|(_, task)| !self.is_needed(*task));
+        old.retain(|(_, task)| !self.is_needed(*task) || mutant::is(Mutant::RetentionTakesWhatIsNeeded));
         for (_, task) in old.into_iter().take(policy.batch_max) {
             self.forget_task(task);
             swept.tasks.push(task);
