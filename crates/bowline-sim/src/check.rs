@@ -3,7 +3,7 @@
 //!
 //! It shares no code with what it checks: its own books ([`book`]) are made of rows alone. Rules by where they are
 //! seen: [`rows`] (I1, I2, I4, I5's order, I7, I8, I10, I13), [`effects`] (I3, I9, I8's acknowledgements), [`facts`]
-//! (I1 and I4 in fact, I13), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`ending`] (I6, I8,
+//! (I1 and I4 in fact, I13), [`states`] (what a state may follow upon), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`ending`] (I6, I8,
 //! I13, I14 once the faults have stopped). I5's capacities and I12 come with resources and gangs.
 
 pub mod answers;
@@ -12,6 +12,7 @@ pub mod effects;
 pub mod ending;
 pub mod facts;
 pub mod rows;
+pub mod states;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -60,6 +61,8 @@ named! {
         I14 = "I14",
         /// A log never delays a result.
         I15 = "I15",
+        /// A state follows upon what the model says: dependencies, pauses, windows, doubts, counts.
+        States = "states",
         /// Whatever waits has a reason that is told.
         Explain = "explain",
         /// The code says of itself that it is wrong: a panic, or a write that touches other rows than it must.
@@ -110,6 +113,8 @@ pub struct View {
     pub book: Book,
     /// What clients asked, and what they were answered.
     pub asked: Asked,
+    /// What states may follow upon.
+    pub states: states::States,
 }
 
 /// The checker of one run.
@@ -176,6 +181,8 @@ impl Observe for Check {
     fn committed(&mut self, at: u64, cluster: ClusterId, commit: (Epoch, CommitNo), batch: &Batch) {
         let view = &mut self.views[cluster.0 as usize];
         let ended = rows::commit(&mut view.book, &mut self.found, at, commit, batch);
+        let succeeded = |attempt| self.sessions.has_succeeded(cluster, attempt);
+        states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
         for attempt in ended {
             self.facts.attempt_ended(&mut self.found, at, cluster, attempt);
         }
@@ -191,8 +198,10 @@ impl Observe for Check {
         self.sessions.leads_to(conn, cluster);
     }
 
-    fn swept(&mut self, _: u64, cluster: ClusterId, swept: &Swept) {
-        self.views[cluster.0 as usize].book.remove(&swept.tasks, &swept.runs);
+    fn swept(&mut self, at: u64, cluster: ClusterId, swept: &Swept) {
+        let book = &mut self.views[cluster.0 as usize].book;
+        states::swept(book, &mut self.found, at, &swept.tasks);
+        book.remove(&swept.tasks, &swept.runs);
     }
 
     fn arrives(&mut self, at: u64, to: ProcId, conn: ConnId, packet: &Packet) {
@@ -222,8 +231,9 @@ impl Observe for Check {
                     answers::leaves(&self.views[cluster.0 as usize].book, &mut self.found, at, reply);
                 }
             }
-            Packet::FromServer { messages, .. } => {
+            Packet::FromServer { messages, generation, commit_no } => {
                 if let Some(cluster) = cluster {
+                    self.sessions.position(&mut self.found, at, conn, messages, (*generation, *commit_no));
                     let book = &self.views[cluster.0 as usize].book;
                     self.sessions.leaves(book, &mut self.found, at, (cluster, from, conn), messages);
                 }

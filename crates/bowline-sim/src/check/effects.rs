@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_core::id::{AttemptRef, Incarnation};
-use bowline_core::message::{Assured, FromWorker, ToWorker, Verdict};
+use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
+use bowline_core::message::{Assured, FromWorker, JobEnd, ToWorker, Verdict};
 use bowline_core::name::WorkerName;
+use bowline_core::state::AttemptEnd;
 use bowline_protocol::{Delivery, ServerMessage, WorkerMessage};
 
 use super::book::Book;
@@ -49,6 +50,10 @@ pub struct Sessions {
     /// Messages that were sent and not acknowledged.
     unacked: BTreeSet<Said>,
     clusters: BTreeMap<ConnId, ClusterId>,
+    /// Attempts of which a worker has said that they succeeded.
+    succeeded: BTreeSet<(ClusterId, AttemptRef)>,
+    /// What a worker had seen when it said Hello.
+    seen: BTreeMap<ConnId, (Generation, CommitNo)>,
     /// Assignments that have left.
     pub assigned: u64,
 }
@@ -98,6 +103,53 @@ impl Sessions {
         let Some(cluster) = self.clusters.get(&conn).copied() else { return };
         for (attempt, kind) in messages.iter().filter_map(|(message, _)| kind_of(message)) {
             self.unacked.insert(Said { worker: from, cluster, attempt, kind });
+        }
+        for (message, _) in messages {
+            match message {
+                WorkerMessage::Engine(FromWorker::Finished(finished)) if finished.how == JobEnd::Success => {
+                    self.succeeded.insert((cluster, finished.attempt));
+                }
+                WorkerMessage::Hello(hello) => {
+                    if let Some(seen) = hello.seen {
+                        self.seen.insert(conn, seen);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a worker has ever said that this attempt succeeded.
+    pub(super) fn has_succeeded(&self, cluster: ClusterId, attempt: AttemptRef) -> bool {
+        self.succeeded.contains(&(cluster, attempt))
+    }
+
+    /// How far a server's store is, as it says itself: nobody is welcomed who has seen more (I11), and what is
+    /// claimed has this generation in its fence (I1).
+    pub(super) fn position(
+        &self,
+        found: &mut Found,
+        at: u64,
+        conn: ConnId,
+        messages: &[ServerMessage],
+        position: (Generation, CommitNo),
+    ) {
+        for message in messages {
+            match message {
+                ServerMessage::Engine(ToWorker::Welcome { name, .. }) => {
+                    let seen = self.seen.get(&conn).copied();
+                    found.unless(seen.is_none_or(|seen| seen <= position), at, Invariant::I11, || {
+                        format!("{name} is welcomed by a server at {position:?}, and has seen {seen:?}")
+                    });
+                }
+                ServerMessage::Assign(handover) => {
+                    let attempt = handover.assign.attempt;
+                    found.unless(attempt.fence.generation == position.0, at, Invariant::I1, || {
+                        format!("{attempt} is claimed in generation {}", position.0)
+                    });
+                }
+                ServerMessage::Engine(_) | ServerMessage::LogAck(_) => {}
+            }
         }
     }
 
@@ -170,6 +222,7 @@ impl Sessions {
                     }
                     ToWorker::Ack { attempt, of } => {
                         acknowledged(book, found, at, *attempt, of);
+                        self.is_kept(book, found, at, (cluster, *attempt), of);
                         "an acknowledgement"
                     }
                     ToWorker::HeartbeatAck => "an answer to a heartbeat",
@@ -209,6 +262,18 @@ impl Sessions {
             format!("{name} is welcomed as incarnation {incarnation} after incarnation {}", newest.1)
         });
         *newest = (conn, incarnation, order);
+    }
+
+    /// I8: a success that is acknowledged is not thrown away.
+    fn is_kept(&self, book: &Book, found: &mut Found, at: u64, of: (ClusterId, AttemptRef), kind: &Assured) {
+        let (cluster, attempt) = of;
+        if *kind != Assured::Finished || !self.has_succeeded(cluster, attempt) {
+            return;
+        }
+        let end = book.attempts.get(&attempt).and_then(|row| row.end);
+        found.unless(end != Some(AttemptEnd::Released), at, Invariant::I8, || {
+            format!("the success of {attempt} is acknowledged, and it was given back")
+        });
     }
 
     /// I9: of an identity only the newest session is spoken to.
