@@ -233,7 +233,8 @@ impl Observe for Check {
             }
             Packet::FromServer { messages, generation, commit_no } => {
                 if let Some(cluster) = cluster {
-                    self.sessions.position(&mut self.found, at, conn, messages, (*generation, *commit_no));
+                    let position = (*generation, *commit_no);
+                    self.sessions.position((&mut self.found, at), conn, messages, position);
                     let book = &self.views[cluster.0 as usize].book;
                     self.sessions.leaves(book, &mut self.found, at, (cluster, from, conn), messages);
                 }

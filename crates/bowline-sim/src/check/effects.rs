@@ -128,8 +128,7 @@ impl Sessions {
     /// claimed has this generation in its fence (I1).
     pub(super) fn position(
         &self,
-        found: &mut Found,
-        at: u64,
+        (found, at): (&mut Found, u64),
         conn: ConnId,
         messages: &[ServerMessage],
         position: (Generation, CommitNo),
@@ -222,7 +221,7 @@ impl Sessions {
                     }
                     ToWorker::Ack { attempt, of } => {
                         acknowledged(book, found, at, *attempt, of);
-                        self.is_kept(book, found, at, (cluster, *attempt), of);
+                        self.is_kept(book, (found, at), (cluster, *attempt), of);
                         "an acknowledgement"
                     }
                     ToWorker::HeartbeatAck => "an answer to a heartbeat",
@@ -265,8 +264,13 @@ impl Sessions {
     }
 
     /// I8: a success that is acknowledged is not thrown away.
-    fn is_kept(&self, book: &Book, found: &mut Found, at: u64, of: (ClusterId, AttemptRef), kind: &Assured) {
-        let (cluster, attempt) = of;
+    fn is_kept(
+        &self,
+        book: &Book,
+        (found, at): (&mut Found, u64),
+        (cluster, attempt): (ClusterId, AttemptRef),
+        kind: &Assured,
+    ) {
         if *kind != Assured::Finished || !self.has_succeeded(cluster, attempt) {
             return;
         }

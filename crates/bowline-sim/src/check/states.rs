@@ -138,9 +138,10 @@ impl Turn<'_> {
     /// Counts attempts that failed: a loss while the attempt's own limit was enforced is one too.
     fn failure(&mut self, row: &AttemptRow) {
         let counts = match (row.end, &row.outcome) {
-            (Some(AttemptEnd::Failed | AttemptEnd::TimedOut), Some(outcome)) => is_attempts_own(outcome),
             (Some(AttemptEnd::Failed | AttemptEnd::TimedOut), None) => true,
-            (Some(AttemptEnd::Lost), Some(outcome)) => is_attempts_own(outcome),
+            (Some(AttemptEnd::Failed | AttemptEnd::TimedOut | AttemptEnd::Lost), Some(outcome)) => {
+                is_attempts_own(outcome)
+            }
             (
                 Some(
                     AttemptEnd::Lost
