@@ -1,5 +1,6 @@
-//! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`.
+//! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask chaos`.
 
+mod chaos;
 mod tests_run;
 mod tidy;
 
@@ -11,13 +12,18 @@ cargo xtask COMMAND
 
   test    everything that must pass: formatting, clippy, tidy, unit, property and end-to-end tests
   tidy    the rules that no lint knows: module docs, file sizes, who may use whom, no machine's paths
+  chaos   kills, freezes, cuts, fills, resets and upgrades the built program under load, and judges from
+          outside whether it kept its promises; `cargo xtask chaos --help` has the options
 
-Both run anywhere in the repository. `test` installs what it needs (Debian packages with apt-get as
+All run anywhere in the repository. `test` installs what it needs (Debian packages with apt-get as
 root, cargo-nextest with cargo) and says so.";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next();
+    if command.as_deref() == Some("chaos") {
+        return ended(chaos::by_hand(&root(), &arguments.collect::<Vec<_>>()));
+    }
     let outcome = match (command.as_deref(), arguments.next()) {
         (Some("test"), None) => tests_run::all(&root()),
         (Some("tidy"), None) => tidy::run(&root()),
@@ -30,6 +36,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    ended(outcome)
+}
+
+fn ended(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

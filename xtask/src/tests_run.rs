@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{say, tidy};
+use crate::{chaos, say, tidy};
 
 /// Programs that tests call, and the Debian package that has each.
 const PROGRAMS: [(&str, &str); 5] =
@@ -22,19 +22,13 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     step("clippy", cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("doc tests", cargo(root, &["test", "--workspace", "--doc", "--quiet"]))?;
     step("build", cargo(root, &["build", "--workspace", "--all-targets"]))?;
+    step("chaos", chaos::bounded(root))?;
     step("tests", cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"]))
 }
 
 /// Finds what the tests need, or installs it.
 fn prepare() -> Result<()> {
-    let missing: Vec<&str> =
-        PROGRAMS.into_iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| package).collect();
-    if !missing.is_empty() {
-        say(&format!("xtask: installing {} with apt-get", missing.join(", ")));
-        run(command("apt-get").arg("update").stdout(Stdio::null())).context("apt-get update")?;
-        run(command("apt-get").args(["install", "-y", "--no-install-recommends"]).args(&missing).stdout(Stdio::null()))
-            .with_context(|| format!("installing {} (run as root, or install by hand)", missing.join(", ")))?;
-    }
+    install(&[&PROGRAMS[..], &chaos::PROGRAMS].concat())?;
     if !is_there("cargo-nextest") {
         say("xtask: installing cargo-nextest");
         run(command("cargo").args(["install", "cargo-nextest", "--locked"])).context("installing cargo-nextest")?;
@@ -42,12 +36,25 @@ fn prepare() -> Result<()> {
     Ok(())
 }
 
+/// Finds these programs, or installs their Debian packages.
+pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> =
+        programs.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
+    if !missing.is_empty() {
+        say(&format!("xtask: installing {} with apt-get", missing.join(", ")));
+        run(command("apt-get").arg("update").stdout(Stdio::null())).context("apt-get update")?;
+        run(command("apt-get").args(["install", "-y", "--no-install-recommends"]).args(&missing).stdout(Stdio::null()))
+            .with_context(|| format!("installing {} (run as root, or install by hand)", missing.join(", ")))?;
+    }
+    Ok(())
+}
+
 #[expect(clippy::disallowed_methods, reason = "xtask runs the tools of the trade")]
-fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     Command::new(program)
 }
 
-fn cargo(root: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut cargo = command("cargo");
     cargo.current_dir(root).args(arguments);
     cargo
@@ -69,7 +76,7 @@ fn step(what: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("starting {}", command.get_program().display()))?;
     if !status.success() {
         bail!("{} ended with {status}", command.get_program().display());

@@ -12,6 +12,7 @@ use futures::future::join_all;
 use rustix::process::{Signal, kill_process};
 
 use crate::args::Args;
+use crate::cgroup;
 use crate::check::{self, Broken, facts};
 use crate::clock::Stopwatch;
 use crate::nest::{self, tool};
@@ -35,6 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between submits: to the fleet and to the house.
 const FLEET_PACE_MS: (u64, u64) = (50, 150);
 const HOUSE_PACE_MS: (u64, u64) = (300, 900);
+/// Some heartbeats of each.
+const FLEET_STOP_AFTER: &str = "2s";
+const HOUSE_STOP_AFTER: &str = "15s";
 
 /// Everything that was asked for. Exits with 1 where something was found.
 pub(crate) fn all(args: &Args) -> Result<ExitCode> {
@@ -58,8 +62,13 @@ async fn acts(args: &Args, asked: Arc<AtomicBool>) -> Result<Tally> {
     loop {
         tally.acts += 1;
         let folder = room.join(format!("act-{}", tally.acts));
-        let mut act =
-            Act { plan: &mut plan, tally: &mut tally, asked: &asked, length: watch.left_of(args.length).min(ACT_MAX) };
+        let mut act = Act {
+            watch,
+            plan: &mut plan,
+            tally: &mut tally,
+            asked: &asked,
+            length: watch.left_of(args.length).min(ACT_MAX),
+        };
         act.play(&folder, &programs).await?;
         tally.took = watch.elapsed();
         if watch.elapsed() >= args.length || asked.load(Ordering::Relaxed) || !tally.findings.is_empty() {
@@ -85,6 +94,8 @@ fn programs(args: &Args, room: &Path) -> Result<Programs> {
 }
 
 struct Act<'a> {
+    /// Since the beginning of all.
+    watch: Stopwatch,
     plan: &'a mut Plan,
     tally: &'a mut Tally,
     asked: &'a AtomicBool,
@@ -105,13 +116,15 @@ impl Act<'_> {
             site.recovers(RECOVERY_MAX).await.context("before the first fault")?;
         }
         let seed = self.tally.seed ^ (self.tally.acts << 32);
-        fleet.begin(fleet.rest.by(&World::client_address()), seed, FLEET_PACE_MS)?;
-        house.begin(house.rest.clone(), seed + 1, HOUSE_PACE_MS)?;
+        fleet.begin(fleet.rest.by(&World::client_address()), seed, FLEET_PACE_MS, FLEET_STOP_AFTER)?;
+        house.begin(house.rest.clone(), seed + 1, HOUSE_PACE_MS, HOUSE_STOP_AFTER)?;
         let excuses = self.episodes(&world, &mut fleet, &mut house).await?;
+        self.say("no more faults, and no more work: all of it comes to its end");
         for site in [&mut fleet, &mut house] {
             site.submitted_all().await;
             self.judge(site, excuses).await?;
         }
+        self.say("judged");
         self.jobs_left(&world.room).await;
         self.ends_of(&world);
         self.stop(&world).await;
@@ -134,15 +147,19 @@ impl Act<'_> {
                     return Ok(excuses);
                 }
             }
-            say(&format!("  well again after {:.1} s", since.elapsed().as_secs_f64()));
+            self.say(&format!("  well again after {:.1} s", since.elapsed().as_secs_f64()));
             self.tally.recovered(kinds, since.elapsed());
         }
         Ok(excuses)
     }
 
+    fn say(&self, what: &str) {
+        say(&format!("{:>6.1} s  {what}", self.watch.elapsed().as_secs_f64()));
+    }
+
     /// All faults of an episode; the kinds that were done.
     async fn episode(&mut self, world: &World, episode: &Episode, excuses: &mut Excuses) -> BTreeSet<Kind> {
-        say(&told(episode));
+        self.say(&told(episode));
         let done = join_all(episode.faults.iter().map(|fault| world.fault(*fault))).await;
         let mut kinds = BTreeSet::new();
         for (fault, done) in episode.faults.iter().zip(done) {
@@ -224,6 +241,11 @@ impl Act<'_> {
                 .find(Broken::Left, format!("after everything was stopped: process {:?}: {}", seen.pid, seen.line));
             kill_process(seen.pid, Signal::KILL).ok();
         }
+        let left = cgroup::home().map(|home| cgroup::left(&home)).unwrap_or_default();
+        for (path, inside) in left.iter().filter(|(_, inside)| !inside.is_empty()) {
+            self.tally.find(Broken::Left, format!("in the cgroup {}: processes {}", path.display(), inside.join(", ")));
+        }
+        self.tally.empty_cgroups = self.tally.empty_cgroups.max(left.len());
     }
 }
 

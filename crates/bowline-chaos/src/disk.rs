@@ -23,14 +23,16 @@ impl Disk {
         std::fs::create_dir_all(path).with_context(|| format!("making `{}`", path.display()))?;
         let options = format!("size={mebibytes}m,nr_inodes={FILES_MAX}");
         tool(&["mount", "-t", "tmpfs", "-o", &options, "small", &path.to_string_lossy()])?;
-        Ok(Self { path: path.to_owned() })
+        let disk = Self { path: path.to_owned() };
+        // It is there from the start: where no file can be made, bytes can be taken all the same.
+        File::create(disk.filler()).context("making the file that will fill the disk")?;
+        Ok(disk)
     }
 
     /// Leaves not one byte free.
     pub(crate) fn fill(&self) -> Result<()> {
         let filler = self.filler();
-        let mut file =
-            File::options().create(true).append(true).open(&filler).context("making the file that fills the disk")?;
+        let mut file = File::options().append(true).open(&filler).context("opening the file that fills the disk")?;
         for size in [1 << 20, 4_096, 512, 1] {
             let block = vec![b'x'; size];
             while file.write_all(&block).is_ok() {}
@@ -52,7 +54,7 @@ impl Disk {
 
     /// Gives all of it back. What was not taken is not missed.
     pub(crate) fn free(&self) {
-        std::fs::remove_file(self.filler()).ok();
+        drop(File::create(self.filler()));
         std::fs::remove_dir_all(self.path.join("fillers")).ok();
     }
 

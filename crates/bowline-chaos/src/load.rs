@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::random::Random;
 use crate::rest::{Rest, text};
+use shape::Maker;
 pub(crate) use shape::{Kin, Spec, Want};
 
 /// No more is submitted while so many tasks have not ended.
@@ -61,6 +62,8 @@ pub(crate) struct Load {
     pub(crate) book: Book,
     /// Before each submit it waits for a time between these.
     pub(crate) pace_ms: (u64, u64),
+    /// Without a heartbeat for so long a job of this shape stops itself: some heartbeats of this server.
+    pub(crate) stop_after: &'static str,
     pub(crate) seed: u64,
     /// What jobs run: this program.
     pub(crate) job: String,
@@ -70,7 +73,15 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(rest: Rest, book: Book, seed: u64, marks: &Path) -> anyhow::Result<Self> {
         let job = std::env::current_exe()?.to_string_lossy().into_owned();
-        Ok(Self { rest, book, pace_ms: (60, 180), seed, job, marks: marks.to_string_lossy().into_owned() })
+        Ok(Self {
+            rest,
+            book,
+            pace_ms: (60, 180),
+            stop_after: "15s",
+            seed,
+            job,
+            marks: marks.to_string_lossy().into_owned(),
+        })
     }
 
     /// Submits until it is over, and then waits for the answers that are missing.
@@ -111,7 +122,8 @@ impl Load {
     }
 
     async fn tasks(&self, number: u64, random: &mut Random) -> anyhow::Result<()> {
-        let group = shape::group(number, random, &self.job, &self.marks);
+        let group =
+            shape::group(&Maker { number, job: &self.job, marks: &self.marks, stop_after: self.stop_after }, random);
         let body = json!({ "tasks": group.iter().map(|(body, _)| body).collect::<Vec<_>>() });
         let key = format!("chaos-{}-{number}", self.seed);
         let answer = self.rest.post_surely("/tasks", &body, &key).await?;

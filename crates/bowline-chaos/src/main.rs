@@ -3,7 +3,7 @@
 //! | responsibility | module |
 //! |---|---|
 //! | what can be asked for | `args` |
-//! | namespaces of its own, which end with it | `nest` |
+//! | namespaces and a cgroup of its own, which end with it | `nest`, `cgroup` |
 //! | which faults, when: all from one seed | `plan`, `random` |
 //! | the processes under test, and who starts them again | `parts`, `site`, `world` |
 //! | what faults are done with | `net`, `relay`, `disk`, `faults`, `herd` |
@@ -17,6 +17,7 @@
 
 mod act;
 mod args;
+mod cgroup;
 mod check;
 mod clock;
 mod disk;

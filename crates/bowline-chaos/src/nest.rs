@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{WaitOptions, geteuid, wait};
 
 use crate::args::Args;
-use crate::{plan, table};
+use crate::{cgroup, plan, table};
 
 /// The first argument of the first process inside.
 pub(crate) const INIT: &str = "inside-first";
@@ -33,6 +33,7 @@ pub(crate) fn enter(args: &Args, words: &[OsString]) -> Result<ExitCode> {
     let mut nest = start(&room, seed, words)?;
     pass_stops_on(&mut nest)?;
     let status = nest.wait().context("waiting for what runs inside")?;
+    cgroup::forget(&room);
     if status.success() && !args.keep {
         std::fs::remove_dir_all(&room).with_context(|| format!("removing `{}`", room.display()))?;
     } else {
@@ -91,6 +92,9 @@ fn pass_stops_on(nest: &mut Child) -> Result<()> {
 /// The first process inside: starts the one that works, takes in orphans until that has ended.
 pub(crate) fn init(words: &[OsString]) -> Result<ExitCode> {
     let own = std::env::current_exe().context("finding this program")?;
+    let room = words.iter().position(|word| word == "--room").and_then(|at| words.get(at + 1));
+    // Without one, processes are found by their marks alone.
+    room.and_then(|room| cgroup::enter(Path::new(room)));
     let world = program(&own.to_string_lossy()).arg(WORLD).args(words).spawn().context("starting what works inside")?;
     let world = rustix::process::Pid::from_child(&world);
     loop {

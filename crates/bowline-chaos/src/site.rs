@@ -64,8 +64,8 @@ impl Site {
     }
 
     /// Work begins. It is submitted by `rest`, which may go another way than the judge's questions.
-    pub(crate) fn begin(&mut self, rest: Rest, seed: u64, pace_ms: (u64, u64)) -> Result<()> {
-        let load = Load { pace_ms, ..Load::new(rest, Arc::clone(&self.book), seed, &self.marks)? };
+    pub(crate) fn begin(&mut self, rest: Rest, seed: u64, pace_ms: (u64, u64), stop_after: &'static str) -> Result<()> {
+        let load = Load { pace_ms, stop_after, ..Load::new(rest, Arc::clone(&self.book), seed, &self.marks)? };
         self.work.spawn(load.go_on(Arc::clone(&self.over)));
         Ok(())
     }

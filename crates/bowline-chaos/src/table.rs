@@ -45,6 +45,8 @@ pub(crate) struct Tally {
     pub(crate) events: usize,
     pub(crate) log_bytes: usize,
     pub(crate) repeated: u64,
+    /// Cgroups that supervisors left behind, with nothing in them.
+    pub(crate) empty_cgroups: usize,
     pub(crate) notes: Vec<String>,
     pub(crate) findings: Findings,
 }
@@ -78,6 +80,9 @@ impl Tally {
                 .longest_recovery
                 .map_or_else(|| "-".to_owned(), |longest| format!("{:.1} s", longest.as_secs_f64()));
             out(&format!("{:<10} {:>6}  {longest:>16}", kind.name(), row.done))?;
+        }
+        if self.empty_cgroups > 0 {
+            out(&format!("note: {} empty cgroups were left behind", self.empty_cgroups))?;
         }
         for note in &self.notes {
             out(&format!("note: {note}"))?;
@@ -114,7 +119,7 @@ impl Tally {
             "seed": self.seed, "seconds": self.took.as_secs(), "acts": self.acts, "faults": faults, "tasks": self.tasks,
             "runs": self.runs, "repeated_submits": self.repeated, "attempts": self.attempts,
             "attempts_lost": self.attempts_lost, "executions": self.executions, "events": self.events,
-            "log_bytes": self.log_bytes, "notes": self.notes,
+            "log_bytes": self.log_bytes, "empty_cgroups": self.empty_cgroups, "notes": self.notes,
         });
         for (broken, name) in ZEROES {
             all[name] = self.count(broken).into();

@@ -1,4 +1,4 @@
-//! Being asked to stop (Ctrl-C, SIGTERM), and to read settings again (SIGHUP).
+//! Being asked to stop (Ctrl-C, SIGTERM), to read settings again (SIGHUP), and not to die of a limit (SIGXFSZ).
 
 use std::io;
 
@@ -24,6 +24,16 @@ impl Stop {
             Some(()) = self.terminate.recv() => {}
             else => std::future::pending().await,
         }
+    }
+}
+
+/// From here on a write beyond the limit on the size of files fails as one on a full disk does, and does not
+/// kill the process. What it starts is not touched: a handler, unlike an ignored signal, is not handed down.
+pub(crate) fn outlive_file_limit() {
+    let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    // The handler stays, whoever listens. Without one it is as it was.
+    if let Err(error) = signal(limit) {
+        tracing::warn!(%error, "a limit on the size of files will end this process");
     }
 }
 

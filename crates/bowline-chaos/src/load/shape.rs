@@ -68,15 +68,16 @@ impl Spec {
 type Group = Vec<(Value, Spec)>;
 
 /// Makes tasks that run this program as a job.
-struct Maker<'a> {
-    number: u64,
-    job: &'a str,
-    marks: &'a str,
+#[derive(Debug)]
+pub(crate) struct Maker<'a> {
+    pub(crate) number: u64,
+    pub(crate) job: &'a str,
+    pub(crate) marks: &'a str,
+    pub(crate) stop_after: &'a str,
 }
 
 /// One submit of whatever shape.
-pub(crate) fn group(number: u64, random: &mut Random, job: &str, marks: &str) -> Group {
-    let maker = Maker { number, job, marks };
+pub(crate) fn group(maker: &Maker<'_>, random: &mut Random) -> Group {
     let shapes: [(u64, fn(&Maker<'_>, &mut Random) -> Group); 16] = [
         (22, plain),
         (8, long),
@@ -99,11 +100,11 @@ pub(crate) fn group(number: u64, random: &mut Random, job: &str, marks: &str) ->
     let mut at = random.within(0, total);
     for (weight, shape) in shapes {
         if at < weight {
-            return shape(&maker, random);
+            return shape(maker, random);
         }
         at -= weight;
     }
-    plain(&maker, random)
+    plain(maker, random)
 }
 
 impl Maker<'_> {
@@ -156,7 +157,7 @@ fn forbidding(maker: &Maker<'_>, random: &mut Random) -> Group {
 fn self_fencing(maker: &Maker<'_>, random: &mut Random) -> Group {
     maker.one("fencing", &[("ms", random.within(1_000, 6_000)), ("lines", 10)], |body, spec| {
         body["overlap"] = "forbid".into();
-        body["stop_after"] = "2s".into();
+        body["stop_after"] = maker.stop_after.into();
         spec.forbid = true;
         spec.stop_after = true;
     })

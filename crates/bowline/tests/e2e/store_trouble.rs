@@ -3,6 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bowline_api::NewTask;
+use bowline_client::Write;
+use rustix::process::{Resource, Rlimit, prlimit};
+
+use crate::harness::parts::{Part, ServerPart, runtime, worker};
+use crate::harness::worked::Work;
 use crate::harness::{Room, until};
 
 /// Every file of a data folder that belongs to the store, and what is in it.
@@ -119,4 +125,45 @@ fn a_data_folder_that_cannot_be_made_is_told() {
         assert!(ran.stderr.contains("file/data"), "{command:?}: {}", ran.stderr);
     }
     room.wait_empty();
+}
+
+/// No file of this process may grow beyond so many bytes.
+fn limit(part: &Part, bytes: Option<u64>) {
+    prlimit(Some(part.pid()), Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_fails_what_is_written_and_kills_neither_server_nor_worker() {
+    let room = Room::new();
+    let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
+    let work = Work::of(&server);
+    let part = worker(&room, "w", (&server.url, &server.token_file), &[], &["--check-every", "1s"]);
+    work.until_connected("w");
+    let task = || NewTask { command: Some(vec!["true".to_owned()]), ..NewTask::default() };
+    let first = work.one(task());
+    work.until_state(first, bowline_core::state::StateKind::Succeeded);
+    limit(&server.part, Some(4_096));
+    let write = Write { key: Some("meanwhile".to_owned()), ..Write::default() };
+    until("the server leads no more", || {
+        // Nobody knows whether it was taken: under its key it may be said again.
+        let asked = async {
+            tokio::time::timeout(std::time::Duration::from_secs(2), work.client.submit(&task(), &write)).await
+        };
+        let answer = runtime().block_on(asked);
+        assert!(!matches!(answer, Ok(Ok(_))), "acknowledged, and not written: {answer:?}");
+        runtime().block_on(work.client.ready()).is_err()
+    });
+    limit(&server.part, None);
+    until("it leads again", || runtime().block_on(work.client.ready()).is_ok());
+    let meanwhile = runtime().block_on(work.client.submit(&task(), &write)).unwrap().ids[0];
+    work.until_state(meanwhile, bowline_core::state::StateKind::Succeeded);
+    limit(&part, Some(4_096));
+    let waits = work.one(task());
+    until("the worker is broken", || {
+        runtime().block_on(work.client.worker("w")).is_ok_and(|worker| worker.broken.is_some())
+    });
+    limit(&part, None);
+    work.until_state(waits, bowline_core::state::StateKind::Succeeded);
+    assert_eq!(part.stop(), Some(0));
+    work.over(&room, server);
 }

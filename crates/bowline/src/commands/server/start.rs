@@ -116,6 +116,7 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     config.blobs_kept = args.keep_blobs.0.max(Duration::from_secs(1));
     config.blob_bytes_max = args.artifact_max;
     let mut stop = signals::Stop::new()?;
+    signals::outlive_file_limit();
     let mut server = bowline_server::start(config).await.map_err(|error| {
         let exit = exit_of(&error);
         let what = format!("The server on the data folder `{}` could not start.", data.display());

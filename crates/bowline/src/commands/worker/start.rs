@@ -185,6 +185,7 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let stats = Arc::clone(&config.stats);
     let drained = Arc::clone(&config.stats);
     let stop = Stop::default();
+    signals::outlive_file_limit();
     let watched = async {
         first_turn(&stats).await;
         notify.ready(&begins);
