@@ -29,6 +29,7 @@ pub mod process;
 pub mod random;
 pub mod server;
 pub mod store;
+pub mod supervisor;
 pub mod trace;
 pub mod workload;
 pub mod world;

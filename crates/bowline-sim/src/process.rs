@@ -283,6 +283,16 @@ impl Io<'_> {
         self.world.sync(self.me, token);
     }
 
+    /// Appends bytes to a file whose room was set aside before, on a full disk too. Not synced.
+    pub fn append_in_place(&mut self, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        self.world.append_in_place(self.me, file, bytes)
+    }
+
+    /// Begins to sync this process's files whose names begin so, and no others; [`Event::Written`] follows.
+    pub fn sync_only(&mut self, prefix: &str, token: u64) {
+        self.world.sync_only(self.me, prefix, token);
+    }
+
     /// What a file holds. `None`: there is none.
     pub fn read(&self, file: &str) -> Option<Vec<u8>> {
         self.world.read(self.me, file)

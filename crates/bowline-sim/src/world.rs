@@ -150,7 +150,7 @@ impl World {
             Due::Closing { conn, side, why } => self.closing(conn, side, why),
             Due::Commit(number) => self.commit_due(number),
             Due::JournalDue { proc, life, file, token } => self.journal_due(proc, life, &file, token),
-            Due::SyncDue { proc, life, token } => self.sync_due(proc, life, token),
+            Due::SyncDue { proc, life, token, files } => self.sync_due(proc, life, token, &files),
             Due::JobEnds { job, number, how } => self.job_ends(&job, number, how),
             Due::Resume { proc } => self.resume(proc),
             Due::Restart { proc } => self.start(proc),

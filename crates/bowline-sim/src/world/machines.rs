@@ -152,14 +152,27 @@ impl World {
         self.disk_mut(proc).replace(&(folder(proc) + file), bytes)
     }
 
-    pub(crate) fn sync(&mut self, proc: ProcId, token: u64) {
-        let (life, length) = (self.life(proc), self.random.around(self.pace.journal_us));
-        self.queue.push(self.now + length, Due::SyncDue { proc, life, token });
+    pub(crate) fn append_in_place(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk_mut(proc).append_in_place(&(folder(proc) + file), bytes);
+        Ok(())
     }
 
-    pub(super) fn sync_due(&mut self, proc: ProcId, life: u32, token: u64) {
+    pub(crate) fn sync(&mut self, proc: ProcId, token: u64) {
+        self.sync_files(proc, String::new(), token);
+    }
+
+    pub(crate) fn sync_only(&mut self, proc: ProcId, prefix: &str, token: u64) {
+        self.sync_files(proc, folder(proc) + prefix, token);
+    }
+
+    fn sync_files(&mut self, proc: ProcId, files: String, token: u64) {
+        let (life, length) = (self.life(proc), self.random.around(self.pace.journal_us));
+        self.queue.push(self.now + length, Due::SyncDue { proc, life, token, files });
+    }
+
+    pub(super) fn sync_due(&mut self, proc: ProcId, life: u32, token: u64, files: &str) {
         if self.life(proc) == life && self.is_running(proc) {
-            self.disk_mut(proc).sync();
+            self.disk_mut(proc).sync(files);
             self.hand_over(proc, life, Event::Written { token, result: Ok(()) });
         }
     }

@@ -73,6 +73,8 @@ pub enum Due {
         life: u32,
         /// As it was named.
         token: u64,
+        /// How their names begin.
+        files: String,
     },
     /// A job ends, if it lives still.
     JobEnds {
