@@ -34,6 +34,8 @@ impl Observe for Blind {
         _: &bowline_core::effect::Batch,
     ) {
     }
+    fn refused(&mut self, _: u64, _: crate::process::ClusterId, _: &bowline_store::CommitError) {}
+    fn opens(&mut self, _: u64, _: ProcId, _: ConnId, _: crate::process::ClusterId) {}
     fn swept(&mut self, _: u64, _: crate::process::ClusterId, _: &bowline_store::Swept) {}
     fn arrives(&mut self, _: u64, _: ProcId, _: ConnId, _: &Packet) {}
     fn sends(&mut self, _: u64, _: ProcId, _: ConnId, _: &Packet) {}
