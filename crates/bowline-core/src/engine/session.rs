@@ -25,6 +25,7 @@ impl Engine {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.session = Some(Session {
             id: session,
+            from: now,
             prefetch,
             demand: None,
             health: Health::Ok,

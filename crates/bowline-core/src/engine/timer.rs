@@ -19,7 +19,8 @@ use super::out::Cause;
 use super::table::{At, Hot, Task};
 use super::worker::Suspect;
 
-/// Workers measure set-up and run limits themselves; the server steps in so much later.
+/// Workers measure set-up and run limits themselves; the server steps in so much later, and only where a worker
+/// has been heard for so long: what was done in time while nobody heard of it is on its way.
 const BACKSTOP: Duration = Duration::from_secs(30);
 
 /// What fires.
@@ -57,7 +58,7 @@ impl Engine {
     pub(super) fn retime(&mut self, unit: TaskRef) {
         let next = self.tasks.get(&unit.task).and_then(|task| {
             let hot = task.unit(unit)?;
-            earliest(task, hot, unit).map(|(at, _)| at)
+            earliest(task, hot, unit, self.stepping_in(hot)).map(|(at, _)| at)
         });
         let Some(hot) = self.tasks.get_mut(&unit.task).and_then(|task| task.unit_mut(unit)) else { return };
         let old = std::mem::replace(&mut hot.timer, At::from(next));
@@ -71,16 +72,27 @@ impl Engine {
 
     fn fire_unit(&mut self, unit: TaskRef) {
         let now = self.now;
-        let Some(task) = self.tasks.get_mut(&unit.task) else { return };
-        if let Some(hot) = task.unit_mut(unit) {
+        if let Some(hot) = self.tasks.get_mut(&unit.task).and_then(|task| task.unit_mut(unit)) {
             hot.timer = At::default();
         }
+        let Some(task) = self.tasks.get(&unit.task) else { return };
         let Some(hot) = task.unit(unit) else { return };
-        let due = earliest(task, hot, unit).filter(|(at, _)| *at <= now);
+        let due = earliest(task, hot, unit, self.stepping_in(hot)).filter(|(at, _)| *at <= now);
         if let Some((_, fires)) = due {
             self.fire(unit, &fires);
         }
         self.retime(unit);
+    }
+
+    /// From when on the server steps in for the worker that measures the limits of an attempt. A worker that is not heard
+    /// is stopped by nobody anyway, and may have done in time what it has to say.
+    fn stepping_in(&self, hot: &Hot) -> Timestamp {
+        let (State::Assigned { worker } | State::Running { on: Holder::Worker(worker) }) = &hot.state else {
+            return Timestamp(0);
+        };
+        let heard = self.workers.get(worker).filter(|worker| worker.silent_since().is_none());
+        let from = heard.and_then(|worker| worker.session.as_ref()).map_or(self.now, |session| session.from);
+        from.plus(BACKSTOP)
     }
 
     fn fire(&mut self, unit: TaskRef, fires: &Fires) {
@@ -208,8 +220,8 @@ impl Engine {
     }
 }
 
-/// The earliest limit of a unit in its state.
-fn earliest(task: &Task, hot: &Hot, unit: TaskRef) -> Option<(Timestamp, Fires)> {
+/// The earliest limit of a unit in its state. What its worker measures itself is not due before `stepping_in`.
+fn earliest(task: &Task, hot: &Hot, unit: TaskRef, stepping_in: Timestamp) -> Option<(Timestamp, Fires)> {
     let policy = &task.policy;
     let limits = &policy.timeouts;
     let own = match &hot.state {
@@ -221,11 +233,12 @@ fn earliest(task: &Task, hot: &Hot, unit: TaskRef) -> Option<(Timestamp, Fires)>
             .map(|(from, limit)| (from.plus(limit.0), Fires::Limit(TimeoutKind::Queue))),
         State::Assigned { .. } => {
             let limit = limits.setup.map_or(SETUP_TIMEOUT_DEFAULT, |limit| limit.0);
-            Some((hot.since.plus(limit).plus(BACKSTOP), Fires::Limit(TimeoutKind::Setup)))
+            Some((hot.since.plus(limit).plus(BACKSTOP).max(stepping_in), Fires::Limit(TimeoutKind::Setup)))
         }
-        State::Running { on: Holder::Worker(_) } => limits
-            .run
-            .map(|run| (hot.since.plus(run.0).plus(policy.grace.0).plus(BACKSTOP), Fires::Limit(TimeoutKind::Run))),
+        State::Running { on: Holder::Worker(_) } => limits.run.map(|run| {
+            let at = hot.since.plus(run.0).plus(policy.grace.0).plus(BACKSTOP);
+            (at.max(stepping_in), Fires::Limit(TimeoutKind::Run))
+        }),
         State::Running { on: Holder::Server { until } } => {
             let run = limits.run.map(|run| (hot.since.plus(run.0), Fires::Limit(TimeoutKind::Run)));
             let sleep = until.map(|until| (until, Fires::Sleep));

@@ -67,6 +67,8 @@ pub(super) enum Beyond {
 #[derive(Debug)]
 pub(super) struct Session {
     pub id: SessionId,
+    /// When its Hello was heard.
+    pub from: Timestamp,
     pub prefetch: u32,
     pub demand: Option<(u32, Room)>,
     pub health: Health,

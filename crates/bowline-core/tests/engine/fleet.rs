@@ -136,6 +136,46 @@ fn where_nothing_may_overlap_only_proof_loses_an_attempt() {
     assert_eq!(end_of(&bench, attempt), Some(AttemptEnd::Lost));
 }
 
+/// Its limits ran out while nobody heard of the worker; it had done all of it in time.
+#[test]
+fn what_was_done_in_time_while_nobody_heard_of_it_is_not_out_of_time() {
+    for crashes in [false, true] {
+        let mut bench = Bench::new();
+        let mut spec = forbids();
+        spec.timeouts.run = Some(Span::secs(60));
+        let (session, task, attempt) = running(&mut bench, spec);
+        let unbegun = bench.one(forbids());
+        bench.apply(Input::Disconnected { session });
+        if crashes {
+            bench.crash();
+        }
+        bench.pass(MINUTE * 600);
+        assert_eq!(bench.state(task), StateKind::Running, "crashes: {crashes}");
+        let session = bench.connect(with("lab", "p2", &[(attempt, KnownAs::EndedPending)]));
+        bench.pass(Duration::from_secs(10));
+        bench.finish(session, attempt, JobEnd::Success);
+        assert_eq!(bench.state(task), StateKind::Succeeded, "crashes: {crashes}");
+        assert_eq!(bench.state(unbegun), StateKind::Assigned, "crashes: {crashes}");
+    }
+}
+
+/// A worker that is heard and does nothing about a limit: the server steps in.
+#[test]
+fn where_a_worker_is_heard_and_lets_a_limit_pass_the_server_steps_in() {
+    let mut bench = Bench::new();
+    let mut spec = forbids();
+    spec.timeouts.run = Some(Span::secs(60));
+    spec.work.grace = Some(Span::secs(5));
+    let (session, task, _) = running(&mut bench, spec);
+    for _ in 0..9 {
+        bench.pass(Duration::from_secs(10));
+        bench.say(session, FromWorker::Heartbeat);
+        assert_eq!(bench.state(task), StateKind::Running);
+    }
+    bench.pass(Duration::from_secs(6));
+    assert_eq!(bench.state(task), StateKind::Stopping, "60 s, 5 s of grace and 30 s");
+}
+
 #[test]
 fn what_stops_itself_is_lost_when_it_must_have_stopped() {
     let mut bench = Bench::new();
