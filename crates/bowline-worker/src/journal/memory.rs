@@ -1,7 +1,6 @@
 //! The journal's model: what changes come to, in memory. The simulation's disks hold it in place of a file.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use bowline_core::id::AttemptRef;
 use bowline_protocol::{LogStream, Sealed};
@@ -27,12 +26,35 @@ impl Memory {
     /// # Errors
     ///
     /// A message has a number that is taken: nothing is changed.
-    pub fn commit<'a>(&mut self, ops: impl IntoIterator<Item = &'a Op>) -> Result<(), SameNumber> {
-        let mut next = self.clone();
+    pub fn commit<'a>(&mut self, ops: impl IntoIterator<Item = &'a Op> + Clone) -> Result<(), SameNumber> {
+        self.check(ops.clone())?;
+        ops.into_iter().for_each(|op| self.apply(op));
+        Ok(())
+    }
+
+    /// Whether each new message has a number of its own.
+    fn check<'a>(&self, ops: impl IntoIterator<Item = &'a Op>) -> Result<(), SameNumber> {
+        // What these changes have made of a number so far.
+        let mut taken: BTreeMap<u64, bool> = BTreeMap::new();
         for op in ops {
-            next.apply(op)?;
+            match op {
+                Op::PutMessage { seq, .. } => {
+                    let before = taken.insert(*seq, true);
+                    if before.unwrap_or_else(|| self.messages.contains_key(seq)) {
+                        return Err(SameNumber(*seq));
+                    }
+                }
+                Op::DropMessage { seq } => {
+                    taken.insert(*seq, false);
+                }
+                Op::PutAttempt { .. }
+                | Op::MarkStarted { .. }
+                | Op::MarkEnded { .. }
+                | Op::DropAttempt { .. }
+                | Op::LogAcked { .. }
+                | Op::Seen { .. } => {}
+            }
         }
-        *self = next;
         Ok(())
     }
 
@@ -45,7 +67,7 @@ impl Memory {
         }
     }
 
-    fn apply(&mut self, op: &Op) -> Result<(), SameNumber> {
+    fn apply(&mut self, op: &Op) {
         match op {
             Op::PutAttempt { attempt, assign } => {
                 self.attempts.entry(*attempt).or_insert_with(|| fresh(*attempt, assign));
@@ -56,8 +78,8 @@ impl Memory {
                 self.attempts.remove(attempt);
             }
             Op::PutMessage { seq, attempt, message, said_us } => {
-                let Entry::Vacant(place) = self.messages.entry(*seq) else { return Err(SameNumber(*seq)) };
-                place.insert(Kept { seq: *seq, attempt: *attempt, message: message.clone(), said_us: *said_us });
+                let kept = Kept { seq: *seq, attempt: *attempt, message: message.clone(), said_us: *said_us };
+                self.messages.insert(*seq, kept);
             }
             Op::DropMessage { seq } => {
                 self.messages.remove(seq);
@@ -71,7 +93,6 @@ impl Memory {
                 self.seen = Some((*generation, *commit_no, *incarnation));
             }
         }
-        Ok(())
     }
 
     fn change(&mut self, attempt: AttemptRef, change: impl FnOnce(&mut Journaled)) {
