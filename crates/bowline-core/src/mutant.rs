@@ -98,6 +98,38 @@ listed! {
         KeyStartedTwice = "key-started-twice",
         /// A new supervisor leaves alone what the one before left running.
         LeftoversNotSwept = "leftovers-not-swept",
+        /// A worker begins an attempt before its assignment is journaled.
+        BegunBeforeJournaled = "begun-before-journaled",
+        /// A worker sends an assured message before it is durable.
+        SentBeforeDurable = "sent-before-durable",
+        /// A worker forgets an assured message when it has sent it, not when it is acknowledged.
+        ForgottenAtSending = "forgotten-at-sending",
+        /// A worker does not send again in a new session what was not acknowledged in the one before.
+        OutboxNotRewound = "outbox-not-rewound",
+        /// A worker that is fenced off goes on.
+        FencedIgnored = "fenced-ignored",
+        /// A worker's Hello does not name what has ended and is not delivered.
+        EndedPendingNotNamed = "ended-pending-not-named",
+        /// A worker begins whatever it has, slots or not.
+        SlotsNotCounted = "slots-not-counted",
+        /// A stopped job's slot is free before its processes are gone.
+        SlotFreedAtKill = "slot-freed-at-kill",
+        /// The supervisor is told to forget a job before its end is journaled.
+        JobForgottenBeforeJournaled = "job-forgotten-before-journaled",
+        /// A worker says of what has begun and is called back that it has not, and lets it run.
+        BegunRecalledAsUnbegun = "begun-recalled-as-unbegun",
+        /// A worker takes an assignment of an earlier session.
+        OldAssignmentTaken = "old-assignment-taken",
+        /// A worker begins what it finds unbegun in its journal without asking the server.
+        JournaledBegunUnasked = "journaled-begun-unasked",
+        /// A worker says Hello before it knows what became of its jobs.
+        HelloBeforeSupervisor = "hello-before-supervisor",
+        /// A job of which its worker knows nothing is left running.
+        UnknownJobLeftRunning = "unknown-job-left-running",
+        /// A worker says of a job of which nobody knows how it ended that it succeeded.
+        LostSaidSucceeded = "lost-said-succeeded",
+        /// A lease counts from the answer to a heartbeat, not from when that was sent.
+        LeaseFromAnswer = "lease-from-answer",
     }
 }
 

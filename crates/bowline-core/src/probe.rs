@@ -162,6 +162,50 @@ listed! {
         EarlierJobGoneAtLast = "earlier-job-gone-at-last",
         /// A supervisor found a record of a job that was cut or changed.
         RecordDamaged = "record-damaged",
+        /// A worker was handed an assignment of another session, and dropped it.
+        AssignmentOfOtherSession = "assignment-of-other-session",
+        /// A worker was handed an assignment twice.
+        AssignedAgain = "assigned-again",
+        /// `Started` was lost with the link, and said anew.
+        StartedSaidAnew = "started-said-anew",
+        /// A worker found an attempt's end in its journal that the server had not acknowledged to the process before.
+        EndFoundInJournal = "end-found-in-journal",
+        /// An attempt that a worker found in its journal is not the server's any more.
+        RecoveredUnknownToServer = "recovered-unknown-to-server",
+        /// A worker was told to call back what had begun meanwhile.
+        RecallCrossingBegin = "recall-crossing-begin",
+        /// A worker was told to stop what had ended meanwhile.
+        StopCrossingEnd = "stop-crossing-end",
+        /// A job ended by itself while it was being stopped to be given back: its result counts.
+        ResultCrossingGiveBack = "result-crossing-give-back",
+        /// A worker's journal was refused by the disk, and written later.
+        JournalRefusedThenAccepted = "journal-refused-then-accepted",
+        /// A worker took nothing in because too many batches waited for its disk.
+        TooManyBatchesPending = "too-many-batches-pending",
+        /// A worker's link went down while messages waited for room on the wire.
+        LinkDownWithFullLane = "link-down-with-full-lane",
+        /// A heartbeat, or another timely message, was given up because the wire took nothing.
+        TimelyGivenUp = "timely-given-up",
+        /// An attempt waited because another server's attempts had the slots.
+        TwoServersOneSlot = "two-servers-one-slot",
+        /// An assignment arrived at a worker that was handing its jobs over to the next process.
+        AssignedWhileHandingOver = "assigned-while-handing-over",
+        /// An assignment arrived at a worker that was leaving: it was given back unstarted.
+        AssignedWhileLeaving = "assigned-while-leaving",
+        /// A worker was fenced off while it had jobs.
+        FencedWithJobs = "fenced-with-jobs",
+        /// A worker's supervisor told of a living job of which the worker knew nothing.
+        JobUnknownToWorker = "job-unknown-to-worker",
+        /// The order to start a job was lost with the connection to the supervisor, and given again.
+        StartOrderedAgain = "start-ordered-again",
+        /// An order to kill was given again after the connection to the supervisor was lost.
+        KillOrderedAgain = "kill-ordered-again",
+        /// A job's start was missed, and its end was the first that its worker heard of it.
+        StartMissed = "start-missed",
+        /// A worker's attempt could not begin in time, and was given back.
+        StartByPassed = "start-by-passed",
+        /// What was on a worker and had not begun was given back because the worker was not fit.
+        UnfitWithQueue = "unfit-with-queue",
     }
 }
 

@@ -36,6 +36,13 @@ struct Batches {
     durable: usize,
 }
 
+/// Copied files.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    plain: Vec<(String, Plain)>,
+    batches: Vec<(String, Batches)>,
+}
+
 /// A machine's disk.
 #[derive(Debug, Clone)]
 pub struct Disk {
@@ -100,6 +107,27 @@ impl Disk {
     /// Files by the beginning of their names.
     pub fn files(&self, prefix: &str) -> Vec<String> {
         self.plain.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
+    }
+
+    /// What is durable of the files whose names begin so, without that beginning.
+    pub fn copied(&self, prefix: &str) -> Copied {
+        let own = |name: &str| name.strip_prefix(prefix).map(str::to_owned);
+        let plain = self.plain.iter().filter_map(|(name, file)| {
+            Some((own(name)?, Plain { bytes: file.bytes[..file.synced].to_vec(), synced: file.synced }))
+        });
+        let batches = self.batches.iter().filter_map(|(name, file)| {
+            let all = file.all.iter().take(file.durable).cloned().collect();
+            Some((own(name)?, Batches { all, durable: file.durable }))
+        });
+        Copied { plain: plain.collect(), batches: batches.collect() }
+    }
+
+    /// Puts copied files under this beginning, in place of all that is there.
+    pub fn restore(&mut self, prefix: &str, copied: Copied) {
+        self.plain.retain(|name, _| !name.starts_with(prefix));
+        self.batches.retain(|name, _| !name.starts_with(prefix));
+        self.plain.extend(copied.plain.into_iter().map(|(name, file)| (prefix.to_owned() + &name, file)));
+        self.batches.extend(copied.batches.into_iter().map(|(name, file)| (prefix.to_owned() + &name, file)));
     }
 
     /// Removes one.

@@ -31,5 +31,6 @@ pub mod server;
 pub mod store;
 pub mod supervisor;
 pub mod trace;
+pub mod worker;
 pub mod workload;
 pub mod world;

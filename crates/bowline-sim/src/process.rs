@@ -308,6 +308,11 @@ impl Io<'_> {
         self.world.remove(self.me, file);
     }
 
+    /// Takes the lock of a worker's state directory, until this process ends. Whether nobody else had it.
+    pub fn lock(&mut self, dir: &str) -> bool {
+        self.world.lock(self.me, dir)
+    }
+
     /// Bytes that are free on its disk.
     pub fn disk_free(&self) -> u64 {
         self.world.disk_free(self.me)

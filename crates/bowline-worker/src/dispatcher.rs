@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
 use bowline_core::name::WorkerName;
+use bowline_core::probe::{self, Path};
 use bowline_protocol::WorkerMessage;
 use bowline_protocol::call::Caller;
 use bowline_supervisor::wire::Request;
@@ -294,6 +295,9 @@ impl Dispatcher {
             self.pending += 1;
             let batch = std::mem::take(&mut self.batch);
             self.want(Action::Persist(batch));
+            if !self.is_open() {
+                probe::reached(Path::TooManyBatchesPending);
+            }
         }
     }
 
@@ -322,6 +326,9 @@ impl Dispatcher {
             }
             Said::Durable { batches, after } => {
                 self.pending = self.pending.saturating_sub(batches);
+                if self.troubles.contains_key(&Trouble::Journal) {
+                    probe::reached(Path::JournalRefusedThenAccepted);
+                }
                 self.cleared(Trouble::Journal);
                 for what in after {
                     match what {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Assured, FromWorker};
+use bowline_core::mutant::{self, Mutant};
 use bowline_core::spec::RESULT_BYTES_MAX;
 use bowline_protocol::limits::LATE_AFTER;
 use bowline_protocol::{Delivery, Kind, OutboxVitals, WorkerMessage};
@@ -106,20 +107,26 @@ impl Outbox {
     /// How many bytes the content of the next message has. `None`: there is nothing to send.
     pub(crate) fn next_bytes(&self) -> Option<usize> {
         let (seq, entry) = self.entries.range(self.sent + 1..).next()?;
-        (*seq <= self.durable).then(|| entry.bytes.saturating_sub(ENTRY_BYTES))
+        self.may_leave(*seq).then(|| entry.bytes.saturating_sub(ENTRY_BYTES))
+    }
+
+    fn may_leave(&self, seq: u64) -> bool {
+        seq <= self.durable || mutant::is(Mutant::SentBeforeDurable)
     }
 
     /// The next message to send: from here on it is on its way.
     pub(crate) fn next(&mut self, now: Moment) -> Option<Parcel> {
+        self.next_bytes()?;
         let (seq, entry) = self.entries.range_mut(self.sent + 1..).next()?;
-        if *seq > self.durable {
-            return None;
-        }
         self.sent = *seq;
         entry.sends = entry.sends.saturating_add(1);
         let delivery = Delivery { waited: now.since(entry.said_at), sends: entry.sends };
         let is_late = delivery.sends > 1 || delivery.waited >= LATE_AFTER;
-        Some((entry.message.clone(), is_late.then_some(delivery)))
+        let parcel = (entry.message.clone(), is_late.then_some(delivery));
+        if mutant::is(Mutant::ForgottenAtSending) {
+            self.remove(self.sent);
+        }
+        Some(parcel)
     }
 
     /// The message of this kind about this attempt is acknowledged. Its number, where it was there.

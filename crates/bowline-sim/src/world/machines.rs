@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use super::{Due, World};
+use super::{Due, Role, Slot, World};
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskError};
 use crate::process::{CloseWhy, Event, MachineId, ProcId};
@@ -38,12 +38,36 @@ impl Machine {
     }
 }
 
-/// The folder of a process's files: a process that dies leaves alone what others of its machine write.
-fn folder(proc: ProcId) -> String {
-    format!("{}/", proc.0)
-}
-
 impl World {
+    /// The folder of a process's files: a process that dies leaves alone what others of its machine write. A worker's
+    /// are those of its state directory, whoever uses it.
+    fn folder(&self, proc: ProcId) -> String {
+        match &self.slot(proc).role {
+            Role::Worker(role) => format!("{}/", role.dir),
+            Role::Server { .. } | Role::Supervisor { .. } | Role::Client { .. } => format!("process-{}/", proc.0),
+        }
+    }
+
+    /// Takes the lock of a worker's state directory, until its process ends. Whether it was free.
+    pub(crate) fn lock(&mut self, proc: ProcId, dir: &str) -> bool {
+        let machine = self.machine_of(proc);
+        let holds = |slot: &Slot| {
+            let of = |role: &Role| matches!(role, Role::Worker(role) if role.dir == dir);
+            slot.holds_lock && slot.machine == machine && of(&slot.role)
+        };
+        let is_free = !self.slots.iter().any(holds);
+        self.slot_mut(proc).holds_lock |= is_free;
+        is_free
+    }
+
+    /// Copies what is durable of a process's files to where those of another one are, as a copy of a state
+    /// directory does. The other one must not run.
+    pub fn copy_files(&mut self, from: ProcId, to: ProcId) {
+        let (source, target) = (self.folder(from), self.folder(to));
+        let copy = self.disk(from).copied(&source);
+        self.disk_mut(to).restore(&target, copy);
+    }
+
     pub(crate) fn machine(&self, machine: MachineId) -> &Machine {
         &self.machines[machine.0 as usize]
     }
@@ -111,12 +135,17 @@ impl World {
 
     pub(super) fn files_of_the_dead(&mut self, proc: ProcId) {
         let machine = self.machine_of(proc);
-        let random = &mut self.random;
-        self.machines[machine.0 as usize].disk.process_died(&folder(proc), random);
+        // A worker that never got its lock has written nothing.
+        let has_written = !matches!(self.slot(proc).role, Role::Worker(_)) || self.slot(proc).holds_lock;
+        self.slot_mut(proc).holds_lock = false;
+        if has_written {
+            let (folder, random) = (self.folder(proc), &mut self.random);
+            self.machines[machine.0 as usize].disk.process_died(&folder, random);
+        }
     }
 
     pub(crate) fn put(&mut self, proc: ProcId, file: &str, batch: Rc<dyn Any>, token: u64) {
-        let file = folder(proc) + file;
+        let file = self.folder(proc) + file;
         self.disk_mut(proc).put(&file, batch);
         let length = self.random.around(self.pace.journal_us);
         let (life, now) = (self.life(proc), self.now);
@@ -141,15 +170,17 @@ impl World {
     }
 
     pub(crate) fn batches<T: 'static>(&self, proc: ProcId, file: &str) -> Vec<Rc<T>> {
-        self.disk(proc).batches(&(folder(proc) + file))
+        self.disk(proc).batches(&(self.folder(proc) + file))
     }
 
     pub(crate) fn append(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        self.disk_mut(proc).append(&(folder(proc) + file), bytes)
+        let file = self.folder(proc) + file;
+        self.disk_mut(proc).append(&file, bytes)
     }
 
     pub(crate) fn replace(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        self.disk_mut(proc).replace(&(folder(proc) + file), bytes)
+        let file = self.folder(proc) + file;
+        self.disk_mut(proc).replace(&file, bytes)
     }
 
     pub(crate) fn append_in_place(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
@@ -178,17 +209,18 @@ impl World {
     }
 
     pub(crate) fn read(&self, proc: ProcId, file: &str) -> Option<Vec<u8>> {
-        self.disk(proc).read(&(folder(proc) + file))
+        self.disk(proc).read(&(self.folder(proc) + file))
     }
 
     pub(crate) fn files(&self, proc: ProcId, prefix: &str) -> Vec<String> {
-        let folder = folder(proc);
+        let folder = self.folder(proc);
         let names = self.disk(proc).files(&(folder.clone() + prefix));
         names.into_iter().map(|name| name[folder.len()..].to_owned()).collect()
     }
 
     pub(crate) fn remove(&mut self, proc: ProcId, file: &str) {
-        self.disk_mut(proc).remove(&(folder(proc) + file));
+        let file = self.folder(proc) + file;
+        self.disk_mut(proc).remove(&file);
     }
 
     pub(crate) fn disk_free(&self, proc: ProcId) -> u64 {

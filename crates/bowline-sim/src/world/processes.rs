@@ -81,6 +81,8 @@ pub struct Slot {
     pub process: Option<Box<dyn Process>>,
     /// It stands still until then. `None`: it does not.
     pub stalled_until: Option<u64>,
+    /// Whether it holds the lock of its state directory.
+    pub(super) holds_lock: bool,
     /// What comes meanwhile.
     backlog: VecDeque<Event>,
     timer: u64,
@@ -102,6 +104,7 @@ impl World {
             life: 0,
             process,
             stalled_until: None,
+            holds_lock: false,
             backlog,
             timer: 0,
             random,

@@ -2,6 +2,8 @@
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Finished, FromWorker, JobEnd};
+use bowline_core::mutant::{self, Mutant};
+use bowline_core::probe::{self, Path};
 use bowline_core::spec::Action;
 use bowline_core::state::TimeoutKind;
 use bowline_protocol::WorkerMessage;
@@ -38,13 +40,17 @@ impl Dispatcher {
                 continue;
             };
             let unfit = self.unfit();
-            if unfit.is_none() && !self.share.may_begin(&known.claim) {
+            let may_begin = || self.share.may_begin(&known.claim) || mutant::is(Mutant::SlotsNotCounted);
+            if unfit.is_none() && !may_begin() {
                 return;
             }
             self.queue.pop_front();
             match unfit {
                 None => self.happen(attempt, Event::Begin),
-                Some(why) => self.give_back_queued(attempt, why),
+                Some(why) => {
+                    probe::reached(Path::UnfitWithQueue);
+                    self.give_back_queued(attempt, why);
+                }
             }
         }
         self.share.nothing_waits();
@@ -63,6 +69,7 @@ impl Dispatcher {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         let before = known.state;
         let (next, steps, _) = before.on(event);
+        notice(before, event);
         known.state = next;
         tracing::debug!(%attempt, ?before, ?event, ?next, "attempt");
         self.weigh(attempt, before, next);
@@ -240,6 +247,9 @@ impl Dispatcher {
             }
             End::SetupTimeout => self.finish(attempt, Collected::bare(JobEnd::Timeout(TimeoutKind::Setup))),
             End::Stopped => self.finish(attempt, Collected::bare(JobEnd::Stopped)),
+            End::Lost if mutant::is(Mutant::LostSaidSucceeded) => {
+                self.finish(attempt, Collected::bare(JobEnd::Success));
+            }
             End::Lost => self.lost(attempt, why),
             End::ReleasedUnstarted => self.release(attempt, false, why),
             End::ReleasedStarted => self.release(attempt, true, why),
@@ -250,6 +260,9 @@ impl Dispatcher {
         }
         self.batch.ops.push(Op::MarkEnded { attempt });
         self.batch.after.push(After::Forget(attempt));
+        if mutant::is(Mutant::JobForgottenBeforeJournaled) {
+            self.forget_job(attempt);
+        }
         self.logs_are_over(attempt);
         self.drop_files(attempt);
         self.ending.insert(attempt);
@@ -281,6 +294,7 @@ impl Dispatcher {
     pub(super) fn start_by_passed(&mut self, attempt: AttemptRef) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         if known.state == State::Queued {
+            probe::reached(Path::StartByPassed);
             known.why = "the worker had no room to begin it in time";
             self.happen(attempt, Event::Stop(Then::GiveBack));
         }
@@ -314,9 +328,21 @@ impl Dispatcher {
     }
 }
 
+/// Rare ways of an attempt's machine.
+fn notice(before: State, event: Event) {
+    match (before, event) {
+        (State::Stopping { then: Then::GiveBack, .. }, Event::JobOver(Over::ByItself)) => {
+            probe::reached(Path::ResultCrossingGiveBack);
+        }
+        (State::Starting, Event::JobOver(_)) => probe::reached(Path::StartMissed),
+        _ => {}
+    }
+}
+
 /// What an attempt in this state takes.
 fn weight(state: State) -> Weight {
     match state {
+        State::Stopping { .. } if mutant::is(Mutant::SlotFreedAtKill) => Weight::Nothing,
         State::Queued => Weight::Held,
         State::Preparing | State::Starting | State::Running | State::Stopping { .. } => Weight::Begun,
         State::Collecting | State::Ended => Weight::Nothing,

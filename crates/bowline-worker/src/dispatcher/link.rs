@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bowline_core::id::SessionId;
 use bowline_core::message::{Hello, KnownAs, Left};
+use bowline_core::mutant::{self, Mutant};
+use bowline_core::probe::{self, Path};
 use bowline_core::worker::{Offer, Seat};
 use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
 
@@ -97,7 +99,8 @@ impl Link {
 impl Dispatcher {
     /// Opens a connection, where there is none and everything that Hello names is known.
     pub(super) fn connect(&mut self) {
-        if self.link.open.is_some() || !self.supervision.is_known() {
+        let is_known = self.supervision.is_known() || mutant::is(Mutant::HelloBeforeSupervisor);
+        if self.link.open.is_some() || !is_known {
             return;
         }
         self.link.count += 1;
@@ -152,6 +155,7 @@ impl Dispatcher {
             Some((*attempt, known))
         });
         let ended = self.outbox.attempts().filter(|attempt| self.outbox.holds_end(*attempt));
+        let ended = ended.filter(|_| !mutant::is(Mutant::EndedPendingNotNamed));
         let ended = ended.map(|attempt| (attempt, KnownAs::EndedPending));
         living.chain(ended).chain(self.of_the_last_holder()).take(HELLO_ATTEMPTS_MAX).collect()
     }
@@ -205,6 +209,9 @@ impl Dispatcher {
 
     fn link_down(&mut self, end: LinkEnd) {
         let was_welcomed = self.link.is_welcomed();
+        if was_welcomed && self.outbox.next_bytes().is_some() {
+            probe::reached(Path::LinkDownWithFullLane);
+        }
         self.drop_link();
         if was_welcomed {
             self.link.backoff.reset();
@@ -276,7 +283,9 @@ impl Dispatcher {
         self.begin_beats();
         self.stats.link_opened();
         self.forget_drain();
-        self.outbox.rewind();
+        if !mutant::is(Mutant::OutboxNotRewound) {
+            self.outbox.rewind();
+        }
         self.demand.rewind();
         self.bulk_session(Some(self.bulk_target()));
         self.say_heartbeat();

@@ -2,7 +2,9 @@
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, StopWhy, ToWorker, Verdict};
+use bowline_core::mutant::{self, Mutant};
 use bowline_core::name::WorkerName;
+use bowline_core::probe::{self, Path};
 use bowline_core::spec::Action;
 use bowline_core::state::JobError;
 use bowline_protocol::{Handover, ServerMessage, WorkerMessage, limits};
@@ -62,11 +64,13 @@ impl Dispatcher {
     /// An attempt is handed over. It is journaled first; see [`Dispatcher::may_begin`].
     fn assigned(&mut self, handover: Handover) {
         let attempt = handover.assign.attempt;
-        if !self.link.is_of_session(handover.assign.session) {
+        if !self.link.is_of_session(handover.assign.session) && !mutant::is(Mutant::OldAssignmentTaken) {
+            probe::reached(Path::AssignmentOfOtherSession);
             tracing::warn!(%attempt, "an assignment of another session is dropped");
             return;
         }
         if self.attempts.contains_key(&attempt) || self.outbox.holds(attempt) {
+            probe::reached(Path::AssignedAgain);
             tracing::debug!(%attempt, "assigned again");
             return;
         }
@@ -75,6 +79,9 @@ impl Dispatcher {
         let most = (self.config.room.slots.saturating_add(limits::PREFETCH_MAX)) as usize;
         // What comes while jobs are handed over is for the next process.
         let leaves = self.leaving.is_some() && !self.is_handing_over();
+        if self.leaving.is_some() {
+            probe::reached(if leaves { Path::AssignedWhileLeaving } else { Path::AssignedWhileHandingOver });
+        }
         if held >= most || leaves || self.outbox.is_full() {
             self.give_back_unstarted(attempt, "the worker has no room for it, or is leaving");
             return;
@@ -106,6 +113,9 @@ impl Dispatcher {
         self.later(limits.1, Timer::Setup(attempt));
         self.attempts.insert(attempt, fresh);
         self.weigh(attempt, State::Ended, State::Queued);
+        if mutant::is(Mutant::BegunBeforeJournaled) {
+            self.may_begin(attempt);
+        }
     }
 
     /// A no-op: done as soon as both its messages are durable.
@@ -130,6 +140,9 @@ impl Dispatcher {
             tracing::debug!(%attempt, ?why, "to be stopped, and not here");
             return;
         };
+        if matches!(known.state, State::Collecting | State::Ended) {
+            probe::reached(Path::StopCrossingEnd);
+        }
         let then = match why {
             StopWhy::Cancel | StopWhy::Timeout => Then::Stopped,
             StopWhy::Drain => {
@@ -137,7 +150,13 @@ impl Dispatcher {
                 Then::GiveBack
             }
             // What has begun is not called back.
-            StopWhy::Recall if known.state != State::Queued => return,
+            StopWhy::Recall if known.state != State::Queued => {
+                probe::reached(Path::RecallCrossingBegin);
+                if mutant::is(Mutant::BegunRecalledAsUnbegun) {
+                    self.give_back_unstarted(attempt, "called back");
+                }
+                return;
+            }
             StopWhy::Recall => {
                 known.why = "called back before it began";
                 Then::GiveBack
@@ -154,6 +173,10 @@ impl Dispatcher {
     }
 
     fn judged(&mut self, attempt: AttemptRef, verdict: Verdict) {
+        let is_recovered = self.attempts.get(&attempt).is_some_and(|known| known.origin != Origin::Handed);
+        if is_recovered && matches!(verdict, Verdict::Stop | Verdict::Superseded | Verdict::Gone) {
+            probe::reached(Path::RecoveredUnknownToServer);
+        }
         match verdict {
             Verdict::Continue => self.goes_on(attempt),
             Verdict::Stop => self.happen(attempt, Event::Stop(Then::Stopped)),
@@ -192,6 +215,12 @@ impl Dispatcher {
     }
 
     fn fenced(&mut self, why: String) {
+        if mutant::is(Mutant::FencedIgnored) {
+            return;
+        }
+        if self.attempts.values().any(|known| known.state.may_have_job()) {
+            probe::reached(Path::FencedWithJobs);
+        }
         let server = &self.config.server;
         tracing::error!(
             why,

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation};
+use bowline_core::mutant::{self, Mutant};
+use bowline_core::probe::{self, Path};
 use bowline_protocol::{ServerMessage, WorkerMessage, wire};
 use prost::Message as _;
 
@@ -26,6 +28,9 @@ impl Dispatcher {
             let message = wire::WorkerMessage::decode(message.as_slice()).ok();
             if let Some(message) = message.and_then(|message| WorkerMessage::from_wire(message).ok().flatten()) {
                 self.outbox.recover(seq, attempt, message, self.now.at.before(self.now.age(said_us)));
+                if self.outbox.holds_end(attempt) {
+                    probe::reached(Path::EndFoundInJournal);
+                }
             } else {
                 tracing::error!(%attempt, seq, "a message in the journal cannot be read; it is dropped");
                 self.batch.ops.push(Op::DropMessage { seq });
@@ -78,6 +83,9 @@ impl Dispatcher {
         let state = known.state;
         self.attempts.insert(attempt, known);
         self.weigh(attempt, State::Ended, state);
+        if mutant::is(Mutant::JournaledBegunUnasked) && !journaled.started {
+            self.may_begin(attempt);
+        }
     }
 
     /// The server says that an attempt which was not begun is still ours.

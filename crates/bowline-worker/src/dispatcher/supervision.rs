@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
+use bowline_core::mutant::{self, Mutant};
+use bowline_core::probe::{self, Path};
 use bowline_supervisor::wire::{Event as Said, Exited, LostWhy, Refusal, Request, StartFailed, Step, StopReason};
 
 use super::health::is_probe;
@@ -124,7 +126,8 @@ impl Dispatcher {
     /// The attempt of a living job. A job that nobody here knows is stopped.
     fn known_job(&mut self, key: &str) -> Option<AttemptRef> {
         let attempt = self.reported(key);
-        if attempt.is_none() {
+        if attempt.is_none() && !mutant::is(Mutant::UnknownJobLeftRunning) {
+            probe::reached(Path::JobUnknownToWorker);
             tracing::warn!(job = key, "the supervisor has a job that this worker knows nothing of: stopping it");
             self.ask(Request::Kill { key: key.to_owned(), grace: Duration::ZERO });
         }
@@ -271,6 +274,7 @@ impl Dispatcher {
     /// The order to start it was lost with the connection.
     fn start_again(&mut self, attempt: AttemptRef) {
         if let Some(start) = self.attempts.get(&attempt).and_then(|known| known.start.clone()) {
+            probe::reached(Path::StartOrderedAgain);
             self.ask(Request::Start(start));
         }
     }
@@ -281,6 +285,7 @@ impl Dispatcher {
         let attempts: Vec<_> =
             self.attempts.iter().filter(|(_, known)| stopping(known.state)).map(|(attempt, _)| *attempt).collect();
         for attempt in attempts {
+            probe::reached(Path::KillOrderedAgain);
             self.kill(attempt);
         }
     }

@@ -1,5 +1,6 @@
 //! Who holds what, and who may have what. Pure.
 
+use bowline_core::probe::{self, Path};
 use bowline_core::worker::Room;
 
 use super::TURN;
@@ -108,6 +109,9 @@ impl Ledger {
             let wants = part.waits.as_ref().map(|claim| u64::from(part.begun.slots.saturating_add(claim.slots)));
             part.begun.slots < own_slots && wants.is_some_and(|wants| wants <= share)
         };
+        if !fits && self.others(own).any(|part| part.begun.slots > 0) {
+            probe::reached(Path::TwoServersOneSlot);
+        }
         fits && !self.others(own).any(comes_first)
     }
 

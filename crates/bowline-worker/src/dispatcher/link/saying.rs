@@ -1,7 +1,9 @@
 //! What is said in a session, each kind by its class: see [`crate::session`]'s lanes.
 
 use bowline_core::message::FromWorker;
-use bowline_protocol::{Class, Vitals, WorkerMessage};
+use bowline_core::mutant::{self, Mutant};
+use bowline_core::probe::{self, Path};
+use bowline_protocol::{Class, Kind, Vitals, WorkerMessage};
 use bowline_supervisor::wire::Request;
 
 use super::super::{Action, Dispatcher};
@@ -23,6 +25,7 @@ impl Dispatcher {
     pub(in crate::dispatcher) fn heartbeat_answered(&mut self) {
         let Some(sent_at) = self.link.open.as_mut().and_then(|open| open.lanes.answered()) else { return };
         self.link.answered_at = Some(sent_at);
+        let sent_at = if mutant::is(Mutant::LeaseFromAnswer) { self.now.boot } else { sent_at };
         self.ask(Request::Renew { lease: crate::prepare::LEASE.to_owned(), sent_at });
     }
 
@@ -54,12 +57,16 @@ impl Dispatcher {
             self.stats.passed(kind);
             if delivery.is_some_and(|delivery| delivery.sends > 1) {
                 self.stats.retried(kind);
+                if kind == Kind::Started {
+                    probe::reached(Path::StartedSaidAnew);
+                }
             }
         }
         if !parcels.is_empty() {
             self.want(Action::Send(link, parcels));
         }
         for kind in &given_up {
+            probe::reached(Path::TimelyGivenUp);
             tracing::warn!(kind = kind.name(), "not sent in time: the connection takes nothing");
             self.stats.dropped(*kind);
             self.demand.untold(*kind);
