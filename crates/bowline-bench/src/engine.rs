@@ -12,7 +12,7 @@ use bowline_core::input::{DryRun, NewTask, Request, Submit};
 use bowline_core::message::{Finished, FromWorker, Hello, JobEnd, ToWorker};
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, SUBMIT_TASKS_MAX, TaskSpec, Work};
-use bowline_core::worker::{Offer, Room, Seat};
+use bowline_core::worker::{Health, Offer, Room, Seat};
 use bowline_core::{Engine, EngineConfig, Input};
 use bowline_store::LeaderStore;
 
@@ -84,6 +84,7 @@ impl Driver {
                 room: Room { slots: SLOTS, amounts: BTreeMap::new() },
             },
             prefetch: noop.in_flight.saturating_sub(SLOTS),
+            health: Health::Ok,
             seen: None,
             attempts: Vec::new(),
         };

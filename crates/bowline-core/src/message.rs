@@ -28,6 +28,8 @@ pub struct Hello {
     pub offer: Offer,
     /// Attempts that it may hold beyond its slots.
     pub prefetch: u32,
+    /// Whether it is fit for work: one that is not is handed nothing from the first moment.
+    pub health: Health,
     /// Newest generation that it has seen; `None` on its first visit.
     pub seen: Option<(Generation, CommitNo)>,
     /// Every attempt that it knows of.

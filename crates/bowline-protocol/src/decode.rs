@@ -87,10 +87,7 @@ pub(crate) fn worker_message(message: wire::WorkerMessage) -> Checked<Option<Wor
         WorkerKind::UploadProgress(wire::UploadProgress { attempt: of, files, sent, bytes }) => {
             WorkerMessage::Upload(UploadProgress { attempt: attempt(of)?, files, sent, bytes })
         }
-        WorkerKind::Health(health) => WorkerMessage::Engine(FromWorker::Health(match health.broken {
-            None => Health::Ok,
-            Some(why) => Health::Broken(text(why, "broken", limits::TEXT_BYTES_MAX)?),
-        })),
+        WorkerKind::Health(told) => WorkerMessage::Engine(FromWorker::Health(health(told)?)),
         WorkerKind::Bye(bye) => {
             WorkerMessage::Engine(FromWorker::Bye { why: text(bye.why, "why", limits::TEXT_BYTES_MAX)? })
         }
@@ -128,6 +125,13 @@ pub(crate) fn server_message(message: wire::ServerMessage) -> Checked<Option<Ser
     Ok(Some(message))
 }
 
+fn health(told: wire::Health) -> Checked<Health> {
+    Ok(match told.broken {
+        None => Health::Ok,
+        Some(why) => Health::Broken(text(why, "broken", limits::TEXT_BYTES_MAX)?),
+    })
+}
+
 fn hello(hello: wire::Hello) -> Checked<Hello> {
     let short = |value, field| text(value, field, limits::SHORT_TEXT_BYTES_MAX);
     items(hello.actions.len(), "actions", limits::OFFER_ITEMS_MAX)?;
@@ -151,6 +155,7 @@ fn hello(hello: wire::Hello) -> Checked<Hello> {
             room: room(hello.room)?,
         },
         prefetch: hello.prefetch,
+        health: hello.health.map_or(Ok(Health::Ok), health)?,
         seen: hello.seen.map(|seen| (Generation(seen.generation), CommitNo(seen.commit_no))),
         attempts: hello
             .attempts

@@ -67,12 +67,7 @@ fn from_worker(message: &FromWorker) -> WorkerKind {
                 why: cut(why),
             })
         }
-        FromWorker::Health(health) => WorkerKind::Health(wire::Health {
-            broken: match health {
-                Health::Ok => None,
-                Health::Broken(why) => Some(cut(why)),
-            },
-        }),
+        FromWorker::Health(told) => WorkerKind::Health(health(told)),
         FromWorker::Bye { why } => WorkerKind::Bye(wire::Bye { why: cut(why) }),
     }
 }
@@ -149,6 +144,14 @@ fn left(left: &Left) -> wire::Left {
     wire::Left { attempt: Some(attempt(left.attempt)), fate: Some(fate) }
 }
 
+fn health(told: &Health) -> wire::Health {
+    let broken = match told {
+        Health::Ok => None,
+        Health::Broken(why) => Some(cut(why)),
+    };
+    wire::Health { broken }
+}
+
 fn hello(hello: &Hello) -> wire::Hello {
     wire::Hello {
         name: hello.name.as_str().to_owned(),
@@ -173,6 +176,7 @@ fn hello(hello: &Hello) -> wire::Hello {
             .map(|(of, known)| wire::KnownAttempt { attempt: Some(attempt(*of)), known_as: known_as(*known).into() })
             .collect(),
         pool: hello.pool.as_ref().map(|pool| pool.as_str().to_owned()),
+        health: Some(health(&hello.health)),
     }
 }
 

@@ -115,6 +115,7 @@ fn hello(attempt: AttemptRef) -> Hello {
             room: room(),
         },
         prefetch: 8,
+        health: Health::Broken("full".into()),
         seen: Some((Generation(0), CommitNo(9))),
         attempts: [
             KnownAs::Assigned,

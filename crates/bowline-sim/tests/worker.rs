@@ -296,6 +296,8 @@ fn task_of(job: &JobId) -> Option<u64> {
 
 impl Observe for Facts {
     fn committed(&mut self, _: u64, _: ClusterId, _: (Epoch, CommitNo), _: &Batch) {}
+    fn refused(&mut self, _: u64, _: ClusterId, _: &bowline_store::CommitError) {}
+    fn opens(&mut self, _: u64, _: ProcId, _: ConnId, _: ClusterId) {}
     fn swept(&mut self, _: u64, _: ClusterId, _: &bowline_store::Swept) {}
     fn arrives(&mut self, _: u64, _: ProcId, _: ConnId, _: &Packet) {}
     fn sends(&mut self, _: u64, _: ProcId, _: ConnId, _: &Packet) {}
@@ -354,7 +356,7 @@ impl Rig {
         let mut world = World::new(seed, Keep::Hash, Box::<Facts>::default(), start);
         let cluster = world.add_cluster();
         let (here, there) = (world.add_machine(0), world.add_machine(30));
-        let server = world.add_process(Role::Server { cluster }, here);
+        let server = world.add_process(Role::Server { cluster, keep: Duration::ZERO }, here);
         let worker = world.add_process(role(), there);
         world.start(server);
         world.start(worker);

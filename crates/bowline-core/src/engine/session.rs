@@ -21,14 +21,15 @@ use super::worker::{Claim, Session, Suspect};
 impl Engine {
     pub(super) fn open_session(&mut self, id: WorkerId, session: SessionId, hello: Hello, moved: Moved) {
         let now = self.now;
-        let Hello { version, prefetch, attempts, .. } = hello;
+        let Hello { version, prefetch, health, attempts, .. } = hello;
+        let broken = if let Health::Broken(why) = &health { Some(Cause::server(why.clone())) } else { None };
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.session = Some(Session {
             id: session,
             from: now,
             prefetch,
             demand: None,
-            health: Health::Ok,
+            health,
             version,
             pending: std::collections::BTreeSet::new(),
         });
@@ -42,6 +43,9 @@ impl Engine {
         self.sessions.insert(session, id);
         let cause = Cause::server(format!("session {session}, incarnation {incarnation}"));
         self.tell_worker(id, "connected", &cause);
+        if let Some(why) = broken {
+            self.tell_worker(id, "broken", &why);
+        }
         let held: Vec<AttemptRef> =
             self.workers.get(&id).map(|worker| worker.held.attempts().collect()).unwrap_or_default();
         let verdicts = self.reconcile(id, &held, &attempts, moved);

@@ -21,7 +21,7 @@ use bowline_core::spec::{Action, Condition, TaskSpec, Work};
 use bowline_core::state::{JobError, StateKind};
 use bowline_core::tables::Tables;
 use bowline_core::time::Timestamp;
-use bowline_core::worker::{Offer, Room, Seat};
+use bowline_core::worker::{Health, Offer, Room, Seat};
 use bowline_core::{Engine, EngineConfig};
 
 pub(crate) struct Bench {
@@ -93,6 +93,7 @@ pub(crate) fn hello(name: &str, process: &str, slots: u32) -> Hello {
         version: "0.1.0".into(),
         offer: Offer { capabilities: BTreeMap::new(), actions, room },
         prefetch: 0,
+        health: Health::Ok,
         seen: None,
         attempts: Vec::new(),
     }

@@ -9,6 +9,7 @@ use bowline_core::message::{FromWorker, JobEnd, KnownAs, StopWhy, ToWorker, Verd
 use bowline_core::run::RunState;
 use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, Work};
 use bowline_core::state::StateKind;
+use bowline_core::worker::Health;
 
 use super::bench::{Bench, Pace, hello, new_task, node, noop};
 
@@ -23,6 +24,21 @@ fn what_was_never_journaled_is_given_back_with_its_ticket() {
     let again = bench.assigned();
     assert_eq!(again.last().map(|assign| (assign.session, assign.attempt.fence.attempt.0)), Some((session, 2)));
     assert!(bench.tables.history.iter().any(|line| line.what == "given_back"));
+}
+
+#[test]
+fn a_worker_that_says_hello_unfit_is_handed_nothing_before_it_is_well() {
+    let mut bench = Bench::new();
+    let mut hello = hello("lab-1", "p1", 1);
+    hello.health = Health::Broken("its disk is full".to_owned());
+    bench.enrol("lab-1");
+    let session = bench.connect(hello);
+    bench.one(noop());
+    assert_eq!(bench.assigned(), []);
+    let why = bench.tables.history.iter().filter(|line| line.what == "broken").count();
+    assert_eq!(why, 1, "its history tells why");
+    bench.say(session, FromWorker::Health(Health::Ok));
+    assert_eq!(bench.assigned().len(), 1);
 }
 
 #[test]

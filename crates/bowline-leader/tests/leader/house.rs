@@ -10,7 +10,7 @@ use bowline_core::input::{DryRun, IdempotencyKey, NewTask, Request, Submit, Task
 use bowline_core::message::{Assign, FromWorker, Hello, ToWorker};
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, TaskSpec, Work};
-use bowline_core::worker::{Offer, Room, Seat};
+use bowline_core::worker::{Health, Offer, Room, Seat};
 use bowline_leader::{Leader, LeaderConfig, LeaderStatus, LeaderTask};
 use bowline_store::{MemoryStore, ReadStore, TaskFilter, TaskSort};
 use tokio::sync::mpsc;
@@ -186,6 +186,7 @@ pub(crate) fn hello(name: &str) -> Hello {
             room: Room { slots: 4, amounts: BTreeMap::new() },
         },
         prefetch: 0,
+        health: Health::Ok,
         seen: None,
         attempts: Vec::new(),
     }

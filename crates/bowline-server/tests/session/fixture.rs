@@ -10,7 +10,7 @@ use bowline_core::input::{DryRun, NewTask, Request, Submit, TaskVerb};
 use bowline_core::message::{FromWorker, Hello, KnownAs, ToWorker};
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, TaskSpec, Work};
-use bowline_core::worker::{Offer, Room, Seat};
+use bowline_core::worker::{Health, Offer, Room, Seat};
 use bowline_protocol::call::{self, Caller};
 use bowline_protocol::limits::FRAME_BYTES_MAX;
 use bowline_protocol::wire::fleet_client::FleetClient;
@@ -218,6 +218,7 @@ pub(crate) fn hello(name: &str) -> Hello {
             room: Room { slots: SLOTS, amounts: BTreeMap::new() },
         },
         prefetch: 0,
+        health: Health::Ok,
         seen: None,
         attempts: Vec::new(),
     }

@@ -13,7 +13,7 @@ use bowline_core::name::{Actor, Namespace};
 use bowline_core::spec::{ArraySpec, Condition, RetryPolicy, TaskSpec};
 use bowline_core::state::{JobError, StateKind};
 use bowline_core::time::{Span, Timestamp};
-use bowline_core::worker::{Offer, Room, Seat};
+use bowline_core::worker::{Health, Offer, Room, Seat};
 use bowline_core::{Engine, EngineConfig};
 use bowline_store::conformance::{ok, rows};
 use bowline_store::{LeaderStore, ReadStore, TaskFilter, TaskSort};
@@ -62,6 +62,7 @@ impl Led {
                 room: Room { slots: 4, amounts: BTreeMap::new() },
             },
             prefetch: 0,
+            health: Health::Ok,
             seen: None,
             attempts: attempts.clone(),
         };

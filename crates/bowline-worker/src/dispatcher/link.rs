@@ -138,6 +138,7 @@ impl Dispatcher {
                 room: self.config.room.clone(),
             },
             prefetch: self.demand.prefetch(self.share.allowance(self.now.at).slots),
+            health: self.health(),
             seen: self.seen,
             attempts: self.known(),
         }

@@ -1,5 +1,7 @@
 //! A worker that is not fit when it begins: the server may not know it yet.
 
+use bowline_core::worker::Health;
+
 use super::*;
 
 /// No disk has so much room.
@@ -28,7 +30,8 @@ async fn what_is_handed_over_before_the_server_knows_is_given_back() {
     rig.disk_free_min = Some(NEVER);
     let (stop, exit) = rig.worker(OnTerm::Handoff);
     let mut session = rig.session().await;
-    session.welcome().await;
+    let health = session.welcome().await.health;
+    assert!(matches!(&health, Health::Broken(why) if why.contains("disk")), "{health:?}");
     session.say(vec![assign(1, command("greet")), assign(2, Action::Noop)]).await;
     let both = [1, 2].map(|task| sample::attempt(task, None));
     assert_eq!(given_back(&mut session, 2).await, both.into());
