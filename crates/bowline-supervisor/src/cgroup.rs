@@ -1,12 +1,18 @@
 //! Control groups (v2), where this machine lets us make some: a job in one can't hide a process.
 //!
-//! All of a supervisor's jobs are under one folder `bowline-ID`, beside the cgroup in which it was
+//! All of a supervisor's jobs are under one folder `bowline-jobs-ID`, beside the cgroup in which it was
 //! started and never under it, because whoever stops that one must not stop the jobs.
+//!
+//! A supervisor holds a lock on its folder for as long as it lives. So the next one that begins, whosever it
+//! is, knows which of the others beside its own are nobody's any more, and removes those that are empty
+//! ([`sweep_homes`]).
 
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::clone;
 use crate::procs::{Process, process};
@@ -15,12 +21,19 @@ use crate::procs::{Process, process};
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Jobs that make cgroups of their own are followed so deep.
 const DEPTH_MAX: usize = 16;
+/// How the folders of all supervisors begin: a hexadecimal number of 16 digits follows, and nothing else.
+const HOMES: &str = "bowline-jobs-";
+/// So many folders of others are looked at, at most.
+const HOMES_MAX: usize = 4_096;
 
 /// The folder of all jobs' cgroups.
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
     entry: Entry,
+    /// Held for as long as this lives. `None`: another one holds it, who has the same state folder and is
+    /// just leaving.
+    _lock: Option<fs::File>,
 }
 
 /// How a process gets into a cgroup.
@@ -35,16 +48,19 @@ pub(crate) enum Entry {
 impl Home {
     /// Finds and makes it. The error says what is missing: then jobs run without.
     pub(crate) fn make(id: &str) -> io::Result<Self> {
-        let home = beside_own()?.join(format!("bowline-{id}"));
+        let home = beside_own()?.join(format!("{HOMES}{id}"));
         make_folder(&home)?;
+        let lock = lock(&home)?;
         let probe = home.join("probe");
+        // Whoever took it for a dead one's just before the lock was had has removed it.
+        make_folder(&home)?;
         make_folder(&probe)?;
         let can_kill = fs::OpenOptions::new().write(true).open(probe.join("cgroup.kill"));
         let folder = fs::File::open(&probe);
         let born = folder.and_then(|folder| clone::try_once(clone::Place::Cgroup(folder.as_fd())));
         fs::remove_dir(&probe)?;
         let entry = if born.is_ok() { Entry::Born } else { Entry::Joins };
-        can_kill.map(|_| Self { path: home, entry })
+        can_kill.map(|_| Self { path: home, entry, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -67,6 +83,40 @@ impl Home {
     pub(crate) fn remove(&self) {
         remove_folder(&self.path);
     }
+}
+
+/// Takes the lock of a folder. `None`: somebody has it.
+fn lock(home: &Path) -> io::Result<Option<fs::File>> {
+    let folder = fs::File::open(home)?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(folder)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes the folders of supervisors that are dead, where no process is in them: those beside `own`. Tells how
+/// many. A folder in which a process is stays, and so does every living supervisor's.
+pub(crate) fn sweep_homes(own: &Home) -> usize {
+    let siblings = own.path.parent().map(fs::read_dir).into_iter().flatten().flatten().flatten();
+    let homes = siblings.map(|entry| entry.path()).filter(|path| is_home(path) && *path != own.path);
+    homes.take(HOMES_MAX).filter(|home| sweep_home(home)).count()
+}
+
+fn sweep_home(home: &Path) -> bool {
+    // Held until it is gone: who begins just now in this very folder waits for it, or makes it anew.
+    let Ok(Some(_lock)) = lock(home) else { return false };
+    if is_populated(home) {
+        return false;
+    }
+    // The kernel refuses to remove what a process is in.
+    remove(home);
+    !home.exists()
+}
+
+fn is_home(path: &Path) -> bool {
+    let id = path.file_name().and_then(|name| name.to_str()?.strip_prefix(HOMES));
+    id.is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {

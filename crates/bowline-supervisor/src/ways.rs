@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 
-use crate::cgroup::{Entry, Home};
+use crate::cgroup::{self, Entry, Home};
 use crate::clone::{Place, try_once};
 
 /// A way to find and kill all of a job.
@@ -58,7 +58,7 @@ impl fmt::Display for Way {
 /// that end at once, and leaves nothing behind. A supervisor uses the first that works, for each job anew.
 pub fn offers() -> Vec<Offer> {
     let found = |way| match way {
-        Way::Cgroup => cgroup(&format!("look-{}", std::process::id())).map(|home| {
+        Way::Cgroup => Home::make(&format!("look-{}", std::process::id())).map(|home| {
             home.remove();
             describe(&home)
         }),
@@ -76,10 +76,6 @@ fn describe(home: &Home) -> String {
         Entry::Born => format!("below {place}; jobs are born in it (clone3)"),
         Entry::Joins => format!("below {place}; jobs join it before they begin"),
     }
-}
-
-fn cgroup(id: &str) -> io::Result<Home> {
-    Home::make(id)
 }
 
 /// The ways that a supervisor has.
@@ -100,10 +96,14 @@ impl Ways {
     /// Finds out what can be had, nothing stronger than `strongest`, and says it.
     pub(crate) fn find(strongest: Way, id: &str, mut say: impl FnMut(String)) -> Self {
         let told = || io::Error::new(io::ErrorKind::Unsupported, "told to use none");
-        let home = if strongest >= Way::Cgroup { cgroup(id) } else { Err(told()) };
+        let home = if strongest >= Way::Cgroup { Home::make(id) } else { Err(told()) };
         let home = match home {
             Ok(home) => {
                 say(format!("jobs are killed by cgroup, {}", describe(&home)));
+                let swept = cgroup::sweep_homes(&home);
+                if swept > 0 {
+                    say(format!("removed {swept} empty cgroups of supervisors that are gone"));
+                }
                 return Self { cgroup: Some(home), namespace: Namespaces::No };
             }
             Err(error) => error,

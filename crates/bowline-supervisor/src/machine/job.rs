@@ -128,7 +128,8 @@ impl Live {
 
     /// When its lease is over.
     fn lease_limit_at(&self) -> Option<Duration> {
-        Some(self.renewed_at.saturating_add(self.stop_after?))
+        let stop_after = self.stop_after.filter(|_| !is_mutant!(LeaseNotEnforced))?;
+        Some(self.renewed_at.saturating_add(stop_after))
     }
 
     /// When it must be looked at although nothing happens.
@@ -139,7 +140,7 @@ impl Live {
     /// Why it may not run on.
     pub(super) fn limit_passed(&self, now: Duration) -> Option<StopReason> {
         let has_passed = |at: Option<Duration>| at.is_some_and(|at| now >= at);
-        if has_passed(self.lease_limit_at()) && !is_mutant!(LeaseNotEnforced) {
+        if has_passed(self.lease_limit_at()) {
             reached!(LeaseStoppedAJob);
             Some(StopReason::LeaseExpired)
         } else {

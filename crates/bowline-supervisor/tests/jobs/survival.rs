@@ -1,6 +1,7 @@
 //! What outlives whom: worker, supervisor, job.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use bowline_supervisor::wire::{Event, LostWhy, Request, StopReason};
@@ -21,6 +22,7 @@ tests![
     a_torn_record_is_named_and_the_others_are_kept,
     records_of_another_boot_are_told_apart,
     leaves_when_nobody_needs_it,
+    the_next_supervisor_removes_the_empty_cgroups_of_dead_ones,
 ];
 
 fn a_new_worker_takes_up_where_the_old_one_died() {
@@ -224,4 +226,40 @@ fn leaves_when_nobody_needs_it() {
         .unwrap();
     assert!(status.success());
     assert!(!bowline_supervisor::socket_path(&state).exists());
+}
+
+fn the_next_supervisor_removes_the_empty_cgroups_of_dead_ones() {
+    let mut dead = House::new();
+    if !is_used(Way::Cgroup) {
+        return;
+    }
+    let mut idle = House::new();
+    let family = start_family(&mut dead);
+    idle.run_to_end("a", "exit 0");
+    let (of_dead, of_idle) = (cgroup_home(&dead), cgroup_home(&idle));
+    assert!(of_dead != of_idle && of_dead.exists() && of_idle.exists());
+    dead.kill_supervisor();
+    wait_until("its first process is gone", || !is_alive(family[0]));
+    // Nobody's, and not empty: a process of the job is left.
+    let mut next = House::new();
+    assert!(is_alive(family[2]) && of_dead.exists());
+    for pid in dead.processes() {
+        crate::support::signal(pid, rustix::process::Signal::KILL);
+    }
+    wait_until("nothing is left of it", || dead.processes().is_empty());
+    next.kill_supervisor();
+    next.reconnect();
+    wait_until("it is removed", || !of_dead.exists());
+    assert!(of_idle.exists(), "an idle supervisor's stays");
+    assert_eq!(idle.run_to_end("b", "exit 3").exit, code(3));
+    assert_eq!(next.run_to_end("c", "exit 0").exit, code(0));
+}
+
+/// The folder of a supervisor's jobs' cgroups: the one that its log tells, with its name.
+fn cgroup_home(house: &House) -> std::path::PathBuf {
+    let record = fs::read_dir(house.folder().join("jobs")).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(record).unwrap();
+    let at = bytes.windows(5).position(|part| part == b"/sys/").unwrap();
+    let path: Vec<u8> = bytes[at..].iter().copied().take_while(|byte| byte.is_ascii_graphic()).collect();
+    Path::new(&String::from_utf8(path).unwrap()).parent().unwrap().to_owned()
 }
