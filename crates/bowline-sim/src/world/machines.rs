@@ -184,7 +184,8 @@ impl World {
     }
 
     pub(crate) fn append_in_place(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        self.disk_mut(proc).append_in_place(&(folder(proc) + file), bytes);
+        let file = self.folder(proc) + file;
+        self.disk_mut(proc).append_in_place(&file, bytes);
         Ok(())
     }
 
@@ -193,7 +194,7 @@ impl World {
     }
 
     pub(crate) fn sync_only(&mut self, proc: ProcId, prefix: &str, token: u64) {
-        self.sync_files(proc, folder(proc) + prefix, token);
+        self.sync_files(proc, self.folder(proc) + prefix, token);
     }
 
     fn sync_files(&mut self, proc: ProcId, files: String, token: u64) {
