@@ -1,0 +1,115 @@
+//! Service managers and operators: what has ended is started again, unless it must not be.
+
+use super::{Drive, Later};
+use crate::client::Client;
+use crate::process::{ClusterId, Event, MachineId, ProcId};
+use crate::server::{ACCEPT_ROLLBACK, Server};
+use crate::worker::FENCED;
+
+/// Between two looks, in microseconds.
+const LOOK_EVERY_US: u64 = 1_000_000;
+/// A cluster of which nobody leads for so long gets another server. In microseconds.
+const LEADERLESS_MAX_US: u64 = 12_000_000;
+
+impl Drive {
+    pub(super) fn follow(&mut self, later: Later) {
+        match later {
+            Later::Start(proc) => {
+                self.starting.remove(&proc);
+                self.world.start(proc);
+            }
+            Later::Boot(machine) => self.boot(machine),
+            Later::Room(machine) => self.world.machines[machine.0 as usize].disk.full = false,
+            Later::Quick(cluster) => self.world.clusters[cluster.0 as usize].commit_us = self.shape.pace.commit_us,
+            Later::Forgotten(client) => self.forgotten(client),
+            Later::Look => {
+                self.look();
+                self.later(LOOK_EVERY_US, Later::Look);
+            }
+        }
+    }
+
+    fn boot(&mut self, machine: MachineId) {
+        self.world.boot(machine);
+        let here = self.staff.iter().filter(|staff| staff.machine == machine && !staff.retired);
+        let here: Vec<ProcId> = here.map(|staff| staff.proc).collect();
+        for proc in here {
+            self.start_in(proc, 500_000);
+        }
+    }
+
+    /// A process is started after so long, unless that is under way.
+    pub(super) fn start_in(&mut self, proc: ProcId, length_us: u64) {
+        if self.starting.insert(proc) {
+            self.later(length_us, Later::Start(proc));
+        }
+    }
+
+    fn look(&mut self) {
+        for place in 0..self.staff.len() {
+            let staff = &self.staff[place];
+            let (proc, machine) = (staff.proc, staff.machine);
+            let is_down = self.world.machines[machine.0 as usize].is_down;
+            if staff.retired || staff.held.is_some() || is_down {
+                continue;
+            }
+            if self.world.is_running(proc) || self.starting.contains(&proc) {
+                continue;
+            }
+            if self.world.slots[proc.0 as usize].last_end == Some(Some(FENCED)) {
+                // Nothing starts it again by itself.
+                self.staff[place].retired = true;
+                continue;
+            }
+            self.start_in(proc, 1_000_000);
+        }
+        for cluster in 0..self.shape.clusters {
+            self.look_after(ClusterId(cluster));
+        }
+    }
+
+    pub(super) fn server(&self, proc: ProcId) -> Option<&Server> {
+        self.world.slots[proc.0 as usize].process.as_ref()?.as_any().downcast_ref()
+    }
+
+    pub(super) fn waiting(&self, client: ProcId) -> usize {
+        let process = self.world.slots[client.0 as usize].process.as_ref();
+        process.and_then(|process| process.as_any().downcast_ref::<Client>()).map_or(0, Client::waiting)
+    }
+
+    fn leads(&self, proc: ProcId) -> bool {
+        self.server(proc).is_some_and(|server| server.term().is_some())
+    }
+
+    /// The server that leads, and has not been told otherwise.
+    pub(super) fn leading(&self, cluster: ClusterId) -> Option<ProcId> {
+        let route = self.world.clusters[cluster.0 as usize].route.filter(|proc| self.leads(*proc));
+        route.or_else(|| self.servers[cluster.0 as usize].iter().copied().find(|proc| self.leads(*proc)))
+    }
+
+    fn look_after(&mut self, cluster: ClusterId) {
+        let route = self.world.clusters[cluster.0 as usize].route;
+        if route.is_some_and(|proc| self.leads(proc)) {
+            self.leaderless_since.remove(&cluster);
+            return;
+        }
+        let now = self.world.now;
+        let since = *self.leaderless_since.entry(cluster).or_insert(now);
+        if now - since < LEADERLESS_MAX_US {
+            return;
+        }
+        self.leaderless_since.remove(&cluster);
+        let own = self.servers[cluster.0 as usize].clone();
+        let rolled = own.iter().copied().find(|proc| self.server(*proc).is_some_and(Server::is_rolled_back));
+        if let Some(proc) = rolled {
+            return self.world.tell(proc, Event::Woken(ACCEPT_ROLLBACK));
+        }
+        // Whoever does not lead any more is ended, and started again.
+        let Some(proc) = route.or(own.first().copied()) else { return };
+        if own.iter().any(|own| self.starting.contains(own)) {
+            return;
+        }
+        self.world.kill(proc);
+        self.start_in(proc, 100_000);
+    }
+}
