@@ -16,6 +16,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(7);
 /// It gives up after so many tries.
 const TRIES_MAX: u32 = 30;
 
+/// [`Event::Woken`] with this: it asks again what it has asked last, answered or not, at once.
+pub const ASK_TWICE: u64 = u64::MAX;
+
 /// A question without an answer yet.
 #[derive(Debug)]
 struct Open {
@@ -30,12 +33,14 @@ pub struct Client {
     cluster: ClusterId,
     asked: u64,
     open: BTreeMap<u64, Open>,
+    /// What it has asked last.
+    last: Option<(u64, Request)>,
 }
 
 impl Client {
     /// Of this cluster.
     pub const fn new(cluster: ClusterId) -> Self {
-        Self { cluster, asked: 0, open: BTreeMap::new() }
+        Self { cluster, asked: 0, open: BTreeMap::new(), last: None }
     }
 
     /// Questions without an answer.
@@ -76,8 +81,15 @@ impl Process for Client {
         match event {
             Event::Do(request) => {
                 self.asked += 1;
+                self.last = Some((self.asked, (*request).clone()));
                 self.open.insert(self.asked, Open { request: *request, conn: None, tries: 0 });
                 self.ask(io, self.asked);
+            }
+            Event::Woken(ASK_TWICE) => {
+                if let Some((number, request)) = self.last.clone() {
+                    let conn = io.connect(&Address::Cluster(self.cluster), Caller::Client);
+                    io.send(conn, Packet::Ask { number, actor: Actor::new("ada"), request });
+                }
             }
             Event::Woken(token) => {
                 let (number, tries) = (token >> 8, token & 0xff);

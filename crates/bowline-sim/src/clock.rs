@@ -25,6 +25,8 @@ pub struct Clock {
     rate: u64,
     /// When the machine was started, in the world's time.
     started_at: u64,
+    /// Since when it goes so fast, and what the boot clock showed then.
+    rate_since: (u64, u64),
     /// How long it has been suspended since, by its own boot clock. In microseconds.
     suspended_us: u64,
     /// How far the wall clock was set off, in microseconds.
@@ -35,13 +37,13 @@ impl Clock {
     /// Of a machine started now, `ppm` millionths fast (or slow).
     pub const fn new(now: u64, ppm: i64) -> Self {
         let rate = MILLION.saturating_add_signed(ppm);
-        Self { rate, started_at: now, suspended_us: 0, wall_off_us: 0 }
+        Self { rate, started_at: now, rate_since: (now, 0), suspended_us: 0, wall_off_us: 0 }
     }
 
     const fn local_us(&self, now: u64) -> u64 {
-        let passed = now.saturating_sub(self.started_at);
+        let (since, shown) = self.rate_since;
         // Runs are far shorter than 2^64 millionths of a microsecond.
-        passed.saturating_mul(self.rate) / MILLION
+        shown + now.saturating_sub(since).saturating_mul(self.rate) / MILLION
     }
 
     /// What it shows at this moment of the world.
@@ -58,15 +60,22 @@ impl Clock {
     /// The first moment of the world at which `CLOCK_MONOTONIC` shows this.
     pub fn world_at(&self, mono: Duration) -> u64 {
         let mono = u64::try_from(mono.as_micros()).unwrap_or(u64::MAX / MILLION);
-        let boot = mono.saturating_add(self.suspended_us);
-        self.started_at.saturating_add(boot.saturating_mul(MILLION).div_ceil(self.rate))
+        let (since, shown) = self.rate_since;
+        let boot = mono.saturating_add(self.suspended_us).saturating_sub(shown);
+        since.saturating_add(boot.saturating_mul(MILLION).div_ceil(self.rate))
     }
 
     /// The machine is started anew: the boot clock begins at zero; the wall clock goes on.
     pub const fn reboot(&mut self, now: u64) {
         let before = self.local(now).wall_us;
-        *self = Self { rate: self.rate, started_at: now, suspended_us: 0, wall_off_us: 0 };
+        *self = Self { rate: self.rate, started_at: now, rate_since: (now, 0), suspended_us: 0, wall_off_us: 0 };
         self.wall_off_us = before.cast_signed() - self.local(now).wall_us.cast_signed();
+    }
+
+    /// From now on it is so many millionths fast (or slow).
+    pub const fn drift(&mut self, now: u64, ppm: i64) {
+        self.rate_since = (now, self.local_us(now));
+        self.rate = MILLION.saturating_add_signed(ppm);
     }
 
     /// The machine was suspended for so long, of the world's time.
@@ -89,6 +98,7 @@ mod tests {
         for ppm in [-20_000, 0, 20_000] {
             let mut clock = Clock::new(500, ppm);
             clock.suspended(3_000);
+            clock.drift(40_000_000, ppm / 2);
             for mono in [0, 1, 999_999, 60_000_000] {
                 let mono = Duration::from_micros(mono);
                 let due = clock.world_at(mono);

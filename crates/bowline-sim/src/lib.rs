@@ -20,6 +20,7 @@ pub mod check;
 pub mod client;
 pub mod clock;
 pub mod disk;
+pub mod drive;
 pub mod fault;
 pub mod handover;
 pub mod job;

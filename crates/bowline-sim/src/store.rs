@@ -43,4 +43,6 @@ pub struct Cluster {
     pub route: Option<ProcId>,
     /// The mean length of a commit, in microseconds.
     pub commit_us: u64,
+    /// What becomes of the next commit.
+    pub next_fate: Option<Fate>,
 }

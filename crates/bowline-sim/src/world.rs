@@ -137,8 +137,8 @@ impl World {
         }
     }
 
-    /// The next thing happens. `None`: nothing is left to happen. What the world itself does not know is given back.
-    pub fn step(&mut self) -> Option<Due> {
+    /// The next thing happens, where something is left to happen. What [`World::after`] promised is given back.
+    pub fn step(&mut self) -> Option<u64> {
         let (at, due) = self.queue.pop()?;
         self.now = self.now.max(at);
         self.steps += 1;
@@ -154,9 +154,9 @@ impl World {
             Due::JobEnds { job, number, how } => self.job_ends(&job, number, how),
             Due::Resume { proc } => self.resume(proc),
             Due::Restart { proc } => self.start(proc),
-            Due::Other(number) => return Some(Due::Other(number)),
+            Due::Other(number) => return Some(number),
         }
-        Some(Due::Other(u64::MAX))
+        None
     }
 
     /// Something of whoever drives the world happens after so long: [`World::step`] gives the number back then.
@@ -175,8 +175,13 @@ impl World {
     pub fn add_cluster(&mut self) -> ClusterId {
         let id = ClusterId(u32::try_from(self.clusters.len()).unwrap_or(u32::MAX));
         let commit_us = self.pace.commit_us;
-        self.clusters.push(Cluster { store: bowline_store::MemoryStore::new(), route: None, commit_us });
+        self.clusters.push(Cluster { store: bowline_store::MemoryStore::new(), route: None, commit_us, next_fate: None });
         id
+    }
+
+    /// Adds a line about the world to the trace.
+    pub fn note_world(&mut self, text: std::fmt::Arguments<'_>) {
+        self.trace.line(self.now, text);
     }
 
     /// A process hands itself something, or is handed it, at once but after what is already due now.

@@ -44,12 +44,12 @@ impl Check {
     }
 
     /// I8, I11, I13: nothing is owed, nothing that was acknowledged is missing, nothing is left.
-    pub fn is_settled(&mut self, at: u64) -> bool {
-        self.unsettled(at).is_none()
+    pub fn is_settled(&self) -> bool {
+        self.unsettled().is_none()
     }
 
     /// What is not settled, and against which invariant.
-    fn unsettled(&mut self, _: u64) -> Option<(Invariant, String)> {
+    fn unsettled(&self) -> Option<(Invariant, String)> {
         if let Some((worker, cluster, attempt, what)) = self.sessions.unacknowledged().next() {
             let text =
                 format!("worker p{} was never answered to {what} of {attempt} by cluster {}", worker.0, cluster.0);
@@ -77,7 +77,7 @@ impl Check {
 
     /// The time is up, and something is not settled.
     pub fn did_not_settle(&mut self, at: u64) {
-        if let Some((invariant, what)) = self.unsettled(at) {
+        if let Some((invariant, what)) = self.unsettled() {
             self.found.add(at, invariant, || what);
         }
     }

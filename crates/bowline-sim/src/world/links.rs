@@ -174,6 +174,13 @@ impl World {
         }
     }
 
+    /// Nothing that this process has sent and that is under way arrives any more.
+    pub fn silence(&mut self, proc: ProcId) {
+        for conn in self.net.conns.values_mut() {
+            conn.cut |= conn.ends[0].is_some_and(|end| end.proc == proc);
+        }
+    }
+
     /// A machine is cut off for so long: nothing gets in or out, and whoever is in the middle of something waits.
     pub fn cut_off(&mut self, machine: MachineId, length_us: u64) {
         let until = self.now + length_us;

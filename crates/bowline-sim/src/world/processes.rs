@@ -86,6 +86,7 @@ pub struct Slot {
     /// What comes meanwhile.
     backlog: VecDeque<Event>,
     timer: u64,
+    timer_at: Duration,
     random: Random,
     exiting: Option<i32>,
     /// How its last life ended: with a status, or killed. `None`: it has not ended yet.
@@ -107,6 +108,7 @@ impl World {
             holds_lock: false,
             backlog,
             timer: 0,
+            timer_at: Duration::ZERO,
             random,
             exiting: None,
             last_end: None,
@@ -198,6 +200,16 @@ impl World {
         self.queue.push(until, Due::Resume { proc });
     }
 
+    /// A process that stands still goes on now.
+    pub fn go_on(&mut self, proc: ProcId) {
+        let now = self.now;
+        let slot = self.slot_mut(proc);
+        if slot.stalled_until.is_some() {
+            slot.stalled_until = Some(now);
+            self.resume(proc);
+        }
+    }
+
     pub(super) fn resume(&mut self, proc: ProcId) {
         let now = self.now;
         let slot = self.slot_mut(proc);
@@ -243,15 +255,24 @@ impl World {
         slot.timer += 1;
         let (life, number) = (slot.life, slot.timer);
         let Some(at) = at else { return };
+        slot.timer_at = at;
         let due = self.machine(self.machine_of(proc)).clock.world_at(at).max(self.now);
         self.queue.push(due, Due::Timer { proc, life, number });
     }
 
     pub(super) fn timer_due(&mut self, proc: ProcId, life: u32, number: u64) {
         let slot = self.slot(proc);
-        if slot.life == life && slot.timer == number {
-            self.hand_over(proc, life, Event::Timer);
+        if slot.life != life || slot.timer != number {
+            return;
         }
+        let at = slot.timer_at;
+        let clock = &self.machine(slot.machine).clock;
+        if clock.local(self.now).mono < at {
+            // The clock has stood still, or goes slower than when the timer was set.
+            let due = clock.world_at(at).max(self.now + 1);
+            return self.queue.push(due, Due::Timer { proc, life, number });
+        }
+        self.hand_over(proc, life, Event::Timer);
     }
 
     pub(crate) fn wake(&mut self, proc: ProcId, after: Duration, token: u64) {

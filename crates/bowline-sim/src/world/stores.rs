@@ -17,7 +17,8 @@ impl World {
     pub(crate) fn commit(&mut self, by: ProcId, cluster: ClusterId, epoch: Epoch, now: Timestamp, batch: Batch) {
         self.commit_count += 1;
         let number = self.commit_count << 8 | u64::from(cluster.0);
-        let commit = Commit { by: (by, self.life(by)), epoch, now, batch, fate: Fate::Done };
+        let fate = self.clusters[cluster.0 as usize].next_fate.take().unwrap_or(Fate::Done);
+        let commit = Commit { by: (by, self.life(by)), epoch, now, batch, fate };
         self.commits.insert(number, commit);
         let length = self.random.around(self.clusters[cluster.0 as usize].commit_us);
         self.queue.push(self.now + length, Due::Commit(number));
@@ -36,6 +37,11 @@ impl World {
         }
         let (life, at) = (self.life(by), self.now + self.random.around(self.clusters[cluster.0 as usize].commit_us));
         self.queue.push(at, Due::Handle { proc: by, life, event: Event::Swept { result } });
+    }
+
+    /// What is under way towards this cluster's store never gets there: it was replaced.
+    pub fn drop_commits(&mut self, cluster: ClusterId) {
+        self.commits.retain(|number, _| number & 0xff != u64::from(cluster.0));
     }
 
     /// A commit is done, also where whoever asked for it is dead: it was on its way.
