@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::process::{ClusterId, Event, ProcId, Process};
 use crate::random::Random;
 use crate::server::Server;
-use crate::supervisor::Supervisor;
+use crate::supervisor::SupervisorProcess;
 use crate::worker;
 use crate::workload::shape::{Shape, What};
 use crate::world::{Role, WorkerRole, World};
@@ -32,7 +32,7 @@ fn start(role: &Role) -> Box<dyn Process> {
             Box::new(Server::new(*cluster, LeaderConfig { retention, ..LeaderConfig::default() }))
         }
         Role::Worker(role) => worker::start(role),
-        Role::Supervisor { dir } => Box::new(Supervisor::new(dir.clone())),
+        Role::Supervisor { dir } => Box::new(SupervisorProcess::new(dir.clone())),
         Role::Client { cluster } => Box::new(Client::new(*cluster)),
     }
 }
