@@ -16,6 +16,7 @@
 //! **Invariant:** nothing is random but what is drawn from the seed. No wall clock, no thread, no hash
 //! map's order: the same seed gives the same run, event by event.
 
+pub mod caught;
 pub mod check;
 pub mod client;
 pub mod clock;
@@ -29,6 +30,8 @@ pub mod net;
 pub mod process;
 pub mod random;
 pub mod server;
+pub mod runner;
+pub mod shrink;
 pub mod store;
 pub mod supervisor;
 pub mod trace;

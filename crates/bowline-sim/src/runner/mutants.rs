@@ -1,0 +1,68 @@
+//! Proof that the checker can fail: with each known mistake switched on, it must say so within a bound.
+
+use bowline_core::mutant::Mutant;
+
+use super::options::Options;
+use super::{Verdict, clock};
+use crate::caught;
+use crate::drive::Setup;
+
+/// The seed at which each mutant was caught when somebody looked last: tried first.
+const KNOWN: &str = include_str!("../../mutants.txt");
+/// Seeds that are tried for one mutant.
+const SEEDS_MAX: u64 = 300;
+/// Inputs that one mutant may cost.
+const INPUTS_MAX: u64 = 20_000_000;
+
+fn known(mutant: Mutant) -> Option<u64> {
+    let mut lines = KNOWN.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(name, _)| *name == mutant.name()).and_then(|(_, seed)| seed.trim().parse().ok())
+}
+
+/// How one was caught.
+struct Caught {
+    line: String,
+    verdict: Verdict,
+}
+
+fn hunt(mutant: Mutant) -> Caught {
+    let mut inputs = 0;
+    let seeds = known(mutant).into_iter().chain(0..SEEDS_MAX);
+    for (tried, seed) in seeds.enumerate() {
+        let outcome = caught::run(&Setup { mutant: Some(mutant), ..Setup::new(seed) });
+        inputs += outcome.inputs;
+        if let Some(violation) = outcome.violation {
+            let (name, invariant) = (mutant.name(), violation.invariant.name());
+            let line = format!("{name:<44} caught by {invariant:<8} after {inputs:>9} inputs, seed {seed} ({} runs)", tried + 1);
+            return Caught { line, verdict: Verdict::Passed };
+        }
+        if inputs > INPUTS_MAX {
+            break;
+        }
+    }
+    let line = format!("{:<44} NOT CAUGHT within {inputs} inputs", mutant.name());
+    Caught { line, verdict: Verdict::Failed }
+}
+
+/// All mutants, or the one of this name.
+pub(super) fn all(_: &Options, name: Option<&str>, say: &mut dyn FnMut(&str)) -> Verdict {
+    let began = clock::now();
+    let chosen: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|mutant| name.is_none_or(|name| name == mutant.name())).collect();
+    if chosen.is_empty() {
+        say("there is no such mutant");
+        return Verdict::Failed;
+    }
+    let mut verdict = Verdict::Passed;
+    let mut missed = 0;
+    for mutant in &chosen {
+        let caught = hunt(*mutant);
+        say(&caught.line);
+        if caught.verdict == Verdict::Failed {
+            verdict = Verdict::Failed;
+            missed += 1;
+        }
+    }
+    let took = clock::now().duration_since(began);
+    say(&format!("{} mutants, {} caught, {missed} not, in {} s", chosen.len(), chosen.len() - missed, took.as_secs()));
+    verdict
+}
