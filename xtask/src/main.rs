@@ -1,6 +1,7 @@
-//! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask chaos`.
+//! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask sim`, `cargo xtask chaos`.
 
 mod chaos;
+mod sim;
 mod tests_run;
 mod tidy;
 
@@ -12,6 +13,8 @@ cargo xtask COMMAND
 
   test    everything that must pass: formatting, clippy, tidy, unit, property and end-to-end tests
   tidy    the rules that no lint knows: module docs, file sizes, who may use whom, no machine's paths
+  sim     runs leader, workers and supervisors under one seed, breaks everything around them, and checks every invariant
+          after every step; `cargo xtask sim --help` has the options
   chaos   kills, freezes, cuts, fills, resets and upgrades the built program under load, and judges from
           outside whether it kept its promises; `cargo xtask chaos --help` has the options
 
@@ -23,6 +26,9 @@ fn main() -> ExitCode {
     let command = arguments.next();
     if command.as_deref() == Some("chaos") {
         return ended(chaos::by_hand(&root(), &arguments.collect::<Vec<_>>()));
+    }
+    if command.as_deref() == Some("sim") {
+        return ended(sim::by_hand(&root(), &arguments.collect::<Vec<_>>()));
     }
     let outcome = match (command.as_deref(), arguments.next()) {
         (Some("test"), None) => tests_run::all(&root()),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{chaos, say, tidy};
+use crate::{chaos, say, sim, tidy};
 
 /// Programs that tests call, and the Debian package that has each.
 const PROGRAMS: [(&str, &str); 5] =
@@ -22,6 +22,9 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     step("clippy", cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("doc tests", cargo(root, &["test", "--workspace", "--doc", "--quiet"]))?;
     step("build", cargo(root, &["build", "--workspace", "--all-targets"]))?;
+    step("building the simulation", sim::build(root))?;
+    step("simulation", sim::bounded(root))?;
+    step("mutants", sim::mutants(root))?;
     step("chaos", chaos::bounded(root))?;
     step("tests", cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"]))
 }
