@@ -27,9 +27,9 @@ use crate::world::{Programs, World};
 const ACT_MAX: Duration = Duration::from_mins(5);
 /// After the last fault of an episode everything works again within this: a dead connection is noticed after 20 s, and
 /// whoever comes back may wait for 15 s.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+const RECOVERY_MAX: Duration = Duration::from_mins(1);
 /// When nothing breaks any more, all that was acknowledged has ended within this.
-const END_MAX: Duration = Duration::from_secs(120);
+const END_MAX: Duration = Duration::from_mins(2);
 /// What is to go by itself has so long for it.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -82,13 +82,12 @@ async fn acts(args: &Args, asked: Arc<AtomicBool>) -> Result<Tally> {
 
 fn programs(args: &Args, room: &Path) -> Result<Programs> {
     let new = std::path::absolute(&args.bowline)?;
-    let old = match &args.old {
-        Some(old) => std::path::absolute(old)?,
-        None => {
-            let copy = room.join("bowline");
-            std::fs::copy(&new, &copy).context("copying the program")?;
-            copy
-        }
+    let old = if let Some(old) = &args.old {
+        std::path::absolute(old)?
+    } else {
+        let copy = room.join("bowline");
+        std::fs::copy(&new, &copy).context("copying the program")?;
+        copy
     };
     Ok(Programs { new, old })
 }
@@ -171,7 +170,9 @@ impl Act<'_> {
                     excuses.froze_supervisor |= told.froze_supervisor;
                     excuses.had_full_disks |= matches!(kind, Kind::Disk | Kind::Store);
                     self.tally.notes.extend(told.notes);
-                    told.findings.into_iter().for_each(|what| self.tally.find(Broken::Other, what));
+                    for what in told.findings {
+                        self.tally.find(Broken::Other, what);
+                    }
                 }
                 Err(error) => self.tally.find(Broken::Other, format!("{fault} could not be done: {error:#}")),
             }
@@ -181,14 +182,19 @@ impl Act<'_> {
 
     async fn judge(&mut self, site: &mut Site, excuses: Excuses) -> Result<()> {
         let (unended, resolved) = site.ends_all(END_MAX).await?;
+        self.say(&format!("{}: all has ended", site.name));
         // Logs come in their own time, and events a moment after what they tell of.
         site.logs_are_whole(GONE_WITHIN).await?;
+        self.say(&format!("{}: all logs are whole", site.name));
         let mut case = facts::gather(site).await?;
+        self.say(&format!("{}: all facts are known", site.name));
         site.deaf();
         (case.unended, case.resolved) = (unended, resolved);
         (case.had_full_disks, case.froze_supervisor) = (excuses.had_full_disks, excuses.froze_supervisor);
         for (broken, all) in check::judge(&case) {
-            all.into_iter().for_each(|what| self.tally.find(broken, format!("{}: {what}", site.name)));
+            for what in all {
+                self.tally.find(broken, format!("{}: {what}", site.name));
+            }
         }
         let tally = &mut *self.tally;
         tally.tasks += case.tasks.len();

@@ -101,9 +101,13 @@ impl World {
     async fn weather(&self, weather: Weather, hold: Duration) {
         // Those who submit are treated as a worker is.
         let relays = [&self.worker_relay, &self.client_relay];
-        relays.iter().for_each(|relay| relay.begin(weather));
+        for relay in relays {
+            relay.begin(weather);
+        }
         tokio::time::sleep(hold).await;
-        relays.iter().for_each(|relay| relay.mend());
+        for relay in relays {
+            relay.mend();
+        }
     }
 
     async fn full(&self, full: Full, hold: Duration) -> Result<()> {
@@ -119,7 +123,9 @@ impl World {
             }
         }
         tokio::time::sleep(hold).await;
-        disks.iter().for_each(|disk| disk.free());
+        for disk in disks {
+            disk.free();
+        }
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::nest::program;
 /// A disk without room is tried again after so long.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Standard output is tried for so long.
-const WRITE_WITHIN: Duration = Duration::from_secs(60);
+const WRITE_WITHIN: Duration = Duration::from_mins(1);
 /// The status of a job that fails.
 pub(crate) const FAILS_WITH: u8 = 7;
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{WaitOptions, geteuid, wait};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
 use crate::{cgroup, plan, table};
@@ -66,7 +67,6 @@ fn pass_stops_on(nest: &mut Child) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut stops = {
         let _guard = runtime.enter();
-        use tokio::signal::unix::{SignalKind, signal};
         [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]
     };
     std::thread::spawn(move || {
@@ -116,7 +116,7 @@ pub(crate) fn asked_to_stop() -> Arc<AtomicBool> {
     std::thread::spawn(move || {
         let mut any = [0];
         // A byte, the end, or an error: all mean the same.
-        std::io::stdin().read(&mut any).ok();
+        std::io::stdin().read_exact(&mut any).ok();
         told.store(true, Ordering::Relaxed);
     });
     asked

@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What has died is started again after so long.
 const RESTART_AFTER: Duration = Duration::from_millis(150);
 /// What is asked to end has so long.
-const END_WITHIN: Duration = Duration::from_secs(60);
+const END_WITHIN: Duration = Duration::from_mins(1);
 
 /// How a process is started.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use crate::clock::Stopwatch;
 /// One question waits so long for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Whoever insists asks again for so long.
-const INSIST_FOR: Duration = Duration::from_secs(120);
+const INSIST_FOR: Duration = Duration::from_mins(2);
 /// And waits so long in between.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(150);
 /// A body that holds more is none of ours.

@@ -15,7 +15,7 @@ use crate::watch::{Ear, listen};
 use tokio::task::JoinSet;
 
 /// A server is ready, and its workers are there, within this.
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
 /// A server with its workers.
@@ -37,12 +37,7 @@ pub(crate) struct Site {
 
 impl Site {
     /// Waits until the server is there, and listens from its first event on.
-    pub(crate) async fn new(
-        name: &'static str,
-        rest: Rest,
-        workers: Vec<(String, u64)>,
-        marks: PathBuf,
-    ) -> Result<Self> {
+    pub(crate) fn new(name: &'static str, rest: Rest, workers: Vec<(String, u64)>, marks: PathBuf) -> Result<Self> {
         for folder in ["locks", "fails"] {
             std::fs::create_dir_all(marks.join(folder)).context("making folders for marks")?;
         }

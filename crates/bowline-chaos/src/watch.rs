@@ -39,7 +39,7 @@ pub(crate) type Ear = Arc<Mutex<Heard>>;
 
 /// Listens until it is dropped.
 pub(crate) async fn listen(rest: Rest, ear: Ear) {
-    ear.lock().unwrap_or_else(PoisonError::into_inner).last_text = "0-0".to_owned();
+    "0-0".clone_into(&mut ear.lock().unwrap_or_else(PoisonError::into_inner).last_text);
     loop {
         if let Err(error) = stream(&rest, &ear).await
             && let Some(refused) = error.downcast_ref::<EventsRefused>()

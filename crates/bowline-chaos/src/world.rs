@@ -113,9 +113,9 @@ impl World {
         });
         let workers = workers.collect::<Result<Vec<_>>>()?;
         let fleet = (0..WORKERS).map(|number| (worker_name(number), SLOTS)).collect();
-        let fleet = Site::new("fleet", rest, fleet, room.join("fleet-marks")).await?;
+        let fleet = Site::new("fleet", rest, fleet, room.join("fleet-marks"))?;
         let rest = reach(HOUSE, &room.join("house/token")).await?;
-        let house = Site::new("house", rest, vec![("home".to_owned(), HOUSE_SLOTS)], room.join("house-marks")).await?;
+        let house = Site::new("house", rest, vec![("home".to_owned(), HOUSE_SLOTS)], room.join("house-marks"))?;
         let world = Self {
             room,
             programs,

@@ -98,7 +98,7 @@ fn wrong_end(case: &Case, task: &Acked, fact: &TaskFact, attempts: &[AttemptFact
     }
     let failed = attempts.iter().filter(|attempt| attempt.end == "failed").count() as u64;
     let is_right = match task.spec.want {
-        Want::Succeeds => fact.state == "succeeded",
+        Want::Succeeds | Want::SucceedsOrDoubt => fact.state == "succeeded",
         Want::FailsAfter(count) => {
             fact.state == "failed"
                 && fact.outcome == "error"
@@ -110,7 +110,6 @@ fn wrong_end(case: &Case, task: &Acked, fact: &TaskFact, attempts: &[AttemptFact
         Want::Skipped => fact.state == "skipped",
         Want::CancelledOrNot if task.is_cancelled => fact.state == "cancelled",
         Want::CancelledOrNot => matches!(fact.state.as_str(), "cancelled" | "succeeded"),
-        Want::SucceedsOrDoubt => fact.state == "succeeded",
     };
     if is_right || depends_on_what_was_given_up(case, task) {
         return None;

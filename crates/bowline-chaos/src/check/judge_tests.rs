@@ -6,6 +6,9 @@ use crate::check::marks::read;
 use crate::load::{Kin, Spec};
 use crate::watch::Event;
 
+/// Something that is done to a case.
+type Change = fn(&mut Case);
+
 fn spec(want: Want) -> Spec {
     Spec {
         name: "it".to_owned(),
@@ -25,6 +28,7 @@ fn acked(id: &str, want: Want) -> Acked {
     Acked { id: id.to_owned(), spec: spec(want), after: Vec::new(), is_cancelled: false }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an attempt may lack a moment")]
 fn moment(second: u32) -> crate::check::facts::Moment {
     Some(("t".to_owned(), second))
 }
@@ -78,7 +82,7 @@ fn good() -> Case {
 #[test]
 fn what_is_right_is_right_and_each_wrong_is_found() {
     assert!(judge(&good()).is_empty(), "{:?}", judge(&good()));
-    let wrongs: [(&str, Broken, fn(&mut Case)); 20] = [
+    let wrongs: [(&str, Broken, Change); 20] = [
         ("gone", Broken::Lost, |case| drop(case.tasks.remove("8"))),
         ("not ended", Broken::Lost, |case| case.unended.push("task 7".to_owned())),
         ("failed", Broken::Lost, |case| case.tasks.get_mut("8").unwrap().state = "failed".to_owned()),
@@ -108,7 +112,7 @@ fn what_is_right_is_right_and_each_wrong_is_found() {
         ("a task of nobody", Broken::Doubled, |case| drop(case.ledger.tasks.remove(1))),
         ("too early", Broken::OutOfOrder, |case| case.marks[3].at_ns = 8),
         ("a line twice", Broken::OutOfOrder, |case| {
-            case.logs[2].bytes.extend_from_slice(b"line 2 of task 8, attempt 1\n")
+            case.logs[2].bytes.extend_from_slice(b"line 2 of task 8, attempt 1\n");
         }),
         ("a line that is missing", Broken::OutOfOrder, |case| drop(case.logs[1].bytes.drain(..28))),
         ("an event that is missing", Broken::OutOfOrder, |case| drop(case.events.remove(0))),
@@ -128,7 +132,7 @@ fn what_is_right_is_right_and_each_wrong_is_found() {
 
 #[test]
 fn what_is_excused_is_not_found() {
-    let excuses: [(&str, fn(&mut Case)); 4] = [
+    let excuses: [(&str, Change); 4] = [
         ("poison", |case| {
             let fact = case.tasks.get_mut("7").unwrap();
             fact.state = "failed".to_owned();

@@ -66,6 +66,8 @@ impl Spec {
 
 /// A submit: bodies of tasks, with what is known of each.
 type Group = Vec<(Value, Spec)>;
+/// What makes one.
+type Make = fn(&Maker<'_>, &mut Random) -> Group;
 
 /// Makes tasks that run this program as a job.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ pub(crate) struct Maker<'a> {
 
 /// One submit of whatever shape.
 pub(crate) fn group(maker: &Maker<'_>, random: &mut Random) -> Group {
-    let shapes: [(u64, fn(&Maker<'_>, &mut Random) -> Group); 16] = [
+    let shapes: [(u64, Make); 16] = [
         (22, plain),
         (8, long),
         (8, retried),

@@ -38,6 +38,7 @@ impl Backoff {
     }
 
     /// The next wait: anything up to the bound of this try.
+    #[expect(clippy::should_implement_trait, reason = "it counts tries, and is no iterator")]
     pub fn next(&mut self) -> Duration {
         let bound = RECONNECT_FIRST.saturating_mul(1 << self.tries.min(DOUBLINGS_MAX)).min(RECONNECT_MAX);
         self.tries = self.tries.saturating_add(1);
