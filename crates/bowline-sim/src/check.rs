@@ -15,7 +15,7 @@ pub mod rows;
 pub mod states;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::effect::Batch;
 use bowline_core::id::{CommitNo, Epoch};
@@ -129,6 +129,9 @@ pub struct Check {
     pub facts: Facts,
     /// What it has found.
     pub found: Found,
+    /// Clusters that were put back behind everybody's back: until that is seen, what is said of attempts may be of others
+    /// with the same name, and nobody can tell.
+    blind: BTreeSet<ClusterId>,
     /// Roles by process.
     roles: BTreeMap<ProcId, Role>,
 }
@@ -169,6 +172,11 @@ impl Check {
         self.sessions.disown(cluster);
     }
 
+    /// Nobody was told that the cluster was put back.
+    pub fn go_blind(&mut self, cluster: ClusterId) {
+        self.blind.insert(cluster);
+    }
+
     fn cluster_of(&self, proc: ProcId) -> Option<ClusterId> {
         match self.roles.get(&proc)? {
             Role::Server { cluster, .. } | Role::Client { cluster } => Some(*cluster),
@@ -183,7 +191,7 @@ impl Observe for Check {
         let ended = rows::commit(&mut view.book, &mut self.found, at, commit, batch);
         let succeeded = |attempt| self.sessions.has_succeeded(cluster, attempt);
         states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
-        for attempt in ended {
+        for attempt in ended.into_iter().filter(|_| !self.blind.contains(&cluster)) {
             self.facts.attempt_ended(&mut self.found, at, cluster, attempt);
         }
     }
@@ -235,6 +243,9 @@ impl Observe for Check {
                 if let Some(cluster) = cluster {
                     let position = (*generation, *commit_no);
                     self.sessions.position((&mut self.found, at), conn, messages, position);
+                    if self.blind.contains(&cluster) {
+                        return;
+                    }
                     let book = &self.views[cluster.0 as usize].book;
                     self.sessions.leaves(book, &mut self.found, at, (cluster, from, conn), messages);
                 }

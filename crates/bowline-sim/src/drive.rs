@@ -9,6 +9,7 @@ mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bowline_core::id::Generation;
 use bowline_core::mutant::Mutant;
 use bowline_core::probe::Path;
 use bowline_store::MemoryStore;
@@ -120,6 +121,8 @@ struct Drive {
     later_count: u64,
     starting: BTreeSet<ProcId>,
     backups: Vec<(ClusterId, usize, MemoryStore)>,
+    /// The highest generation that each cluster ever had.
+    generations: BTreeMap<ClusterId, Generation>,
     faults: BTreeMap<Fault, u64>,
     works: BTreeMap<Work, u64>,
     happened: BTreeSet<u32>,
@@ -151,8 +154,7 @@ impl Drive {
     }
 
     fn all(&mut self) {
-        let end = self.shape.length_us;
-        self.until(end);
+        self.until(self.shape.length_us + build::BEGIN_US);
         if self.is_broken() {
             return;
         }

@@ -66,7 +66,13 @@ fn one(options: &Options, seed: u64, say: &mut dyn FnMut(&str)) -> Verdict {
 fn judge(options: &Options, outcome: &Outcome, say: &mut dyn FnMut(&str)) -> Verdict {
     let Some(violation) = &outcome.violation else { return Verdict::Passed };
     let text = |violation: &crate::check::Violation| {
-        format!("{} is broken at {}.{:06} s: {}", violation.invariant, violation.at / 1_000_000, violation.at % 1_000_000, violation.what)
+        format!(
+            "{} is broken at {}.{:06} s: {}",
+            violation.invariant,
+            violation.at / 1_000_000,
+            violation.at % 1_000_000,
+            violation.what
+        )
     };
     say(&format!("seed {}: {}", outcome.seed, text(violation)));
     let whole = setup(options, outcome.seed);

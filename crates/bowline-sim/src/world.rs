@@ -175,7 +175,12 @@ impl World {
     pub fn add_cluster(&mut self) -> ClusterId {
         let id = ClusterId(u32::try_from(self.clusters.len()).unwrap_or(u32::MAX));
         let commit_us = self.pace.commit_us;
-        self.clusters.push(Cluster { store: bowline_store::MemoryStore::new(), route: None, commit_us, next_fate: None });
+        self.clusters.push(Cluster {
+            store: bowline_store::MemoryStore::new(),
+            route: None,
+            commit_us,
+            next_fate: None,
+        });
         id
     }
 

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, SessionId, TaskId, TaskRef};
+use bowline_core::id::{
+    AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, SessionId, TaskId, TaskRef,
+};
 use bowline_core::message::{Assured, FromWorker, Hello, KnownAs, ToWorker, Verdict};
 use bowline_core::name::WorkerName;
 use bowline_core::spec::{Action, Command, Work};
@@ -53,7 +55,10 @@ struct Server {
 impl Server {
     fn say(&self, io: &mut Io<'_>, messages: Vec<ServerMessage>) {
         if let Some(conn) = self.conn {
-            io.send(conn, Packet::FromServer { messages, generation: Generation(1), commit_no: CommitNo(self.session) });
+            io.send(
+                conn,
+                Packet::FromServer { messages, generation: Generation(1), commit_no: CommitNo(self.session) },
+            );
         }
     }
 

@@ -102,8 +102,9 @@ impl Engine {
         self.shift(attempt.task, Event::Revived(id), &cause).expect("what is wanted late can go on");
         // Not before: the machine asks whether it is late.
         let Some(row) = self.lost.remove(&attempt) else { return false };
-        let started_at = row.started_at;
-        self.attempts.insert(attempt, AttemptRow { end: None, ended_at: None, ..row });
+        // Its `Started` may never have been heard: its worker says that it runs.
+        let started_at = row.started_at.or(Some(now));
+        self.attempts.insert(attempt, AttemptRow { end: None, ended_at: None, started_at, ..row });
         self.touch_attempt(attempt);
         if let Some(key) = key {
             self.load_worker(id, attempt, key);
@@ -111,7 +112,7 @@ impl Engine {
         if let Some(hot) = self.hot_mut(attempt.task) {
             hot.losses = hot.losses.saturating_sub(1);
             hot.last = None;
-            hot.started_at = Some(started_at.unwrap_or(now)).into();
+            hot.started_at = started_at.into();
         }
         self.touch_unit(attempt.task);
         true

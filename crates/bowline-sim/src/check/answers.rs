@@ -75,11 +75,11 @@ impl Asked {
                     format!("{count} tasks were submitted, and {} are answered", tasks.len())
                 });
                 self.tasks.extend(tasks.iter().filter(|task| !book.gone.contains(task)));
-                self.made(found, at, key, (tasks.clone(), None));
+                self.made(book, found, at, (key, tasks.clone(), None));
             }
             (Question::Run { key }, Ok(Answer::RunStarted { run, .. })) => {
                 self.runs.push(*run);
-                self.made(found, at, key, (Vec::new(), Some(*run)));
+                self.made(book, found, at, (key, Vec::new(), Some(*run)));
             }
             (Question::Submit { key, .. } | Question::Run { key }, Err(refusal))
                 if refusal.code == RefusalCode::KeyReused =>
@@ -99,14 +99,19 @@ impl Asked {
 
     fn made(
         &mut self,
+        book: &Book,
         found: &mut Found,
         at: u64,
-        key: Option<IdempotencyKey>,
-        (tasks, run): (Vec<TaskId>, Option<RunId>),
+        (key, tasks, run): (Option<IdempotencyKey>, Vec<TaskId>, Option<RunId>),
     ) {
         let Some(key) = key else { return };
         let new = Made { body: key.body, tasks, run };
-        if let Some(old) = self.made.get(&key.key) {
+        // When what it made is gone, a key may be used for something else.
+        let is_gone = |made: &Made| {
+            made.tasks.iter().any(|task| book.gone.contains(task))
+                || made.run.is_some_and(|run| book.runs_gone.contains(&run))
+        };
+        if let Some(old) = self.made.get(&key.key).filter(|old| !is_gone(old)) {
             found.unless(*old == new, at, Invariant::I11, || {
                 format!("the key {} made {old:?} first, and {new:?} after that", key.key)
             });

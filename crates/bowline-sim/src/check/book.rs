@@ -118,6 +118,8 @@ pub struct Book {
     pub runs_gone: BTreeSet<RunId>,
     /// Namespaces that are paused; the empty name is everything.
     pub paused: BTreeSet<String>,
+    /// Tokens, by their hash.
+    pub tokens: BTreeSet<[u8; 32]>,
     /// Most attempts of a worker, by its name; by the empty one of a pool's.
     pub room: BTreeMap<String, usize>,
 }

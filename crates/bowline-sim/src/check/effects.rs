@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
+use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation, WorkerId};
 use bowline_core::message::{Assured, FromWorker, JobEnd, ToWorker, Verdict};
 use bowline_core::name::WorkerName;
 use bowline_core::state::AttemptEnd;
@@ -17,6 +17,7 @@ use crate::process::{ClusterId, ConnId, ProcId};
 struct Session {
     cluster: ClusterId,
     server: ProcId,
+    id: WorkerId,
     name: WorkerName,
     incarnation: Incarnation,
     order: u64,
@@ -45,7 +46,7 @@ enum Kind {
 pub struct Sessions {
     by_conn: BTreeMap<ConnId, Session>,
     /// The newest welcomed session of each identity, by the server that welcomed it.
-    newest: BTreeMap<(ClusterId, WorkerName), (ConnId, Incarnation, u64)>,
+    newest: BTreeMap<(ClusterId, WorkerId), (ConnId, Incarnation, u64)>,
     order: u64,
     /// Messages that were sent and not acknowledged.
     unacked: BTreeSet<Said>,
@@ -248,15 +249,17 @@ impl Sessions {
         (cluster, server, conn): (ClusterId, ProcId, ConnId),
         (name, incarnation): (&WorkerName, Incarnation),
     ) {
-        let row = book.workers.values().find(|worker| worker.name == *name);
-        let durable = row.is_some_and(|row| row.incarnation >= incarnation);
+        let row = book.workers.iter().find(|(_, worker)| worker.name == *name);
+        let durable = row.is_some_and(|(_, row)| row.incarnation >= incarnation);
         found.unless(durable, at, Invariant::I3, || {
             format!("{name} is welcomed as incarnation {incarnation}, and that is not committed: {row:?}")
         });
+        // Forgotten meanwhile, and told of that next.
+        let Some(id) = row.map(|(id, _)| *id) else { return };
         self.order += 1;
         let order = self.order;
-        self.by_conn.insert(conn, Session { cluster, server, name: name.clone(), incarnation, order });
-        let newest = self.newest.entry((cluster, name.clone())).or_insert((conn, incarnation, order));
+        self.by_conn.insert(conn, Session { cluster, server, id, name: name.clone(), incarnation, order });
+        let newest = self.newest.entry((cluster, id)).or_insert((conn, incarnation, order));
         found.unless(newest.1 <= incarnation, at, Invariant::I9, || {
             format!("{name} is welcomed as incarnation {incarnation} after incarnation {}", newest.1)
         });
@@ -283,8 +286,10 @@ impl Sessions {
     /// I9: of an identity only the newest session is spoken to.
     fn speaks(&self, found: &mut Found, at: u64, conn: ConnId, what: &str) {
         let Some(session) = self.by_conn.get(&conn) else { return };
-        let Some(newest) = self.newest.get(&(session.cluster, session.name.clone())) else { return };
-        found.unless(newest.2 == session.order, at, Invariant::I9, || {
+        let Some(newest) = self.newest.get(&(session.cluster, session.id)) else { return };
+        // A server that does not know yet that another one leads speaks to those whom it knows.
+        let deposed = self.by_conn.get(&newest.0).is_none_or(|newest| newest.server != session.server);
+        found.unless(deposed || newest.2 == session.order, at, Invariant::I9, || {
             format!(
                 "{what} leaves to an old session of {} (incarnation {}, the newest is {})",
                 session.name, session.incarnation, newest.1

@@ -7,12 +7,28 @@ use bowline_core::state::StateKind;
 use super::{Check, Invariant};
 use crate::process::ClusterId;
 
+/// So many tasks and runs that have not ended are told of.
+const TOLD_MAX: usize = 4;
+
 impl Check {
     /// Whether everything that was acknowledged has ended.
     pub fn is_all_ended(&self) -> bool {
         self.views.iter().all(|view| {
             view.book.open_tasks().next().is_none() && view.book.runs.values().all(|state| state.is_ended())
         })
+    }
+
+    /// How much has not ended: tasks, elements and runs.
+    pub fn left(&self) -> u64 {
+        let of = |view: &super::View| {
+            let tasks = view
+                .book
+                .open_tasks()
+                .map(|(_, task)| u64::from(task.count.unwrap_or(1) - task.ended.min(task.count.unwrap_or(1))) + 1);
+            let runs = view.book.runs.values().filter(|state| !state.is_ended()).count() as u64;
+            tasks.sum::<u64>() + runs
+        };
+        self.views.iter().map(of).sum()
     }
 
     /// I6: it has not, and the time is up.
@@ -24,11 +40,10 @@ impl Check {
             if tasks.is_empty() && runs.is_empty() {
                 continue;
             }
+            let count = tasks.len() + runs.len();
+            let some: Vec<String> = tasks.into_iter().chain(runs).take(TOLD_MAX).collect();
             self.found.add(at, Invariant::I6, || {
-                format!(
-                    "after everything was healed there are left in cluster {cluster}: {}",
-                    [tasks, runs].concat().join("; ")
-                )
+                format!("after everything was healed {count} are left in cluster {cluster}: {}", some.join("; "))
             });
         }
     }

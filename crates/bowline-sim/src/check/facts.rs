@@ -33,6 +33,8 @@ pub struct Facts {
     excused: BTreeSet<(ClusterId, TaskRef)>,
     /// Attempts of a state directory that was left behind: its jobs run on unheard.
     count: u64,
+    /// Clusters that were put back once: attempts of a time that they do not know may still begin.
+    put_back: BTreeSet<ClusterId>,
 }
 
 /// The attempt that a supervisor's key names.
@@ -77,6 +79,7 @@ impl Facts {
 
     /// The cluster was put back to an earlier state: what lives now is of a time that it does not know.
     pub(super) fn disown(&mut self, cluster: ClusterId) {
+        self.put_back.insert(cluster);
         self.living.values_mut().filter(|job| job.cluster == cluster).for_each(|job| job.disowned = true);
         self.by_unit.retain(|(of, _), _| *of != cluster);
         self.began.retain(|(of, _), _| *of != cluster);
@@ -89,17 +92,19 @@ impl Facts {
         let book = &views[cluster.0 as usize].book;
         let times = self.began.entry((cluster, attempt)).or_default();
         *times += 1;
-        found.unless(*times == 1, at, Invariant::I1, || format!("{attempt} has begun twice, on {job:?} now"));
-        found.unless(
-            book.attempts.contains_key(&attempt) || book.gone.contains(&attempt.task.task),
-            at,
-            Invariant::I3,
-            || format!("{attempt} begins, and no such attempt was ever committed"),
-        );
+        let put_back = self.put_back.contains(&cluster);
+        found.unless(*times == 1 || put_back, at, Invariant::I1, || {
+            format!("{attempt} has begun twice, on {job:?} now")
+        });
+        let is_known = book.attempts.contains_key(&attempt) || book.gone.contains(&attempt.task.task);
+        found.unless(is_known || put_back, at, Invariant::I3, || {
+            format!("{attempt} begins, and no such attempt was ever committed")
+        });
+        let disowned = put_back && !book.attempts.get(&attempt).is_some_and(|row| row.end.is_none());
         let slots = book.tasks.get(&attempt.task.task).map_or(1, |task| task.spec.slots);
         let unit = (cluster, attempt.task);
         let others = self.by_unit.entry(unit).or_default();
-        if let Some(other) = others.first().filter(|_| !self.excused.contains(&unit)) {
+        if let Some(other) = others.first().filter(|_| !disowned && !self.excused.contains(&unit)) {
             let task = book.tasks.get(&attempt.task.task);
             // What the supervisor must kill by itself may live on where it was frozen, or could not kill.
             let may =
@@ -109,8 +114,10 @@ impl Facts {
                 format!("{attempt} begins while {other:?} of the same task lives, and it may not overlap")
             });
         }
-        others.insert(job.clone());
-        self.living.insert(job.clone(), Living { cluster, attempt, worker: worker.clone(), slots, disowned: false });
+        if !disowned {
+            others.insert(job.clone());
+        }
+        self.living.insert(job.clone(), Living { cluster, attempt, worker: worker.clone(), slots, disowned });
         let taken: u32 = self.living.values().filter(|job| job.worker == worker).map(|job| job.slots).sum();
         let room = self.slots.get(&worker).copied().unwrap_or(u32::MAX);
         found.unless(taken <= room, at, Invariant::I4, || {

@@ -78,14 +78,9 @@ impl Turn<'_> {
                 }
             }
             Row::TaskGone(id) => self.book.remove(&[*id], &[]),
-            Row::Element(_)
-            | Row::Attempt(_)
-            | Row::Result(_)
-            | Row::Artifact(_)
-            | Row::Node(_)
-            | Row::Key(_)
-            | Row::Token(_)
-            | Row::TokenGone(_) => {}
+            Row::Token(token) => drop(self.book.tokens.insert(token.hash)),
+            Row::TokenGone(hash) => drop(self.book.tokens.remove(hash)),
+            Row::Element(_) | Row::Attempt(_) | Row::Result(_) | Row::Artifact(_) | Row::Node(_) | Row::Key(_) => {}
         }
     }
 

@@ -22,7 +22,7 @@ use crate::world::{Role, WorkerRole, World};
 /// Workers that stand ready to take over an identity from another directory.
 const SPARES: usize = 1;
 /// When work and faults begin, in microseconds: servers lead and workers are there.
-const BEGIN_US: u64 = 500_000;
+pub(super) const BEGIN_US: u64 = 500_000;
 
 /// Makes the process of a role.
 fn start(role: &Role) -> Box<dyn Process> {
@@ -109,6 +109,7 @@ impl Drive {
             later_count: 0,
             starting: BTreeSet::new(),
             backups: Vec::new(),
+            generations: BTreeMap::new(),
             faults: BTreeMap::new(),
             works: BTreeMap::new(),
             happened: BTreeSet::new(),

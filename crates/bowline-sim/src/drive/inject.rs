@@ -1,5 +1,6 @@
 //! Faults.
 
+use bowline_core::time::Timestamp;
 use bowline_store::{LeaderStore, RollbackStore};
 
 use super::{Drive, Later};
@@ -120,14 +121,20 @@ impl Drive {
         self.world.drop_commits(cluster);
         let (_, view, backup) = self.backups[place].clone();
         let mut store = self.world.clusters[cluster.0 as usize].store.clone();
-        let before = store.take_leadership(bowline_core::time::Timestamp(0)).ok();
+        let before = store.take_leadership(Timestamp(0)).map(|before| before.generation).unwrap_or_default();
+        let newest = self.generations.entry(cluster).or_default();
+        *newest = before.max(*newest);
+        let newest = *newest;
         store.put_back(&backup);
         self.check().put_back(view);
-        if fault == Fault::Restore {
-            // A restore in order raises the generation above that of the store that it replaces.
-            let raised = store.accept_rollback(before.map(|before| before.generation));
+        let then = store.clone().take_leadership(Timestamp(0)).map(|then| then.generation).unwrap_or_default();
+        if fault == Fault::Restore || then < newest {
+            // A restore in order raises the generation above every one that there ever was. Put back behind everybody's
+            // back across a restore, the same fence could mean two attempts: that nobody can tell.
+            let raised = store.accept_rollback(Some(newest));
             self.world.note_world(format_args!("cluster {} is restored: {raised:?}", cluster.0));
         } else {
+            self.check().go_blind(cluster);
             self.world.note_world(format_args!("cluster {} is put back behind its back", cluster.0));
         }
         let next = self.servers[cluster.0 as usize][0];

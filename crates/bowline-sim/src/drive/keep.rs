@@ -1,10 +1,13 @@
 //! Service managers and operators: what has ended is started again, unless it must not be.
 
+use bowline_core::input::Request;
+
 use super::{Drive, Later};
 use crate::client::Client;
 use crate::process::{ClusterId, Event, MachineId, ProcId};
 use crate::server::{ACCEPT_ROLLBACK, Server};
 use crate::worker::FENCED;
+use crate::world::Role;
 
 /// Between two looks, in microseconds.
 const LOOK_EVERY_US: u64 = 1_000_000;
@@ -63,8 +66,40 @@ impl Drive {
             }
             self.start_in(proc, 1_000_000);
         }
-        for cluster in 0..self.shape.clusters {
-            self.look_after(ClusterId(cluster));
+        for cluster in (0..self.shape.clusters).map(ClusterId) {
+            self.look_after(cluster);
+            self.enrol_again(cluster);
+        }
+    }
+
+    /// Whoever was forgotten, or enrolled after the state to which the store was put back, is enrolled again.
+    fn enrol_again(&mut self, cluster: ClusterId) {
+        let client = self.clients[cluster.0 as usize][0];
+        if self.waiting(client) > 0 {
+            return;
+        }
+        let mut asks = Vec::new();
+        for place in 0..self.staff.len() {
+            let staff = &self.staff[place];
+            if staff.retired || staff.held.is_some() {
+                continue;
+            }
+            let Role::Worker(role) = &self.world.slots[staff.proc.0 as usize].role else { continue };
+            let (name, key, pool) = (role.name.clone(), role.key, role.pool.clone());
+            let book = &self.check().view(cluster).book;
+            match pool {
+                None if !book.workers.values().any(|worker| worker.name == name) => {
+                    asks.push(Request::Enrol { token: None, worker: name, key });
+                }
+                Some(pool) if !book.tokens.contains(&key) => {
+                    asks.push(Request::EnrolInPool { token: None, pool, key });
+                }
+                Some(_) | None => {}
+            }
+        }
+        asks.dedup();
+        for ask in asks {
+            self.world.tell(client, Event::Do(Box::new(ask)));
         }
     }
 

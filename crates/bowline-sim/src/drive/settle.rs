@@ -19,8 +19,10 @@ use crate::world::Role;
 
 /// Between two looks, in microseconds.
 const SLICE_US: u64 = 10_000_000;
-/// After so many looks everything must have ended: 100 minutes.
-const SLICES_MAX: u32 = 600;
+/// After so many looks without anything having ended everything must have: 25 minutes.
+const IDLE_SLICES_MAX: u32 = 150;
+/// No run has so much to do that it takes longer: 11 hours.
+const SLICES_MAX: u32 = 4_000;
 /// After so many looks what nobody can do, or what never ends, is cancelled.
 const PATIENCE_SLICES: u32 = 6;
 /// So many looks to deliver what is left, and to kill it: 10 minutes.
@@ -31,9 +33,16 @@ const QUESTIONS_MAX: usize = 20;
 impl Drive {
     pub(super) fn settle(&mut self) {
         self.heal();
+        let (mut left, mut idle) = (u64::MAX, 0);
         for slice in 0..SLICES_MAX {
             if self.check().is_all_ended() {
                 return self.finish();
+            }
+            let now = self.check().left();
+            idle = if now < left { 0 } else { idle + 1 };
+            left = now.min(left);
+            if idle > IDLE_SLICES_MAX {
+                break;
             }
             self.care(slice);
             if !self.until(self.world.now + SLICE_US) {

@@ -33,7 +33,10 @@ fn hunt(mutant: Mutant) -> Caught {
         inputs += outcome.inputs;
         if let Some(violation) = outcome.violation {
             let (name, invariant) = (mutant.name(), violation.invariant.name());
-            let line = format!("{name:<44} caught by {invariant:<8} after {inputs:>9} inputs, seed {seed} ({} runs)", tried + 1);
+            let line = format!(
+                "{name:<44} caught by {invariant:<8} after {inputs:>9} inputs, seed {seed} ({} runs)",
+                tried + 1
+            );
             return Caught { line, verdict: Verdict::Passed };
         }
         if inputs > INPUTS_MAX {
@@ -47,7 +50,8 @@ fn hunt(mutant: Mutant) -> Caught {
 /// All mutants, or the one of this name.
 pub(super) fn all(_: &Options, name: Option<&str>, say: &mut dyn FnMut(&str)) -> Verdict {
     let began = clock::now();
-    let chosen: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|mutant| name.is_none_or(|name| name == mutant.name())).collect();
+    let chosen: Vec<Mutant> =
+        Mutant::ALL.iter().copied().filter(|mutant| name.is_none_or(|name| name == mutant.name())).collect();
     if chosen.is_empty() {
         say("there is no such mutant");
         return Verdict::Failed;

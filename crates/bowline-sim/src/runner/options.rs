@@ -101,7 +101,8 @@ pub fn parse(arguments: &[String]) -> Result<Option<Options>, String> {
             "--without" => {
                 for name in value("kinds of faults")?.split(',') {
                     let known = Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ");
-                    let fault = Fault::from_name(name).ok_or_else(|| format!("there is no fault `{name}`; there are: {known}"))?;
+                    let fault = Fault::from_name(name)
+                        .ok_or_else(|| format!("there is no fault `{name}`; there are: {known}"))?;
                     options.without.insert(fault);
                 }
             }

@@ -30,7 +30,12 @@ struct Shared {
     told_at: Duration,
 }
 
-fn run_all(options: &Options, seeds: impl Iterator<Item = u64> + Send, say: &mut dyn FnMut(&str), until: Option<Duration>) -> (Tally, Vec<Outcome>, Duration) {
+fn run_all(
+    options: &Options,
+    seeds: impl Iterator<Item = u64> + Send,
+    say: &mut dyn FnMut(&str),
+    until: Option<Duration>,
+) -> (Tally, Vec<Outcome>, Duration) {
     let began = clock::now();
     let (seeds, shared) = (Mutex::new(seeds), Mutex::new(Shared::default()));
     let (lines, to_say) = std::sync::mpsc::channel::<String>();
@@ -72,7 +77,11 @@ fn run_all(options: &Options, seeds: impl Iterator<Item = u64> + Send, say: &mut
     (shared.tally, shared.failed, took)
 }
 
-fn report(options: &Options, (tally, mut failed, took): (Tally, Vec<Outcome>, Duration), say: &mut dyn FnMut(&str)) -> Verdict {
+fn report(
+    options: &Options,
+    (tally, mut failed, took): (Tally, Vec<Outcome>, Duration),
+    say: &mut dyn FnMut(&str),
+) -> Verdict {
     failed.sort_by_key(|outcome| outcome.seed);
     if options.json {
         say(&tally.json(took, &failed));

@@ -49,19 +49,35 @@ impl Tally {
 
     pub(super) fn rate(&self, took: Duration, jobs: usize) -> u64 {
         let seconds = took.as_secs_f64() * f64::from(u32::try_from(jobs).unwrap_or(1));
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, for people")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate, for people"
+        )]
         let rate = if seconds > 0.0 { (self.inputs as f64 / seconds) as u64 } else { 0 };
         rate
     }
 
     pub(super) fn progress(&self, took: Duration, jobs: usize) -> String {
-        format!("{:>5} s  {} runs, {} inputs, {} inputs/s a core", took.as_secs(), self.runs, self.inputs, self.rate(took, jobs))
+        format!(
+            "{:>5} s  {} runs, {} inputs, {} inputs/s a core",
+            took.as_secs(),
+            self.runs,
+            self.inputs,
+            self.rate(took, jobs)
+        )
     }
 
     pub(super) fn lines(&self, took: Duration, jobs: usize) -> Vec<String> {
         let mut lines = vec![
             format!("runs {}, inputs {}, {} inputs/s a core", self.runs, self.inputs, self.rate(took, jobs)),
-            format!("virtual time {} s, tasks acknowledged {}, jobs begun {}", self.virtual_us / 1_000_000, self.tasks, self.jobs),
+            format!(
+                "virtual time {} s, tasks acknowledged {}, jobs begun {}",
+                self.virtual_us / 1_000_000,
+                self.tasks,
+                self.jobs
+            ),
             "faults:".to_owned(),
         ];
         let row = |name: &str, count: u64| format!("  {name:<40} {count:>10}");
@@ -75,7 +91,8 @@ impl Tally {
 
     pub(super) fn json(&self, took: Duration, failed: &[Outcome]) -> String {
         let names = |name: &'static str, count: u64| (name.to_owned(), json!(count));
-        let faults: serde_json::Map<_, _> = self.faults.iter().map(|(fault, count)| names(fault.name(), *count)).collect();
+        let faults: serde_json::Map<_, _> =
+            self.faults.iter().map(|(fault, count)| names(fault.name(), *count)).collect();
         let works: serde_json::Map<_, _> = self.works.iter().map(|(work, count)| names(work.name(), *count)).collect();
         let paths: serde_json::Map<_, _> = self.paths.iter().map(|(path, count)| names(path, *count)).collect();
         let violations = failed.iter().filter_map(|outcome| {

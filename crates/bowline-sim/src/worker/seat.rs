@@ -19,7 +19,7 @@ use super::bulk::Bulk;
 use super::supervision::Line;
 use crate::clock::Local;
 use crate::disk::DiskError;
-use crate::process::{ClusterId, CloseWhy, ConnId, Packet};
+use crate::process::{CloseWhy, ClusterId, ConnId, Packet};
 use crate::world::WorkerRole;
 
 /// The file of the journal's batches, within a seat's files.

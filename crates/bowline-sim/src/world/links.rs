@@ -67,7 +67,8 @@ impl World {
         if let Some(found) = self.net.conns.get_mut(&conn) {
             found.ends[1] = Some(End { proc, life, open: true, last_at: self.now });
         }
-        self.hand_over(proc, life, Event::Opened { conn, caller });
+        // Whoever was started for it begins first.
+        self.queue.push(self.now, Due::Handle { proc, life, event: Event::Opened { conn, caller } });
     }
 
     pub(crate) fn send(&mut self, from: ProcId, conn: ConnId, packet: Packet) {
