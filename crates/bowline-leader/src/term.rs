@@ -309,3 +309,6 @@ impl Term {
         self.outputs.push(Output::End(end));
     }
 }
+
+#[cfg(test)]
+mod tests;

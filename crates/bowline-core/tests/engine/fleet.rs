@@ -124,6 +124,21 @@ fn a_late_attempt_goes_on_only_while_no_newer_one_was_claimed() {
 }
 
 #[test]
+fn a_late_attempt_whose_start_was_never_heard_has_started() {
+    let mut bench = Bench::new();
+    bench.worker("lab", 1);
+    let task = bench.one(noop());
+    let attempt = bench.assigned()[0].attempt;
+    bench.pass(MINUTE * 2);
+    assert_eq!(bench.state(task), StateKind::Ready, "it was lost");
+    let session = bench.connect(with("lab", "p1", &[(attempt, KnownAs::Running)]));
+    assert_eq!(verdicts(&bench, session), [(attempt, Verdict::Continue)]);
+    bench.say(session, FromWorker::Started(attempt));
+    assert_eq!(bench.state(task), StateKind::Running);
+    assert!(bench.tables.attempts[&attempt].started_at.is_some(), "it was acknowledged, and is not in its row");
+}
+
+#[test]
 fn where_nothing_may_overlap_only_proof_loses_an_attempt() {
     let mut bench = Bench::new();
     let (session, task, attempt) = running(&mut bench, forbids());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::effect::Batch;
 use bowline_core::id::{AttemptRef, Round, TaskId, TaskRef};
-use bowline_core::name::Namespace;
+use bowline_core::name::{Actor, Namespace};
 use bowline_core::row::{AttemptRow, Row, Subject, Unit};
 use bowline_core::spec::{Condition, OnWorkerLoss};
 use bowline_core::state::{AttemptEnd, Outcome, StateKind, TimeoutKind};
@@ -34,7 +34,7 @@ struct Turn<'a> {
     book: &'a Book,
     found: &'a mut Found,
     at: u64,
-    /// Units to which people did something in it: retried, resolved, completed.
+    /// Units to which people did something in it.
     by_people: BTreeSet<TaskRef>,
 }
 
@@ -46,11 +46,11 @@ pub fn commit(
     batch: &Batch,
     succeeded: impl Fn(AttemptRef) -> bool,
 ) {
-    let by_people = batch.history.iter().filter_map(|line| match &line.subject {
-        Subject::Task(unit) if line.what == "retried" || line.reason == "resolved" || line.reason == "completed" => {
-            Some(*unit)
-        }
-        Subject::Task(_) | Subject::Run(_) | Subject::Worker(_) | Subject::Namespace(_) => None,
+    let is_worker = |actor: &Actor| book.workers.values().any(|worker| Actor::from(&worker.name) == *actor);
+    let by_people = batch.history.iter().filter(|line| line.actor != Actor::server() && !is_worker(&line.actor));
+    let by_people = by_people.filter_map(|line| match &line.subject {
+        Subject::Task(unit) => Some(*unit),
+        Subject::Run(_) | Subject::Worker(_) | Subject::Namespace(_) => None,
     });
     let by_people = by_people.collect();
     let mut turn = Turn { states, book, found, at, by_people };

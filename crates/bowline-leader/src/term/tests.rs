@@ -1,0 +1,171 @@
+//! One leadership by hand: no thread, no clock, a store only where a batch is to be made durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::answer::{Answer, RefusalCode};
+use bowline_core::id::{CommitNo, Epoch, Generation, Incarnation};
+use bowline_core::input::{DryRun, NewTask, Request, Submit};
+use bowline_core::message::Hello;
+use bowline_core::name::{Actor, Namespace, WorkerName};
+use bowline_core::spec::{Action, TaskSpec, Work};
+use bowline_core::worker::{Health, Offer, Room, Seat};
+use bowline_store::{CommitError, MemoryStore, StoreError};
+
+use super::*;
+use crate::commit::{Durable, commit};
+use crate::config::REQUESTS_MAX;
+use crate::take_over::take_over;
+
+const START: Timestamp = Timestamp(1_000_000_000);
+
+/// A leadership over an empty store, settled.
+fn leading() -> (Term, MemoryStore) {
+    let mut store = MemoryStore::new();
+    let config = LeaderConfig { seed: Some(1), ..LeaderConfig::default() };
+    let taken = take_over(&mut store, START, &config).unwrap();
+    let mut term = Term::begin(taken, config, Arc::new(Counters::default()), START);
+    term.turn(START);
+    assert!(term.take_outputs().is_empty() && !term.is_unsettled());
+    (term, store)
+}
+
+fn at(ms: u64) -> Timestamp {
+    START.plus(Duration::from_millis(ms))
+}
+
+fn submit(term: &mut Term, now: Timestamp) {
+    let spec = Arc::new(TaskSpec::new(Work::new(Action::Wait)));
+    let new = NewTask { spec, elements: Arc::default(), after_earlier: Vec::new() };
+    let submit = Submit { namespace: Namespace::default(), tasks: vec![new], key: None, dry_run: DryRun::No };
+    ask(term, now, Request::Submit(submit));
+}
+
+fn ask(term: &mut Term, now: Timestamp, request: Request) {
+    term.request(now, Actor::new("ada"), request).unwrap();
+}
+
+/// What is to be done now, where exactly one batch is.
+fn batch(term: &mut Term, now: Timestamp) -> (Timestamp, bowline_core::Batch) {
+    term.turn(now);
+    let mut outputs = term.take_outputs();
+    match (outputs.pop(), outputs.is_empty()) {
+        (Some(Output::Commit { now, batch }), true) => (now, batch),
+        (other, _) => panic!("{outputs:?}, {other:?}"),
+    }
+}
+
+fn land(term: &mut Term, store: &mut MemoryStore, (now, batch): (Timestamp, bowline_core::Batch)) {
+    let Durable { commit_no, events, gone } = commit(store, Epoch(1), now, batch).unwrap();
+    term.committed(commit_no, events, gone);
+}
+
+fn hello(seen: Option<(Generation, CommitNo)>) -> Box<Hello> {
+    Box::new(Hello {
+        name: WorkerName::new("w").unwrap(),
+        pool: None,
+        incarnation: Incarnation(0),
+        seat: Seat { boot_id: "b".to_owned(), state_dir: "d".to_owned(), process: "p".to_owned() },
+        version: "1".to_owned(),
+        offer: Offer { capabilities: BTreeMap::new(), actions: Vec::new(), room: Room::default() },
+        prefetch: 0,
+        health: Health::Ok,
+        seen,
+        attempts: Vec::new(),
+    })
+}
+
+#[test]
+fn an_answer_without_a_row_waits_for_the_batch_before_it() {
+    let (mut term, mut store) = leading();
+    submit(&mut term, at(10));
+    let first = batch(&mut term, at(10));
+    ask(&mut term, at(11), Request::Overview);
+    term.turn(at(60));
+    assert!(term.take_outputs().is_empty(), "nothing leaves while the batch before it is under way");
+    land(&mut term, &mut store, first);
+    term.turn(at(61));
+    let outputs = term.take_outputs();
+    assert!(
+        matches!(
+            &outputs[..],
+            [
+                Output::Reply { reply: Ok(Answer::Submitted { .. }), .. },
+                Output::Durable { .. },
+                Output::Reply { reply: Ok(Answer::Overview(_)), .. },
+            ]
+        ),
+        "{outputs:?}"
+    );
+}
+
+#[test]
+fn a_lone_input_waits_for_nothing_and_the_next_one_is_gathered() {
+    let (mut term, mut store) = leading();
+    submit(&mut term, at(10));
+    let first = batch(&mut term, at(10));
+    land(&mut term, &mut store, first);
+    term.turn(at(10));
+    drop(term.take_outputs());
+    submit(&mut term, at(11));
+    term.turn(at(11));
+    assert!(term.take_outputs().is_empty());
+    assert_eq!(term.wake_at(at(11)), at(12), "2 ms after the last commit began");
+    batch(&mut term, at(12));
+}
+
+#[test]
+fn after_a_failed_commit_nothing_leaves_but_the_end() {
+    let (mut term, _store) = leading();
+    submit(&mut term, at(10));
+    batch(&mut term, at(10));
+    ask(&mut term, at(11), Request::Overview);
+    term.failed(&CommitError::Store(StoreError::new("committing", "no disk")));
+    term.turn(at(12));
+    let outputs = term.take_outputs();
+    assert!(matches!(&outputs[..], [Output::End(End::Failed(why))] if why == "committing: no disk"), "{outputs:?}");
+}
+
+#[test]
+fn a_worker_that_has_seen_more_ends_the_leadership_and_is_told_why() {
+    let (mut term, _store) = leading();
+    let seen = (Generation(1), CommitNo(9));
+    let opened = term.connect(at(1), hello(Some(seen)), [1; 32]);
+    assert_eq!(opened.worker, None);
+    term.turn(at(1));
+    let outputs = term.take_outputs();
+    let [Output::Send { .. }, Output::Close { session }, Output::End(End::RolledBack { seen: told, .. })] =
+        &outputs[..]
+    else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!((*session, *told), (opened.session, seen));
+}
+
+#[test]
+fn no_more_requests_wait_than_may() {
+    let (mut term, _store) = leading();
+    for _ in 0..REQUESTS_MAX {
+        ask(&mut term, at(1), Request::Overview);
+    }
+    let refused = term.request(at(1), Actor::new("ada"), Request::Overview).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Busy);
+    term.turn(at(2));
+    assert_eq!(term.take_outputs().len(), REQUESTS_MAX);
+    ask(&mut term, at(2), Request::Overview);
+}
+
+#[test]
+fn retention_has_its_turn_when_nothing_waits() {
+    let (mut term, _store) = leading();
+    let due = START.plus(LeaderConfig::default().sweep_every);
+    term.turn(due);
+    let outputs = term.take_outputs();
+    assert!(matches!(&outputs[..], [Output::Sweep { now, .. }] if *now == due), "{outputs:?}");
+    submit(&mut term, due);
+    term.turn(due);
+    assert!(term.take_outputs().is_empty(), "one thing at a time is asked of the store");
+    term.swept(due, bowline_store::Swept::default());
+    batch(&mut term, due);
+}
