@@ -268,6 +268,10 @@ impl Observe for Check {
             self.roles.entry(proc).or_insert_with(|| role.clone());
         }
         self.sessions.process(proc);
+        if alive == Alive::No(Some(crate::worker::FENCED)) {
+            // It was told that another one acts in its place, and comes no more.
+            self.sessions.forget(proc);
+        }
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -31,7 +31,8 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Verdict {
     match &options.mode {
         Mode::Seed(seed) => one(options, *seed, say),
         Mode::Seeds(from, to) => seeds::range(options, *from..*to, say),
-        Mode::For(length) => seeds::endless(options, *length, say),
+        Mode::For(length) => seeds::endless(options, Some(*length), say),
+        Mode::Known => seeds::endless(options, None, say),
         Mode::Mutants(name) => mutants::all(options, name.as_deref(), say),
     }
 }

@@ -6,7 +6,7 @@ use super::{Drive, Later};
 use crate::client::Client;
 use crate::process::{ClusterId, Event, MachineId, ProcId};
 use crate::server::{ACCEPT_ROLLBACK, Server};
-use crate::worker::FENCED;
+use crate::worker::{FENCED, Seat, Worker};
 use crate::world::Role;
 
 /// Between two looks, in microseconds.
@@ -56,6 +56,10 @@ impl Drive {
             if staff.retired || staff.held.is_some() || is_down {
                 continue;
             }
+            if self.has_left_a_server(proc) {
+                // Only its next process serves that one again.
+                self.world.kill(proc);
+            }
             if self.world.is_running(proc) || self.starting.contains(&proc) {
                 continue;
             }
@@ -70,6 +74,13 @@ impl Drive {
             self.look_after(cluster);
             self.enrol_again(cluster);
         }
+    }
+
+    /// Whether a worker has ended for one of its servers, and goes on for the others.
+    fn has_left_a_server(&self, proc: ProcId) -> bool {
+        let process = self.world.slots[proc.0 as usize].process.as_ref();
+        let worker = process.and_then(|process| process.as_any().downcast_ref::<Worker>());
+        worker.is_some_and(|worker| worker.seats().iter().any(Seat::is_over))
     }
 
     /// Whoever was forgotten, or enrolled after the state to which the store was put back, is enrolled again.

