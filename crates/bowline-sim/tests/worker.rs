@@ -1,4 +1,4 @@
-//! The simulated worker against a server and a supervisor that do as the test says: whatever is killed, stalled, cut
+//! The simulated worker and its supervisor against a server that does as the test says: whatever is killed, stalled, cut
 //! or refused, every task that was assigned comes to an end that the server hears of, no job runs twice at a time, and
 //! never more than there are slots for.
 
@@ -10,18 +10,20 @@ use bowline_core::effect::Batch;
 use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, SessionId, TaskId, TaskRef,
 };
-use bowline_core::message::{Assured, FromWorker, Hello, KnownAs, ToWorker, Verdict};
+use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, KnownAs, ToWorker, Verdict};
+#[cfg(feature = "sim")]
+use bowline_core::mutant::{self, Mutant};
 use bowline_core::name::WorkerName;
 use bowline_core::spec::{Action, Command, Work};
 use bowline_core::worker::Capabilities;
 use bowline_protocol::{ServerMessage, WorkerMessage, sample};
-use bowline_sim::job::{Ended, JobId, Plan, Signal};
+use bowline_sim::job::{Ended, JobId, Plan};
 use bowline_sim::process::{ClusterId, ConnId, Event, Io, Packet, ProcId, Process};
 use bowline_sim::random::Random;
+use bowline_sim::supervisor::SupervisorProcess;
 use bowline_sim::trace::Keep;
 use bowline_sim::worker;
-use bowline_sim::world::{Alive, Observe, Role, WorkerRole, World};
-use bowline_supervisor::wire::{Event as Told, Exit, Exited, Request, ShutdownMode, StopReason};
+use bowline_sim::world::{Alive, Observe, Role, Slot, WorkerRole, World};
 
 /// Tasks of one run.
 const TASKS: u64 = 24;
@@ -48,6 +50,8 @@ struct Server {
     process: String,
     attempts_max: u32,
     is_fit: bool,
+    /// What it was told of as done well.
+    succeeded: BTreeSet<AttemptRef>,
     /// What it saw that must not be.
     wrong: Vec<String>,
 }
@@ -135,6 +139,9 @@ impl Server {
         match message {
             FromWorker::Started(attempt) => self.ack(io, attempt, Assured::Started),
             FromWorker::Finished(end) => {
+                if end.how == JobEnd::Success {
+                    self.succeeded.insert(end.attempt);
+                }
                 self.ended(end.attempt, true);
                 self.ack(io, end.attempt, Assured::Finished);
             }
@@ -188,101 +195,11 @@ impl Process for Server {
     }
 }
 
-/// A supervisor that forgets nothing that it was not told to.
-#[derive(Debug)]
-struct Supervisor {
-    dir: String,
-    conn: Option<ConnId>,
-    live: BTreeSet<String>,
-    asked: BTreeSet<String>,
-    ended: BTreeMap<String, Exited>,
-}
-
-impl Supervisor {
-    fn tell(&self, io: &mut Io<'_>, event: Told) {
-        if let Some(conn) = self.conn {
-            io.send(conn, Packet::FromSupervisor(event));
-        }
-    }
-
-    fn asked(&mut self, io: &mut Io<'_>, request: Request) {
-        let started = |key: String| Told::Started { key, pid: 1, started_at: Duration::ZERO };
-        match request {
-            Request::Start(start) => {
-                if self.live.contains(&start.key) || self.ended.contains_key(&start.key) {
-                    let why = bowline_supervisor::wire::Refusal::KeyInUse;
-                    return self.tell(io, Told::Refused { key: Some(start.key), why });
-                }
-                io.spawn(&self.dir, &start.key, Plan::from_argv(&start.argv).expect("a simulated job"));
-                self.live.insert(start.key.clone());
-                self.tell(io, started(start.key));
-            }
-            Request::Kill { key, .. } => {
-                self.asked.insert(key.clone());
-                io.signal(&self.dir, &key, Signal::Kill);
-            }
-            Request::List => {
-                for key in self.live.clone() {
-                    self.tell(io, started(key));
-                }
-                for exited in self.ended.values().cloned().collect::<Vec<_>>() {
-                    self.tell(io, Told::Exited(exited));
-                }
-                self.tell(io, Told::Listed { live: 0, ended: 0, damaged: vec![] });
-            }
-            Request::Forget { key } => drop(self.ended.remove(&key)),
-            Request::Ping => self.tell(io, Told::Pong),
-            Request::Shutdown(ShutdownMode::StopJobs) => {
-                for key in self.live.clone() {
-                    io.signal(&self.dir, &key, Signal::Kill);
-                }
-            }
-            Request::Shutdown(ShutdownMode::WhenIdle) | Request::Renew { .. } => {}
-        }
-    }
-}
-
-impl Process for Supervisor {
-    fn handle(&mut self, io: &mut Io<'_>, event: Event) {
-        match event {
-            Event::Opened { conn, .. } => self.conn = Some(conn),
-            Event::Arrived { conn, packet: Packet::ToSupervisor(request) } if self.conn == Some(conn) => {
-                self.asked(io, request);
-            }
-            Event::JobEnded { key, ended } => {
-                self.live.remove(&key);
-                let exit = match ended {
-                    Ended::Status(status) => Exit::Code(status.into()),
-                    Ended::Term => Exit::Signal(15),
-                    Ended::Kill => Exit::Signal(9),
-                };
-                let stopped = self.asked.contains(&key).then_some(StopReason::Asked);
-                let (started_at, ended_at) = (Duration::ZERO, Duration::ZERO);
-                let exited =
-                    Exited { key: key.clone(), exit, stopped, started_at, ended_at, leftovers: 0, recorded: true };
-                self.ended.insert(key, exited.clone());
-                self.tell(io, Told::Exited(exited));
-            }
-            _ => {}
-        }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
 fn start(role: &Role) -> Box<dyn Process> {
     match role {
         Role::Server { .. } | Role::Client { .. } => Box::new(Server::default()),
         Role::Worker(role) => worker::start(role),
-        Role::Supervisor { dir } => Box::new(Supervisor {
-            dir: dir.clone(),
-            conn: None,
-            live: BTreeSet::new(),
-            asked: BTreeSet::new(),
-            ended: BTreeMap::new(),
-        }),
+        Role::Supervisor { dir } => Box::new(SupervisorProcess::new(dir.clone())),
     }
 }
 
@@ -385,7 +302,7 @@ impl Rig {
     fn fault(&mut self) {
         let random = &mut self.random;
         let length = random.around(4_000_000);
-        match random.below(8) {
+        match random.below(9) {
             0 | 1 => {
                 self.world.kill(self.worker);
             }
@@ -399,6 +316,12 @@ impl Rig {
                 }
             }
             6 => self.world.machines[1].disk.full = true,
+            7 => {
+                let is_supervisor = |slot: &Slot| matches!(slot.role, Role::Supervisor { .. });
+                if let Some(place) = self.world.slots.iter().position(is_supervisor) {
+                    self.world.kill(ProcId(u32::try_from(place).unwrap()));
+                }
+            }
             _ => self.world.tell(self.worker, Event::Term),
         }
     }
@@ -408,7 +331,10 @@ impl Rig {
         let mut next = 200_000;
         let mut left = faults;
         while self.world.now < END_US && !(left == 0 && self.has_ended()) {
-            self.world.step();
+            if self.world.step().is_none() {
+                // Nothing is left to happen, as where the worker was told to stop.
+                self.world.now = next;
+            }
             if self.world.now >= next {
                 next = self.world.now + self.random.around(1_500_000);
                 self.world.machines[1].disk.full = false;
@@ -421,12 +347,25 @@ impl Rig {
         }
     }
 
+    /// What must not be.
+    fn wrong(&mut self) -> Vec<String> {
+        let mut wrong = self.facts().wrong.clone();
+        wrong.extend(self.server().wrong.clone());
+        let well = |attempt: &&AttemptRef| {
+            let key = bowline_worker::attempt::key_of(**attempt);
+            let jobs = self.world.jobs.all.iter().filter(|(job, _)| job.key == key);
+            jobs.map(|(_, job)| job.ended).any(|ended| matches!(ended, Some((_, Ended::Status(0)))))
+        };
+        let invented = self.server().succeeded.iter().filter(|attempt| !well(attempt));
+        wrong.extend(invented.map(|attempt| format!("{attempt} is said to have succeeded, and has not")));
+        let left = self.server().tasks.iter().filter(|(_, task)| !task.has_ended);
+        wrong.extend(left.map(|(number, task)| format!("task {number} never ended: {task:?}")));
+        wrong
+    }
+
     fn assert_right(&mut self, seed: u64) {
-        let wrong = self.facts().wrong.clone();
-        assert_eq!(wrong, Vec::<String>::new(), "seed {seed}");
-        assert_eq!(self.server().wrong, Vec::<String>::new(), "seed {seed}");
-        let left: Vec<_> = self.server().tasks.iter().filter(|(_, task)| !task.has_ended).collect();
-        assert!(self.has_ended(), "seed {seed}: these never ended: {left:?}");
+        assert_eq!(self.wrong(), Vec::<String>::new(), "seed {seed}");
+        assert!(self.has_ended(), "seed {seed}");
     }
 }
 
@@ -474,4 +413,36 @@ fn a_second_process_is_refused_by_the_lock_of_the_state_directory() {
         rig.world.step();
     }
     assert!(rig.world.is_running(second));
+}
+
+/// A worker's mistakes that this server sees. The others need a server that decides.
+#[cfg(feature = "sim")]
+#[test]
+fn a_worker_s_mistakes_are_seen() {
+    let seen = |mistake| {
+        mutant::set_active(Some(mistake));
+        let seen = (0..60).find(|seed| {
+            let mut rig = Rig::new(*seed);
+            rig.run(20);
+            !rig.wrong().is_empty()
+        });
+        mutant::set_active(None);
+        seen
+    };
+    let all = [
+        Mutant::BegunBeforeJournaled,
+        Mutant::SentBeforeDurable,
+        Mutant::ForgottenAtSending,
+        Mutant::OutboxNotRewound,
+        Mutant::EndedPendingNotNamed,
+        Mutant::SlotsNotCounted,
+        Mutant::SlotFreedAtKill,
+        Mutant::JobForgottenBeforeJournaled,
+        Mutant::JournaledBegunUnasked,
+        Mutant::HelloBeforeSupervisor,
+        Mutant::LostSaidSucceeded,
+    ];
+    let found: Vec<_> = all.iter().map(|mistake| (mistake.name(), seen(*mistake))).collect();
+    let unseen: Vec<_> = found.iter().filter(|(_, seen)| seen.is_none()).collect();
+    assert!(unseen.is_empty(), "not seen: {unseen:?} of {found:?}");
 }

@@ -14,9 +14,9 @@ use bowline_worker::journal::memory::Memory;
 use bowline_worker::journal::{After, Batch, Said};
 use bowline_worker::shares::{Share, Watch};
 
-use super::Hands;
 use super::bulk::Bulk;
 use super::supervision::Line;
+use super::{Hands, Later};
 use crate::clock::Local;
 use crate::disk::DiskError;
 use crate::process::{CloseWhy, ClusterId, ConnId, Packet};
@@ -24,6 +24,8 @@ use crate::world::WorkerRole;
 
 /// The file of the journal's batches, within a seat's files.
 const JOURNAL: &str = "journal";
+/// How long what a connection says lies in the process's own queue.
+const QUEUED: Duration = Duration::from_micros(40);
 
 /// See the module.
 #[derive(Debug)]
@@ -239,7 +241,7 @@ impl Seat {
                 if let Some((link, _)) = self.link.filter(|(_, own)| *own == conn) {
                     let (generation, commit_no) = (generation.0, commit_no.0);
                     let messages = LinkEvent::Messages { messages, generation, commit_no };
-                    self.happens(hands, Event::Link(link, messages));
+                    heard(hands, Event::Link(link, messages));
                 }
             }
             Packet::FromSupervisor(event) => self.supervisor_says(hands, event),
@@ -257,9 +259,14 @@ impl Seat {
                 CloseWhy::UnknownKey => LinkEnd::UnknownKey("unknown key".to_owned()),
                 CloseWhy::Unavailable(why) => LinkEnd::Broken(why.clone()),
             };
-            self.happens(hands, Event::Link(link, LinkEvent::Down(end)));
+            heard(hands, Event::Link(link, LinkEvent::Down(end)));
         }
     }
+}
+
+/// What a connection says waits a moment in the process's own queue: it may be let go of meanwhile.
+fn heard(hands: &mut Hands<'_, '_>, event: Event) {
+    hands.after(QUEUED, Later::Happens(Box::new(event)));
 }
 
 /// What the process before left.

@@ -10,6 +10,7 @@ use bowline_core::message::{Hello, KnownAs, Left};
 use bowline_core::mutant::{self, Mutant};
 use bowline_core::probe::{self, Path};
 use bowline_core::worker::{Offer, Seat};
+use bowline_protocol::ServerMessage;
 use bowline_protocol::limits::{HEARTBEAT_EVERY, HELLO_ATTEMPTS_MAX, WELCOME_TIMEOUT};
 
 use super::{Action, Dispatcher, Enrolled, LinkEnd, LinkEvent, LinkNo, Timer};
@@ -174,7 +175,12 @@ impl Dispatcher {
 
     pub(super) fn on_link(&mut self, link: LinkNo, what: LinkEvent) {
         if self.link.open.as_ref().is_none_or(|open| open.no != link) {
-            return;
+            if has_assignment(&what) {
+                probe::reached(Path::AssignmentOfOtherSession);
+            }
+            if !(mutant::is(Mutant::OldAssignmentTaken) && has_assignment(&what)) {
+                return;
+            }
         }
         match what {
             LinkEvent::Messages { messages, generation, commit_no } => {
@@ -320,5 +326,14 @@ impl Dispatcher {
     /// Whether there is no session, and none is being opened.
     pub(super) fn is_cut_off(&self) -> bool {
         !self.link.is_welcomed()
+    }
+}
+
+fn has_assignment(what: &LinkEvent) -> bool {
+    match what {
+        LinkEvent::Messages { messages, .. } => {
+            messages.iter().any(|message| matches!(message, ServerMessage::Assign(_)))
+        }
+        LinkEvent::Down(_) => false,
     }
 }

@@ -65,7 +65,6 @@ impl Dispatcher {
     fn assigned(&mut self, handover: Handover) {
         let attempt = handover.assign.attempt;
         if !self.link.is_of_session(handover.assign.session) && !mutant::is(Mutant::OldAssignmentTaken) {
-            probe::reached(Path::AssignmentOfOtherSession);
             tracing::warn!(%attempt, "an assignment of another session is dropped");
             return;
         }
