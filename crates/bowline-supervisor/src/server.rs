@@ -185,7 +185,7 @@ impl Server {
 
     fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
-            let waiting = self.hands.connections.len() - usize::from(self.hands.active.is_some());
+            let waiting = self.hands.connections.len().saturating_sub(usize::from(self.hands.active.is_some()));
             let is_welcome = waiting < CONNECTIONS_MAX && is_own_user(&stream);
             let token = CONNECTION_BIT | self.next_connection;
             self.next_connection += 1;
@@ -271,7 +271,9 @@ impl Server {
     fn drop_connection(&mut self, token: u64, now: Duration) {
         self.hands.connections.remove(&token);
         self.machine.gone(token, now);
-        self.hands.active = self.machine.active();
+        if self.hands.active == Some(token) {
+            self.hands.active = None;
+        }
     }
 
     fn close(&mut self, options: &Options) {

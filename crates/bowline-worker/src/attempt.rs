@@ -60,12 +60,12 @@ pub(crate) enum Requested {
 /// Where an attempt comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Handed over to this process.
+    /// Handed over to this process, or found in the journal and taken up by it.
     Handed,
     /// Found in the journal, and nothing has been heard of it yet: neither from the supervisor nor from
     /// the server.
     Journal,
-    /// Found in the journal, and settled since.
+    /// Found in the journal with its end.
     Settled,
 }
 

@@ -377,3 +377,6 @@ impl Dispatcher {
         self.timers.reported(self.now.at);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,12 +149,16 @@ impl Shell {
             }
             let open = self.dispatcher.is_open();
             let event = tokio::select! {
-                Some(said) = inboxes.journal.recv() => Event::Journal(said),
+                said = inboxes.journal.recv() => Event::Journal(alive(said, "the journal's thread")),
                 Some(link) = inboxes.room.recv() => Event::Room(link),
                 Some((link, what)) = inboxes.link.recv(), if open => Event::Link(link, what),
-                Some(said) = inboxes.supervisor.recv(), if open => Event::Supervisor(said),
-                Some(said) = inboxes.bulk.shipper.recv(), if open => Event::Shipper(said),
-                Some(said) = inboxes.bulk.uploads.recv(), if open => Event::Uploads(said),
+                said = inboxes.supervisor.recv(), if open => {
+                    Event::Supervisor(alive(said, "the thread that speaks with the supervisor"))
+                }
+                said = inboxes.bulk.shipper.recv(), if open => Event::Shipper(alive(said, "the task that ships logs")),
+                said = inboxes.bulk.uploads.recv(), if open => {
+                    Event::Uploads(alive(said, "the task that delivers artifacts"))
+                }
                 done = self.pool.next(), if open => match done.flatten() {
                     Some(event) => event,
                     None => continue,
@@ -198,6 +202,8 @@ impl Shell {
     /// Waits until all is written, and lets go of everything. What runs under the supervisor runs on.
     pub(crate) async fn close(mut self, inboxes: Inboxes) {
         self.close_wire().await;
+        // Where the disk has no room nobody waits for it: nothing was said of what is not durable.
+        drop(inboxes.journal);
         blocking(move || {
             self.jobs.close(inboxes.supervisor);
             self.journal.close();
@@ -220,6 +226,12 @@ impl Shell {
             task.abort();
         }
     }
+}
+
+/// Without one of its helpers a worker would look healthy and do nothing: it ends, and what it has in hand goes on
+/// with the next process. The helper's own panic is in the log before this one.
+fn alive<T>(said: Option<T>, who: &str) -> T {
+    said.unwrap_or_else(|| panic!("{who} has ended before its time"))
 }
 
 /// Ends then. Never, where there is no such moment.

@@ -259,8 +259,11 @@ impl Uploads {
         {
             let sender = self.sender.clone();
             self.at_work.spawn(async move {
-                let sent = sender.send(&file).await;
-                (file, sent)
+                // One that panics is not delivered, as any other that cannot be: its attempt does not wait for it.
+                let (mut one, what) = (JoinSet::new(), file.clone());
+                one.spawn(async move { sender.send(&what).await });
+                let sent = one.join_next().await.and_then(Result::ok);
+                (file, sent.unwrap_or_else(|| Sent::Not("sending it failed; the worker's log says why".to_owned())))
             });
         }
     }

@@ -260,6 +260,6 @@ fn cgroup_home(house: &House) -> std::path::PathBuf {
     let record = fs::read_dir(house.folder().join("jobs")).unwrap().next().unwrap().unwrap().path();
     let bytes = fs::read(record).unwrap();
     let at = bytes.windows(5).position(|part| part == b"/sys/").unwrap();
-    let path: Vec<u8> = bytes[at..].iter().copied().take_while(|byte| byte.is_ascii_graphic()).collect();
+    let path: Vec<u8> = bytes[at..].iter().copied().take_while(u8::is_ascii_graphic).collect();
     Path::new(&String::from_utf8(path).unwrap()).parent().unwrap().to_owned()
 }

@@ -1,5 +1,7 @@
 //! The driver of the attempts' machine: feeds it what happens, and does what it says.
 
+use std::time::Duration;
+
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{Finished, FromWorker, JobEnd};
 use bowline_core::mutant::{self, Mutant};
@@ -9,13 +11,16 @@ use bowline_core::state::TimeoutKind;
 use bowline_protocol::WorkerMessage;
 use bowline_supervisor::wire::{Request, Start};
 
-use super::{Action as Wanted, Dispatcher, Plan, Trouble, Unprepared};
+use super::{Action as Wanted, Dispatcher, Plan, Timer, Trouble, Unprepared};
 use crate::attempt::machine::{End, Event, Over, State, Step, Then};
 use crate::attempt::{Announced, Requested};
 use crate::collect::Collected;
 use crate::config::GRACE;
 use crate::journal::{After, Op};
 use crate::shares::Weight;
+
+/// Before the supervisor has told of its jobs nobody knows what is set up: it is looked again after so long.
+const SETUP_AGAIN: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
     /// It is journaled: it may begin when there is a slot.
@@ -301,6 +306,10 @@ impl Dispatcher {
     }
 
     pub(super) fn setup_passed(&mut self, attempt: AttemptRef) {
+        if !self.supervision.is_known() {
+            // Its job may run since long: the supervisor has not told yet.
+            return self.later(SETUP_AGAIN, Timer::Setup(attempt));
+        }
         let Some(known) = self.attempts.get(&attempt) else { return };
         match known.state {
             State::Queued | State::Preparing | State::Starting => {

@@ -107,7 +107,10 @@ impl Dispatcher {
             Said::Stuck { .. } => Some("its probe cannot be killed".to_owned()),
             Said::Exited(exited) => {
                 if let Some(how) = probe_failed(exited).filter(|_| is_own) {
-                    // Told with what it said; see `probe_said`.
+                    // What it said is told when it is read; see `probe_said`.
+                    if !self.troubles.contains_key(&Trouble::Probe) {
+                        self.trouble(Trouble::Probe, format!("its probe {how}"));
+                    }
                     self.probing.failed = Some((key.to_owned(), how));
                     self.want(Action::ReadProbe(key.to_owned()));
                     self.ask(Request::Forget { key: key.to_owned() });

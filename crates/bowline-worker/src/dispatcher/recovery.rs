@@ -92,7 +92,7 @@ impl Dispatcher {
     pub(super) fn goes_on(&mut self, attempt: AttemptRef) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
         if known.origin == Origin::Journal && known.state == State::Queued {
-            known.origin = Origin::Settled;
+            known.origin = Origin::Handed;
             self.may_begin(attempt);
         }
     }

@@ -172,7 +172,8 @@ impl Dispatcher {
         if known.origin != Origin::Journal {
             return;
         }
-        known.origin = Origin::Settled;
+        // Its end will be this process's to journal, before the supervisor may forget it.
+        known.origin = Origin::Handed;
         let before = std::mem::replace(&mut known.state, State::Starting);
         self.weigh(attempt, before, State::Starting);
         self.open_bulk(attempt);
@@ -193,7 +194,8 @@ impl Dispatcher {
                 return self.lost_because(attempt, STOPPED_AFTER);
             }
         };
-        if let Some(known) = self.attempts.get_mut(&attempt) {
+        // Told again while it is collected (after a new connection): what was collected stays.
+        if let Some(known) = self.attempts.get_mut(&attempt).filter(|known| known.state != State::Collecting) {
             known.outcome = Some(Collected::bare(collect::job_end(exited)));
             if over == Over::SupervisorLeft {
                 known.why = "the supervisor was told to leave";

@@ -164,7 +164,9 @@ impl Shell {
     fn sweep(&mut self, kept: BTreeSet<String>) {
         let jobs = self.place.jobs();
         self.pool.submit(move || {
-            for entry in std::fs::read_dir(&jobs).into_iter().flatten().flatten() {
+            // Listed before anything is removed, which may take long: what is made meanwhile is an attempt's.
+            let found: Vec<_> = std::fs::read_dir(&jobs).into_iter().flatten().flatten().collect();
+            for entry in found {
                 let is_kept = entry.file_name().to_str().is_some_and(|name| kept.contains(name));
                 if !is_kept {
                     remove(&entry.path());

@@ -1,0 +1,266 @@
+//! The dispatcher by itself: what it wants done after what has happened, in orders that a whole worker meets too
+//! seldom to be tried there.
+
+use bowline_core::id::Epoch;
+use bowline_core::message::{FromWorker, Hello, JobEnd, ToWorker, Verdict};
+use bowline_core::spec::{Action as Work, Command};
+use bowline_core::worker::Room;
+use bowline_protocol::{Handover, ServerMessage, sample, wire};
+use bowline_supervisor::wire::{Event as JobEvent, Exit, Exited, Start};
+
+use super::*;
+use crate::attempt::key_of;
+use crate::checks::Probe;
+use crate::journal::memory::Memory;
+use crate::shares::shares;
+
+/// A dispatcher, a clock that the test moves, and a journal that takes what the test lets through.
+struct Bench {
+    dispatcher: Dispatcher,
+    now: Now,
+    held: Vec<Batch>,
+    disk: Memory,
+    /// The connection that it opened last.
+    opened: Option<(LinkNo, Box<Hello>)>,
+    done: Vec<Action>,
+}
+
+fn settings(with: impl FnOnce(&mut WorkerConfig)) -> Settings {
+    let name = WorkerName::new("lab-3").unwrap();
+    let mut config = WorkerConfig::new("http://127.0.0.1:1", name.clone(), "/w".into(), "/bin/false".into());
+    with(&mut config);
+    let room = Room { slots: 2, amounts: [(bowline_core::name::Key::new("memory").unwrap(), 1 << 30)].into() };
+    Settings {
+        config: Arc::new(config),
+        folder: "/w".into(),
+        state_id: "state".to_owned(),
+        share: shares(&room, 1).remove(0),
+        caller: Caller { worker: name, pool: None, key: "k".repeat(64) },
+        boot_id: "boot".to_owned(),
+        process: "process".to_owned(),
+        seed: 1,
+        found: Found::default(),
+    }
+}
+
+impl Bench {
+    fn new(left: Left, with: impl FnOnce(&mut WorkerConfig)) -> Self {
+        let now = Now { at: Moment::BEGIN, boot: Duration::from_secs(1), wall_us: 1 };
+        let mut done = Vec::new();
+        let dispatcher = Dispatcher::new(settings(with), left, now, &mut done);
+        let mut bench = Self { dispatcher, now, held: vec![], disk: Memory::default(), opened: None, done };
+        bench.keep();
+        bench
+    }
+
+    /// What is to be written waits for the test, and so does a connection.
+    fn keep(&mut self) {
+        for action in std::mem::take(&mut self.done) {
+            match action {
+                Action::Persist(batch) => self.held.push(batch),
+                Action::Open(link, hello) => self.opened = Some((link, hello)),
+                other => self.done.push(other),
+            }
+        }
+    }
+
+    /// What it wants done now, but for the journal's part.
+    fn happens(&mut self, event: Event) -> Vec<Action> {
+        self.dispatcher.handle(self.now, event, &mut self.done);
+        self.keep();
+        std::mem::take(&mut self.done)
+    }
+
+    /// Everything that waits is durable.
+    fn is_durable(&mut self) -> Vec<Action> {
+        let mut done = Vec::new();
+        while !self.held.is_empty() {
+            let batches = std::mem::take(&mut self.held);
+            let count = batches.len();
+            self.disk.commit(batches.iter().flat_map(|batch| &batch.ops).collect::<Vec<_>>()).unwrap();
+            let after = batches.into_iter().flat_map(|batch| batch.after).collect();
+            done.extend(self.happens(Event::Journal(Said::Durable { batches: count, after })));
+        }
+        done
+    }
+
+    fn passes(&mut self, length: Duration) -> Vec<Action> {
+        self.now.at = self.now.at.after(length).unwrap();
+        self.now.boot += length;
+        let mut done = Vec::new();
+        while self.dispatcher.next_timer().is_some_and(|next| next <= self.now.at) {
+            done.extend(self.happens(Event::Time));
+        }
+        done
+    }
+
+    fn supervisor(&mut self, event: JobEvent) -> Vec<Action> {
+        self.happens(Event::Supervisor(FromSupervisor::Event(event)))
+    }
+
+    fn supervisor_is_up(&mut self) {
+        self.happens(Event::Supervisor(FromSupervisor::Up { pid: 7 }));
+    }
+
+    fn listed(&mut self) {
+        self.supervisor(JobEvent::Listed { live: 0, ended: 0, damaged: vec![] });
+    }
+
+    /// Opens a session, and gives it this attempt of a command.
+    fn is_given(&mut self, attempt: AttemptRef) {
+        self.passes(Duration::from_millis(1));
+        let (link, hello) = self.opened.take().expect("it connects");
+        self.happens(Event::Room(link));
+        let mut handover: Handover = sample::handover(attempt);
+        let command = Work::Command(Command::Argv(vec!["true".to_owned()]));
+        handover.work = serde_json::to_vec(&bowline_core::spec::Work::new(command)).unwrap().into();
+        let messages = vec![ServerMessage::Engine(welcome(&hello)), ServerMessage::Assign(Box::new(handover))];
+        self.happens(Event::Link(link, LinkEvent::Messages { messages, generation: 0, commit_no: 1 }));
+    }
+
+    /// Its job is started, and runs.
+    fn runs(&mut self, attempt: AttemptRef) {
+        let wanted = self.is_durable();
+        assert!(wanted.iter().any(|action| matches!(action, Action::Prepare(of, _) if *of == attempt)), "{wanted:?}");
+        let start = Start::new(key_of(attempt), vec!["true".into()], "/w".into(), "/w/log".into());
+        self.happens(Event::Prepared(attempt, Ok(Some(Box::new(start)))));
+        self.supervisor(started(attempt));
+    }
+}
+
+fn welcome(hello: &Hello) -> ToWorker {
+    ToWorker::Welcome {
+        epoch: Epoch(1),
+        name: hello.name.clone(),
+        incarnation: Incarnation(1),
+        generation: Generation(0),
+        heartbeat: Duration::from_secs(5),
+        verdicts: hello.attempts.iter().map(|(attempt, _)| (*attempt, Verdict::Continue)).collect(),
+        left: vec![],
+    }
+}
+
+fn started(attempt: AttemptRef) -> JobEvent {
+    JobEvent::Started { key: key_of(attempt), pid: 8, started_at: Duration::ZERO }
+}
+
+fn exited(key: String, code: i32) -> JobEvent {
+    let (started_at, ended_at) = (Duration::ZERO, Duration::ZERO);
+    let exit = Exit::Code(code);
+    JobEvent::Exited(Exited { key, exit, stopped: None, started_at, ended_at, leftovers: 0, recorded: true })
+}
+
+fn forgets(actions: &[Action], attempt: AttemptRef) -> bool {
+    let key = key_of(attempt);
+    actions.iter().any(|action| matches!(action, Action::Job(Request::Forget { key: of }) if *of == key))
+}
+
+/// What was said of an attempt's end, in what waits to be written.
+fn end_said(batches: &[Batch]) -> Option<(JobEnd, Option<String>)> {
+    batches.iter().flat_map(|batch| &batch.ops).find_map(|op| {
+        let Op::PutMessage { message, .. } = op else { return None };
+        let message = wire::WorkerMessage::decode(message.as_slice()).unwrap();
+        match WorkerMessage::from_wire(message).unwrap().unwrap() {
+            WorkerMessage::Engine(FromWorker::Finished(finished)) => Some((finished.how, finished.result)),
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn a_result_that_was_collected_stays_when_the_supervisor_tells_of_the_end_again() {
+    let attempt = sample::attempt(1, None);
+    let mut bench = Bench::new(Left::default(), |_| {});
+    bench.supervisor_is_up();
+    bench.listed();
+    bench.is_given(attempt);
+    bench.runs(attempt);
+    bench.supervisor(exited(key_of(attempt), 0));
+    let result = Collected { result: Some("{\"a\":1}".to_owned()), ..Collected::bare(JobEnd::Success) };
+    bench.happens(Event::Collected(attempt, Box::new(result), vec![("a".to_owned(), "/w/a".into())]));
+    // Its artifact waits for the server; meanwhile the connection to the supervisor is a new one.
+    bench.supervisor_is_up();
+    bench.supervisor(exited(key_of(attempt), 0));
+    bench.listed();
+    bench.happens(Event::Uploads(FromUploads::Done(attempt)));
+    assert_eq!(end_said(&bench.held), Some((JobEnd::Success, Some("{\"a\":1}".to_owned()))));
+}
+
+#[test]
+fn the_supervisor_forgets_a_job_only_when_its_end_is_durable_also_one_of_the_process_before() {
+    let attempt = sample::attempt(1, None);
+    let mut before = Bench::new(Left::default(), |_| {});
+    before.supervisor_is_up();
+    before.listed();
+    before.is_given(attempt);
+    before.runs(attempt);
+    before.is_durable();
+    let left = Left { journal: before.disk.recovered(), logs: BTreeSet::new() };
+    let mut bench = Bench::new(left, |_| {});
+    bench.disk = before.disk;
+    bench.supervisor_is_up();
+    bench.supervisor(started(attempt));
+    bench.listed();
+    bench.supervisor(exited(key_of(attempt), 0));
+    bench.happens(Event::Collected(attempt, Box::new(Collected::bare(JobEnd::Success)), vec![]));
+    bench.happens(Event::Uploads(FromUploads::Done(attempt)));
+    // The disk is slow, and the supervisor tells of it once more.
+    bench.supervisor_is_up();
+    let wanted = bench.supervisor(exited(key_of(attempt), 0));
+    assert!(!forgets(&wanted, attempt), "its end is nowhere else yet: {wanted:?}");
+    let wanted = bench.is_durable();
+    assert!(forgets(&wanted, attempt), "{wanted:?}");
+}
+
+#[test]
+fn a_job_of_the_process_before_is_not_out_of_time_while_the_supervisor_cannot_be_asked() {
+    let attempt = sample::attempt(1, None);
+    let mut before = Bench::new(Left::default(), |_| {});
+    before.supervisor_is_up();
+    before.listed();
+    before.is_given(attempt);
+    before.runs(attempt);
+    before.is_durable();
+    let left = Left { journal: before.disk.recovered(), logs: BTreeSet::new() };
+    let mut bench = Bench::new(left, |_| {});
+    bench.disk = before.disk;
+    // Its set-up may take ten minutes; its job has run for long.
+    bench.passes(Duration::from_mins(11));
+    assert_eq!(end_said(&bench.held), None);
+    bench.supervisor_is_up();
+    let wanted = bench.supervisor(started(attempt));
+    bench.listed();
+    let kills = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Job(Request::Kill { .. })));
+    assert!(!kills(&wanted), "{wanted:?}");
+    let wanted = bench.passes(Duration::from_secs(2));
+    assert!(!kills(&wanted), "{wanted:?}");
+    assert_eq!(bench.dispatcher.begun().collect::<Vec<_>>(), [attempt]);
+}
+
+#[test]
+fn a_worker_whose_probe_has_failed_begins_nothing_more_from_that_moment_on() {
+    let attempt = sample::attempt(1, None);
+    let mut bench = Bench::new(Left::default(), |config| {
+        let (every, timeout) = (Duration::from_mins(1), Duration::from_secs(5));
+        config.checks.probe = Some(Probe { command: "false".to_owned(), every, timeout });
+    });
+    bench.supervisor_is_up();
+    bench.listed();
+    let wanted = bench.passes(Duration::ZERO);
+    let probe = wanted.into_iter().find_map(|action| match action {
+        Action::Probe(start) => Some(start.key.clone()),
+        _ => None,
+    });
+    let probe = probe.expect("the probe runs");
+    bench.supervisor(exited(probe.clone(), 0));
+    bench.is_given(attempt);
+    let wanted = bench.passes(Duration::from_mins(1));
+    let probe = wanted.into_iter().find_map(|action| match action {
+        Action::Probe(start) => Some(start.key.clone()),
+        _ => None,
+    });
+    // What the probe said is read by a thread that has much to do.
+    bench.supervisor(exited(probe.expect("the probe runs again"), 1));
+    let wanted = bench.is_durable();
+    assert!(!wanted.iter().any(|action| matches!(action, Action::Prepare(..))), "{wanted:?}");
+}
