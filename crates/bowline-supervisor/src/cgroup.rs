@@ -10,12 +10,15 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::clone;
+use crate::clock::boottime;
 use crate::procs::{Process, process};
+use crate::{clone, spawn};
 
 /// Where cgroup v2 is mounted: alone, or beside v1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -23,6 +26,9 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 const DEPTH_MAX: usize = 16;
 /// How the folders of all supervisors begin: a hexadecimal number of 16 digits follows, and nothing else.
 const HOMES: &str = "bowline-jobs-";
+/// Whoever sweeps holds a folder's lock for no longer.
+const HOLD_BOUND: Duration = Duration::from_secs(1);
+const HOLD_EVERY: Duration = Duration::from_millis(5);
 /// So many folders of others are looked at, at most.
 const HOMES_MAX: usize = 4_096;
 
@@ -31,9 +37,8 @@ const HOMES_MAX: usize = 4_096;
 pub(crate) struct Home {
     path: PathBuf,
     entry: Entry,
-    /// Held for as long as this lives. `None`: another one holds it, who has the same state folder and is
-    /// just leaving.
-    _lock: Option<fs::File>,
+    /// Held for as long as this lives.
+    _lock: fs::File,
 }
 
 /// How a process gets into a cgroup.
@@ -49,11 +54,8 @@ impl Home {
     /// Finds and makes it. The error says what is missing: then jobs run without.
     pub(crate) fn make(id: &str) -> io::Result<Self> {
         let home = beside_own()?.join(format!("{HOMES}{id}"));
-        make_folder(&home)?;
-        let lock = lock(&home)?;
+        let lock = hold(&home)?;
         let probe = home.join("probe");
-        // Whoever took it for a dead one's just before the lock was had has removed it.
-        make_folder(&home)?;
         make_folder(&probe)?;
         let can_kill = fs::OpenOptions::new().write(true).open(probe.join("cgroup.kill"));
         let folder = fs::File::open(&probe);
@@ -85,14 +87,36 @@ impl Home {
     }
 }
 
-/// Takes the lock of a folder. `None`: somebody has it.
-fn lock(home: &Path) -> io::Result<Option<fs::File>> {
-    let folder = fs::File::open(home)?;
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(folder)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
+/// Makes a folder, where it is missing, and takes its lock. Whoever sweeps holds the lock for a moment, and may
+/// remove the folder then: it is made anew.
+fn hold(home: &Path) -> io::Result<fs::File> {
+    let give_up_at = boottime() + HOLD_BOUND;
+    loop {
+        make_folder(home)?;
+        if let Some(lock) = lock(home)? {
+            return Ok(lock);
+        }
+        if boottime() >= give_up_at {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} is held by another", home.display())));
+        }
+        spawn::pause(HOLD_EVERY);
     }
+}
+
+/// Takes the lock of the folder that is at this path now. `None`: somebody has it, or it is just being removed.
+fn lock(home: &Path) -> io::Result<Option<fs::File>> {
+    let folder = match fs::File::open(home) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    // Another one may have removed it, and its owner made it anew, before the lock was had.
+    let is_there = fs::metadata(home).is_ok_and(|now| folder.metadata().is_ok_and(|held| held.ino() == now.ino()));
+    Ok(is_there.then_some(folder))
 }
 
 /// Removes the folders of supervisors that are dead, where no process is in them: those beside `own`. Tells how
@@ -104,7 +128,7 @@ pub(crate) fn sweep_homes(own: &Home) -> usize {
 }
 
 fn sweep_home(home: &Path) -> bool {
-    // Held until it is gone: who begins just now in this very folder waits for it, or makes it anew.
+    // Held until it is gone: who begins just now in this very folder waits for it, and makes it anew.
     let Ok(Some(_lock)) = lock(home) else { return false };
     if is_populated(home) {
         return false;
