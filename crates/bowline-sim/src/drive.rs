@@ -178,7 +178,7 @@ impl Drive {
     fn turn(&mut self, number: u64) {
         if number >= LATER {
             if let Some(later) = self.later.remove(&number) {
-                self.follow(later);
+                self.follow(&later);
             }
             return;
         }

@@ -284,8 +284,8 @@ impl Io<'_> {
     }
 
     /// Appends bytes to a file whose room was set aside before, on a full disk too. Not synced.
-    pub fn append_in_place(&mut self, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        self.world.append_in_place(self.me, file, bytes)
+    pub fn append_in_place(&mut self, file: &str, bytes: &[u8]) {
+        self.world.append_in_place(self.me, file, bytes);
     }
 
     /// Begins to sync this process's files whose names begin so, and no others; [`Event::Written`] follows.

@@ -16,7 +16,6 @@ impl Random {
     }
 
     /// The next number.
-    #[expect(clippy::should_implement_trait, reason = "a stream without an end is no iterator")]
     pub const fn next(&mut self) -> u64 {
         let drawn = splitmix(self.0);
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

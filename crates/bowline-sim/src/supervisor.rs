@@ -99,7 +99,7 @@ impl SupervisorProcess {
         }
         for record in open().filter(|record| !left.contains(&record.begun.key) && record.tail == Tail::Room) {
             // Where the disk refuses it, the next sweep just looks again.
-            let _looked_again = io.append_in_place(&hands::record_file(&record.begun.key), &Entry::Clean.framed());
+            io.append_in_place(&hands::record_file(&record.begun.key), &Entry::Clean.framed());
         }
         let Stage::Sweeping(sweep) = std::mem::replace(&mut self.stage, Stage::New) else { return };
         let id = self.own.dir.clone();
@@ -135,11 +135,12 @@ impl SupervisorProcess {
             Event::Written { token: SYNC, result } => {
                 machine.synced(result.map_err(hands::as_io), now, &mut hands);
             }
-            Event::Woken(token) => match hands.own.promises.remove(&token) {
-                Some(promise) => kept(machine, promise, now, &mut hands),
-                // Of the sweep, which is over.
-                None => {}
-            },
+            Event::Woken(token) => {
+                // Otherwise of the sweep, which is over.
+                if let Some(promise) = hands.own.promises.remove(&token) {
+                    kept(machine, promise, now, &mut hands);
+                }
+            }
             Event::JobEnded { key, ended } => job_ended(machine, &key, ended, now, &mut hands),
             Event::Term => machine.told_to_end(now, &mut hands),
             Event::Begin

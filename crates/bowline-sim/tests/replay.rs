@@ -24,7 +24,7 @@ fn the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn what_is_left_out_is_left_out() {
-    let without = BTreeSet::from_iter(Fault::ALL.iter().copied());
+    let without = Fault::ALL.iter().copied().collect::<BTreeSet<_>>();
     let outcome = caught::run(&Setup { without, ..Setup::new(4) });
     assert!(outcome.faults.is_empty());
     assert_eq!(outcome.violation, None);

@@ -2,6 +2,8 @@
 //! or refused, every task that was assigned comes to an end that the server hears of, no job runs twice at a time, and
 //! never more than there are slots for.
 
+#![cfg(test)]
+
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -169,7 +171,7 @@ fn handover(attempt: AttemptRef, session: u64) -> ServerMessage {
     let number = attempt.task.task.0;
     // Long and short ones, and one that never ends by itself but by its limit.
     let length = [5_000, 300_000, 2_000_000, 9_000_000][usize::try_from(number % 4).unwrap()];
-    let plan = Plan { status: u8::from(number % 5 == 0), ..Plan::short(length) };
+    let plan = Plan { status: u8::from(number.is_multiple_of(5)), ..Plan::short(length) };
     handover.work = serde_json::to_vec(&Work::new(Action::Command(Command::Argv(plan.to_argv())))).unwrap().into();
     handover.assign.session = SessionId(session);
     ServerMessage::Assign(Box::new(handover))
@@ -295,7 +297,7 @@ impl Rig {
 
     fn has_ended(&self) -> bool {
         let tasks = &self.server().tasks;
-        tasks.len() == TASKS as usize && tasks.values().all(|task| task.has_ended)
+        tasks.len() == usize::try_from(TASKS).unwrap() && tasks.values().all(|task| task.has_ended)
     }
 
     /// Something breaks.

@@ -62,6 +62,7 @@ impl Asked {
     }
 
     /// An answer has reached its client.
+    #[expect(clippy::too_many_arguments, reason = "what was asked, answered, known and found")]
     pub(super) fn answered(&mut self, book: &Book, found: &mut Found, at: u64, number: (ProcId, u64), reply: &Reply) {
         let Some(question) = self.open.get(&number).cloned() else { return };
         match reply {

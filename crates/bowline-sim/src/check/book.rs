@@ -10,7 +10,7 @@ use bowline_core::name::WorkerName;
 use bowline_core::row::{AttemptRow, Counters, Unit};
 use bowline_core::run::RunState;
 use bowline_core::spec::{OnWorkerLoss, Overlap, TaskSpec};
-use bowline_core::state::{AttemptEnd, StateKind};
+use bowline_core::state::{AttemptEnd, Outcome, StateKind};
 use bowline_core::time::Timestamp;
 
 use crate::world::WorkerRole;
@@ -31,7 +31,7 @@ pub struct UnitSeen {
 impl UnitSeen {
     /// As its row says.
     pub fn of(round: Round, unit: &Unit) -> Self {
-        let stop = unit.outcome.as_ref().filter(|_| unit.state == StateKind::Stopping).map(|outcome| outcome.state());
+        let stop = unit.outcome.as_ref().filter(|_| unit.state == StateKind::Stopping).map(Outcome::state);
         Self { round, state: unit.state, fence: unit.fence(), stop }
     }
 }

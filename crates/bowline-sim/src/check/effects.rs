@@ -193,6 +193,7 @@ impl Sessions {
     }
 
     /// A server sends.
+    #[expect(clippy::too_many_arguments, reason = "who sends what, known and found")]
     pub(super) fn leaves(
         &mut self,
         book: &Book,
@@ -241,6 +242,7 @@ impl Sessions {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "who sends what, known and found")]
     fn welcome(
         &mut self,
         book: &Book,

@@ -100,7 +100,7 @@ impl Facts {
         found.unless(is_known || put_back, at, Invariant::I3, || {
             format!("{attempt} begins, and no such attempt was ever committed")
         });
-        let disowned = put_back && !book.attempts.get(&attempt).is_some_and(|row| row.end.is_none());
+        let disowned = put_back && book.attempts.get(&attempt).is_none_or(|row| row.end.is_some());
         let slots = book.tasks.get(&attempt.task.task).map_or(1, |task| task.spec.slots);
         let unit = (cluster, attempt.task);
         let others = self.by_unit.entry(unit).or_default();

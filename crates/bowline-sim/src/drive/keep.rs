@@ -15,8 +15,8 @@ const LOOK_EVERY_US: u64 = 1_000_000;
 const LEADERLESS_MAX_US: u64 = 12_000_000;
 
 impl Drive {
-    pub(super) fn follow(&mut self, later: Later) {
-        match later {
+    pub(super) fn follow(&mut self, later: &Later) {
+        match *later {
             Later::Start(proc) => {
                 self.starting.remove(&proc);
                 self.world.start(proc);

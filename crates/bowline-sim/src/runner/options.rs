@@ -42,7 +42,6 @@ pub enum Mode {
 
 /// What the command line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Options {
     /// What to do.
     pub mode: Mode,
@@ -63,7 +62,7 @@ pub struct Options {
 }
 
 /// What runs where nothing is said.
-const FOR_DEFAULT: Duration = Duration::from_secs(60);
+const FOR_DEFAULT: Duration = Duration::from_mins(1);
 
 /// Reads the command line. `None`: help is asked for. The error is a sentence.
 pub fn parse(arguments: &[String]) -> Result<Option<Options>, String> {

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+#[cfg(feature = "sim")]
 use bowline_core::mutant::{self, Mutant};
+#[cfg(feature = "sim")]
 use bowline_core::probe::{self, Path};
 use bowline_supervisor::wire::{self, Exited, Request, Start, StopReason};
 

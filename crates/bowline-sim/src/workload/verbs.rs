@@ -51,8 +51,8 @@ impl Desk<'_> {
     /// What a piece of work asks for: nothing, one thing, or several at once.
     pub fn ask(&self, work: Work, random: &mut Random) -> Vec<Request> {
         match work {
-            Work::Single => vec![self.submit_some(vec![self.task(random)], random)],
-            Work::Chain => vec![self.submit_some(self.chain(random), random)],
+            Work::Single => vec![Self::submit_some(vec![self.task(random)], random)],
+            Work::Chain => vec![Self::submit_some(self.chain(random), random)],
             Work::Array => vec![submit(vec![self.array(random)], None)],
             Work::After => self.after(random).into_iter().collect(),
             Work::Run => run(self.tastes, random).into_iter().collect(),
@@ -80,7 +80,7 @@ impl Desk<'_> {
         spec::new_task(spec::any(self.tastes, self.moment, random))
     }
 
-    fn submit_some(&self, tasks: Vec<NewTask>, random: &mut Random) -> Request {
+    fn submit_some(tasks: Vec<NewTask>, random: &mut Random) -> Request {
         let key = random.per_mille(150).then(|| key(random.below(6), random.below(1_000)));
         submit(tasks, key)
     }

@@ -183,10 +183,9 @@ impl World {
         self.disk_mut(proc).replace(&file, bytes)
     }
 
-    pub(crate) fn append_in_place(&mut self, proc: ProcId, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    pub(crate) fn append_in_place(&mut self, proc: ProcId, file: &str, bytes: &[u8]) {
         let file = self.folder(proc) + file;
         self.disk_mut(proc).append_in_place(&file, bytes);
-        Ok(())
     }
 
     pub(crate) fn sync(&mut self, proc: ProcId, token: u64) {

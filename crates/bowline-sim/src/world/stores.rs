@@ -14,6 +14,7 @@ impl World {
         self.clusters[cluster.0 as usize].store.clone()
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a commit is all of these")]
     pub(crate) fn commit(&mut self, by: ProcId, cluster: ClusterId, epoch: Epoch, now: Timestamp, batch: Batch) {
         self.commit_count += 1;
         let number = self.commit_count << 8 | u64::from(cluster.0);
