@@ -11,6 +11,8 @@
 
 mod error;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod http;
 mod logs;
 mod runs;

@@ -21,6 +21,8 @@ mod uploads;
 pub use config::{Exposure, LISTEN_DEFAULT, ServerConfig};
 pub use secrets::{Secrets, SecretsError, random_secret};
 pub use session::{KindCounts, SessionCounts};
+#[cfg(any(test, feature = "fuzz"))]
+pub use start::inside;
 pub use start::{ADDRESS_FILE, Server, ServerError, TOKEN_FILE, start};
 pub use state::AppState;
 pub use uploads::Uploads;

@@ -1,5 +1,7 @@
 //! Brings a server up, and down again. The one place where a store is chosen.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod inside;
 mod prepare;
 
 use std::io;

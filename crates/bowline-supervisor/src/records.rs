@@ -96,12 +96,13 @@ pub fn opening(begun: &Begun) -> (Vec<u8>, u64) {
     (block, at)
 }
 
-/// Reads entries up to the first zero length, or up to the first that is damaged or out of order. `None`: not
+/// Reads entries up to the zeros that were set aside, or up to the first that is damaged or out of order. `None`: not
 /// even the first is whole.
 pub fn parse(bytes: &[u8]) -> Option<Loaded> {
     let (Entry::Begun(begun), mut at) = Entry::parse(bytes)? else { return None };
     let mut loaded = Loaded { begun, spawned: None, ended: None, is_clean: Clean::Unknown, tail: Tail::Room, bytes: 0 };
-    while !bytes[at..].iter().take(4).all(|byte| *byte == 0) {
+    // A length of zero alone is no end: what stands behind it would be lost without a word.
+    while bytes[at..].iter().any(|byte| *byte != 0) {
         let Some((entry, length)) = Entry::parse(&bytes[at..]) else {
             loaded.tail = Tail::Damaged;
             break;

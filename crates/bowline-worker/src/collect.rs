@@ -138,5 +138,18 @@ pub(crate) fn start_failure(work: &Work, failed: &StartFailed) -> JobError {
     JobError { exit_status, signal: None, message }
 }
 
+/// For fuzzing and tests: the result of what a job wrote, as JSON, or why there is none.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn result_of(
+    written: &[u8],
+    output: &[u8],
+    format: Option<bowline_core::spec::OutputFormat>,
+) -> Result<Option<String>, String> {
+    let mut notes = Vec::new();
+    let result = output::result(written, format, || Ok(output.to_vec()), &mut notes);
+    assert!(notes.len() <= 2, "notes have a bound");
+    result.map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,12 @@ pub enum WorkerError {
     /// The state directory's key is not usable.
     #[error("the key in {} is damaged: remove the file to enrol anew", .0.display())]
     DamagedKey(PathBuf),
+    /// The state directory's id is not usable.
+    #[error(
+        "{} is damaged, so that nobody knows whose state directory this is: remove the file, and the worker is taken \
+         for one with a new directory, which waits until what it had before is settled", .0.display()
+    )]
+    DamagedId(PathBuf),
     /// A thread could not be started.
     #[error("a thread could not be started")]
     Thread(#[source] io::Error),

@@ -43,6 +43,8 @@ mod collect;
 pub mod config;
 pub mod dispatcher;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod http_action;
 mod identity;
 mod jobs;

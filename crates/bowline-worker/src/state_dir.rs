@@ -27,6 +27,10 @@ use bowline_core::name::WorkerName;
 use crate::error::WorkerError;
 pub use owner::Owner;
 
+/// Digits of a directory's id.
+const ID_HEX_BYTES: usize = 32;
+/// Digits of a key.
+const KEY_HEX_BYTES: usize = 64;
 /// Between two tries to get the lock.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
 
@@ -223,13 +227,18 @@ fn id(dir: &Path, ours: &Owner) -> Result<String, WorkerError> {
     match fs::read_to_string(&path) {
         Ok(text) => {
             let (id, note) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-            match Owner::read(note, dir) {
-                Some(theirs) if !theirs.is_same(ours) => {
+            if !is_hex(id, ID_HEX_BYTES) {
+                return Err(WorkerError::DamagedId(path));
+            }
+            match (Owner::read(note, dir), note) {
+                (Some(theirs), _) if !theirs.is_same(ours) => {
                     let flag = theirs.flag();
                     let (theirs, ours) = (theirs.to_string(), ours.to_string());
                     Err(WorkerError::OtherIdentity { path: dir.to_owned(), theirs, ours, flag })
                 }
-                Some(_) | None => Ok(id.to_owned()),
+                // The first versions noted nothing.
+                (Some(_), _) | (None, "") => Ok(id.to_owned()),
+                (None, _) => Err(WorkerError::DamagedId(path)),
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -242,15 +251,35 @@ fn id(dir: &Path, ours: &Owner) -> Result<String, WorkerError> {
     }
 }
 
+fn is_hex(text: &str, bytes: usize) -> bool {
+    text.len() == bytes && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn read_key(path: &Path) -> Result<Option<String>, WorkerError> {
     match fs::read_to_string(path) {
         Ok(key) => {
             let key = key.trim();
-            let is_hex = key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_hex { Ok(Some(key.to_owned())) } else { Err(WorkerError::DamagedKey(path.to_owned())) }
+            if is_hex(key, KEY_HEX_BYTES) { Ok(Some(key.to_owned())) } else { Err(WorkerError::DamagedKey(path.to_owned())) }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed("reading the key", path)(source)),
+    }
+}
+
+/// For fuzzing and tests: reads whatever lies in a place. Panics where something is taken that cannot be meant.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn look(place: &Path, owner: &Owner) {
+    for name in ["key", "key.new"] {
+        if let Ok(Some(key)) = read_key(&place.join(name)) {
+            assert!(is_hex(&key, KEY_HEX_BYTES), "`{key}` is no key");
+        }
+    }
+    if let Ok(Some(server)) = read_note(place) {
+        let folder = folder_name(&server);
+        assert!(!folder.contains('/'), "`{folder}` leads out of the directory");
+    }
+    if let Ok(id) = id(place, owner) {
+        assert!(is_hex(&id, ID_HEX_BYTES), "`{id}` is no id");
     }
 }
 

@@ -98,12 +98,12 @@ fn what_is_whole_is_kept_and_what_is_torn_is_named() {
         assert_eq!(records.damaged.is_empty(), is_room, "cut at {end}");
         assert!(records.whole.iter().any(|loaded| loaded.begun.key == "whole"));
     }
-    for at in 0..usize::try_from(whole.bytes).unwrap() {
+    for (at, bit) in (0..usize::try_from(whole.bytes).unwrap()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let mut flipped = bytes.clone();
-        flipped[at] ^= 0x10;
+        flipped[at] ^= 1 << bit;
         std::fs::write(&torn, &flipped).unwrap();
         let records = load(state.path()).unwrap();
-        assert_eq!(records.damaged, ["torn"], "a bit flipped at {at}");
+        assert_eq!(records.damaged, ["torn"], "bit {bit} flipped at {at}");
         let found = records.whole.iter().find(|loaded| loaded.begun.key == "torn");
         assert_eq!(found.map(|found| found.begun.clone()), (at >= first).then(|| begun("torn")), "at {at}");
         assert!(found.is_none_or(|found| found.is_clean == Clean::Unknown), "at {at}");

@@ -29,12 +29,22 @@ pub(super) enum OutputError {
 /// The result as JSON, if there is one.
 pub(super) fn read(plan: &Plan, notes: &mut Vec<String>) -> Result<Option<String>, OutputError> {
     let written = read_bounded(&plan.output_file(), "BOWLINE_OUTPUT")?;
+    let output = || read_bounded(&log_file(&plan.folder, LogStream::Output), "standard output");
+    result(&written, plan.work.output, output, notes)
+}
+
+/// From what was written into `BOWLINE_OUTPUT`; where that is nothing, from standard output.
+pub(super) fn result(
+    written: &[u8],
+    format: Option<OutputFormat>,
+    output: impl FnOnce() -> Result<Vec<u8>, OutputError>,
+    notes: &mut Vec<String>,
+) -> Result<Option<String>, OutputError> {
     let value = if written.iter().all(u8::is_ascii_whitespace) {
-        let Some(format) = plan.work.output else { return Ok(None) };
-        let output = read_bounded(&log_file(&plan.folder, LogStream::Output), "standard output")?;
-        from_output(&output, format, notes)?
+        let Some(format) = format else { return Ok(None) };
+        from_output(&output()?, format, notes)?
     } else {
-        from_file(&written, notes)?
+        from_file(written, notes)?
     };
     let json = value.to_string();
     if json.len() > RESULT_BYTES_MAX { Err(OutputError::TooLarge { what: "the result" }) } else { Ok(Some(json)) }

@@ -106,3 +106,23 @@ fn each_server_finds_its_own_place_again_in_whatever_order_they_are_named() {
     assert_eq!(paths(&[moved]), [first[0].clone()]);
     assert_eq!(paths(&[moved, b]), first);
 }
+
+/// Whose the directory is decides over what a server does with its attempts: a guess is not good enough.
+#[test]
+fn an_id_that_is_damaged_is_named_and_not_guessed() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = place(dir.path(), "a").unwrap().id().to_owned();
+    let path = dir.path().join("id");
+    for damaged in [String::new(), id[..20].to_owned(), format!("{id} "), format!("{}! a", &id[1..])] {
+        fs::write(&path, &damaged).unwrap();
+        let taken = place(dir.path(), "a");
+        match taken {
+            // What the first versions wrote.
+            Ok(taken) => assert_eq!((damaged, taken.id()), (format!("{id} "), id.as_str())),
+            Err(error) => assert!(matches!(error, WorkerError::DamagedId(_)), "`{damaged}`: {error}"),
+        }
+    }
+    fs::write(&path, format!("{id} \u{7}")).unwrap();
+    let refused = place(dir.path(), "a").unwrap_err().to_string();
+    assert!(refused.contains("id is damaged") && refused.contains("remove the file"), "{refused}");
+}

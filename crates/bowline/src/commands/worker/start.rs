@@ -362,6 +362,7 @@ fn exit_of(error: &WorkerError) -> Exit {
         WorkerError::StateDir { .. }
         | WorkerError::Journal { .. }
         | WorkerError::HttpClient(_)
+        | WorkerError::DamagedId(_)
         | WorkerError::DamagedKey(_)
         | WorkerError::Thread(_) => Exit::FAILED,
     }

@@ -1,0 +1,6 @@
+//! Expressions of workflows.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| bowline_fuzz::workflow::expression(text));

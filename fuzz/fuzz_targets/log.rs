@@ -1,0 +1,6 @@
+//! Logs on the server's disk, with what lies beside them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| bowline_fuzz::log::check(bytes));

@@ -1,0 +1,6 @@
+//! A supervisor's records.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| bowline_fuzz::record::check(bytes));

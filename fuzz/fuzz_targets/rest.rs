@@ -1,0 +1,6 @@
+//! Requests to the REST interface.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| bowline_fuzz::rest::check(bytes));

@@ -1,0 +1,6 @@
+//! Sizes, spans, ids, names.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| bowline_fuzz::words::check(text));
