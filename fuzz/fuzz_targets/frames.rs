@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| bowline_fuzz::frames::check(bytes));
+fuzz_target!(init: bowline_fuzz::seeds::write("frames"), |bytes: &[u8]| bowline_fuzz::frames::check(bytes));

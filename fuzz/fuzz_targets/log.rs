@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| bowline_fuzz::log::check(bytes));
+fuzz_target!(init: bowline_fuzz::seeds::write("log"), |bytes: &[u8]| bowline_fuzz::log::check(bytes));

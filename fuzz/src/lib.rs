@@ -11,6 +11,7 @@ pub mod output;
 pub mod record;
 pub mod rest;
 pub mod scratch;
+pub mod seeds;
 pub mod server;
 pub mod session;
 pub mod state_dir;

@@ -1,6 +1,8 @@
 //! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask sim`, `cargo xtask chaos`.
 
 mod chaos;
+mod fuzz;
+mod schema;
 mod sim;
 mod tests_run;
 mod tidy;
@@ -12,6 +14,9 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test    everything that must pass: formatting, clippy, tidy, unit, property and end-to-end tests
+  fuzz    [TARGET…] [--for 10m]: bytes of any kind against everything that reads bytes; without `--for` until stopped.
+          `--input FILE` runs one input; `--keep` takes into fuzz/corpus what reached new code
+  schema  [--for 5m]: schemathesis against a server's own /openapi.json
   tidy    the rules that no lint knows: module docs, file sizes, who may use whom, no machine's paths
   sim     runs leader, workers and supervisors under one seed, breaks everything around them, and checks every invariant
           after every step; `cargo xtask sim --help` has the options
@@ -22,16 +27,22 @@ All run anywhere in the repository. `test` installs what it needs (Debian packag
 root, cargo-nextest with cargo) and says so.";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let raw: Vec<_> = std::env::args_os().skip(1).collect();
+    if fuzz::is_compiler(raw.first()) {
+        return fuzz::wrapped(&raw);
+    }
+    let mut arguments = raw.iter().map(|argument| argument.to_string_lossy().into_owned());
     let command = arguments.next();
-    if command.as_deref() == Some("chaos") {
-        return ended(chaos::by_hand(&root(), &arguments.collect::<Vec<_>>()));
+    let rest: Vec<String> = arguments.collect();
+    match command.as_deref() {
+        Some("chaos") => return ended(chaos::by_hand(&root(), &rest)),
+        Some("sim") => return ended(sim::by_hand(&root(), &rest)),
+        _ => {}
     }
-    if command.as_deref() == Some("sim") {
-        return ended(sim::by_hand(&root(), &arguments.collect::<Vec<_>>()));
-    }
-    let outcome = match (command.as_deref(), arguments.next()) {
+    let outcome = match (command.as_deref(), rest.first()) {
         (Some("test"), None) => tests_run::all(&root()),
+        (Some("fuzz"), _) => fuzz::run(&root(), &rest),
+        (Some("schema"), _) => schema::run_all(&root(), &rest),
         (Some("tidy"), None) => tidy::run(&root()),
         (Some("help" | "--help" | "-h"), _) => {
             say(HELP);

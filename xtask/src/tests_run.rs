@@ -64,7 +64,7 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
 }
 
 #[expect(clippy::disallowed_methods, reason = "xtask tells how long each step took")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Whether a program of this name is in PATH.
-fn is_there(program: &str) -> bool {
+pub(crate) fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

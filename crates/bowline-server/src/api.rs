@@ -8,6 +8,7 @@ mod artifacts;
 mod backups;
 mod blobs;
 mod changes;
+mod describe;
 mod events;
 mod extract;
 pub(crate) mod fault;
@@ -28,13 +29,13 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Description;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::auth::{Guard, authenticate, guard};
 use crate::metrics;
 use crate::state::AppState;
+use describe::described;
 use fault::Fault;
 use shell::Shell;
 
@@ -97,14 +98,6 @@ fn documented(shell: &Shell) -> (Router<Shell>, Description) {
     let checked = closed().route_layer(from_fn_with_state(shell.clone(), authenticate));
     let (router, description) = nested(checked).split_for_parts();
     (router, described(description))
-}
-
-/// With the token that everything under `/api/v1` wants.
-fn described(mut description: Description) -> Description {
-    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    description.components.get_or_insert_default().add_security_scheme("token", bearer);
-    description.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
-    description
 }
 
 /// A handler panicked: a mistake of ours, which costs this one request.

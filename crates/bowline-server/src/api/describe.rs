@@ -1,0 +1,87 @@
+//! The description of the REST interface, made true where the attributes of handlers cannot say it: how errors look,
+//! paths that end in a name with slashes, and the bounds of parameters that stand in many places.
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi as Description;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+
+use bowline_api::PAGE_MAX;
+
+/// With the token that everything under `/api/v1` wants, and what else holds for many routes at once.
+pub(super) fn described(mut description: Description) -> Description {
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    description.components.get_or_insert_default().add_security_scheme("token", bearer);
+    description.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
+    let Ok(mut document) = serde_json::to_value(&description) else { return description };
+    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        *paths = std::mem::take(paths).into_iter().map(|(path, item)| (plain(&path), item)).collect();
+        paths.values_mut().filter_map(Value::as_object_mut).for_each(all_of_path);
+    }
+    // What it was made of can be read back: a test sees to it.
+    serde_json::from_value(document).unwrap_or(description)
+}
+
+/// The router's `{*name}`, which takes slashes, is `{name}` in a description.
+fn plain(path: &str) -> String {
+    path.replace("{*", "{")
+}
+
+fn all_of_path(item: &mut Map<String, Value>) {
+    for operation in item.values_mut().filter_map(Value::as_object_mut) {
+        let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+        responses.into_iter().flat_map(Map::values_mut).for_each(problem);
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        parameters.into_iter().flatten().for_each(bounds);
+    }
+}
+
+/// Every answer with a problem in it says so by its content type.
+fn problem(response: &mut Value) {
+    let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) else { return };
+    let is_problem = |body: &Value| body["schema"]["$ref"] == "#/components/schemas/Problem";
+    if content.get("application/json").is_some_and(is_problem)
+        && let Some(body) = content.remove("application/json")
+    {
+        content.insert("application/problem+json".to_owned(), body);
+    }
+}
+
+/// Bounds that a parameter of this name has wherever it stands.
+fn bounds(parameter: &mut Value) {
+    let Some(name) = parameter["name"].as_str() else { return };
+    let bounds = match name {
+        "limit" => json!({"minimum": 1, "maximum": PAGE_MAX}),
+        "digest" => json!({"pattern": "^[0-9a-f]{64}$"}),
+        _ => return,
+    };
+    let (Some(schema), Value::Object(bounds)) = (parameter["schema"].as_object_mut(), bounds) else { return };
+    schema.extend(bounds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_described_as_they_are_sent_and_paths_as_they_can_be_written() {
+        let document = serde_json::to_value(crate::api::description()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        assert!(paths.len() > 30 && paths.keys().all(|path| !path.contains('*')));
+        let mut problems = 0;
+        for operation in paths.values().flat_map(|item| item.as_object().unwrap().values()) {
+            for response in operation["responses"].as_object().unwrap().values() {
+                let of = |kind: &str| response["content"][kind]["schema"]["$ref"].as_str().unwrap_or_default().to_owned();
+                assert!(!of("application/json").ends_with("/Problem"), "{response}");
+                problems += usize::from(of("application/problem+json").ends_with("/Problem"));
+            }
+        }
+        assert!(problems > 30, "{problems}");
+        let limit = paths["/api/v1/tasks"]["get"]["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|parameter| parameter["name"] == "limit")
+            .unwrap();
+        assert_eq!((limit["schema"]["minimum"].as_u64(), limit["schema"]["maximum"].as_u64()), (Some(1), Some(1_000)));
+    }
+}
