@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use bowline_blob::{LogKey, LogStore, LogStream};
 use bowline_blob::log::{index, records_for_copy, sealed};
+use bowline_blob::{LogKey, LogStore, LogStream};
 
 use crate::scratch;
 

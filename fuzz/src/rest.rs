@@ -9,8 +9,7 @@ const REQUESTS_MAX: usize = 16;
 
 /// Reads the requests and sends them to a server of their own.
 pub fn check(bytes: &[u8]) {
-    let requests: Vec<Written<'_>> =
-        split(bytes).into_iter().take(REQUESTS_MAX).filter_map(Written::read).collect();
+    let requests: Vec<Written<'_>> = split(bytes).into_iter().take(REQUESTS_MAX).filter_map(Written::read).collect();
     if requests.is_empty() {
         return;
     }

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bowline_protocol::Kind;
 use bowline_protocol::sample::{Sample, all_of, attempt};
 use bowline_protocol::wire::{ServerFrame, WorkerFrame};
-use bowline_protocol::Kind;
 use bowline_supervisor::records::{Begun, Entry, Spawned, opening, slot};
 use bowline_supervisor::wire::{
     Ended, Event, Exit, Exited, Hello, Request, ShutdownMode, Start, StartFailed, Step, StopReason, write_frame,

@@ -123,7 +123,8 @@ async fn play(server: Rc<Inside>, steps: Vec<Step>) {
         }
         settle().await;
     }
-    for path in ["GET /api/v1/tasks?namespace=*", "GET /api/v1/workers", "GET /api/v1/tasks/1/explain", "GET /metrics"] {
+    for path in ["GET /api/v1/tasks?namespace=*", "GET /api/v1/workers", "GET /api/v1/tasks/1/explain", "GET /metrics"]
+    {
         ask(&server, path).await;
     }
     for session in sessions.into_iter().flatten() {
@@ -250,10 +251,10 @@ fn hello(name: &str, greeting: &Greeting) -> wire::WorkerMessage {
         actions: ["noop", "command"].map(str::to_owned).to_vec(),
         room: room(u32::from(greeting.slots)),
         prefetch: u32::from(greeting.odd % 3),
-        seen: greeting.seen.filter(|_| greeting.odd == 254).map(|(generation, commit)| wire::Seen {
-            generation: u32::from(generation),
-            commit_no: u64::from(commit),
-        }),
+        seen: greeting
+            .seen
+            .filter(|_| greeting.odd == 254)
+            .map(|(generation, commit)| wire::Seen { generation: u32::from(generation), commit_no: u64::from(commit) }),
         attempts: known
             .map(|(of, known)| wire::KnownAttempt { attempt: attempt(*of), known_as: i32::from(known % 8) })
             .collect(),

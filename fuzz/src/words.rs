@@ -63,7 +63,11 @@ where
         }
         Err(why) => {
             let why = why.to_string();
-            assert!(!why.is_empty() && why.len() <= text.len() * 4 + WHY_BYTES_MAX, "a sentence of {} bytes", why.len());
+            assert!(
+                !why.is_empty() && why.len() <= text.len() * 4 + WHY_BYTES_MAX,
+                "a sentence of {} bytes",
+                why.len()
+            );
         }
     }
 }

@@ -20,6 +20,11 @@ use one::{Outcome, Run};
 /// How long all targets together run where nothing is said: until somebody stops it, in rounds of so long a target.
 const ROUND: Duration = Duration::from_secs(600);
 
+/// How long all targets together run within `cargo xtask test`.
+const BOUNDED: Duration = Duration::from_secs(60);
+/// Programs that building needs, and the Debian package that has each: libFuzzer is C++.
+pub(crate) const PROGRAMS: [(&str, &str); 1] = [("c++", "g++")];
+
 /// What is asked for.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -37,6 +42,11 @@ enum Keep {
     Here,
     /// The best of them go into the committed corpus.
     Committed,
+}
+
+/// Every target, for a while.
+pub(crate) fn bounded(root: &Path) -> Result<()> {
+    run(root, &["--for".to_owned(), BOUNDED.as_secs().to_string()])
 }
 
 /// Runs what the arguments ask for.

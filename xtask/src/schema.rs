@@ -18,6 +18,10 @@ use crate::tests_run::{command, is_there, now, run};
 const VERSION: &str = "4.32.5";
 /// How long it runs where nothing is said, in seconds.
 const SECONDS: u64 = 300;
+/// How long it runs within `cargo xtask test`, in seconds.
+const BOUNDED_SECONDS: u64 = 40;
+/// Programs that it needs, and the Debian package that has each.
+pub(crate) const PROGRAMS: [(&str, &str); 1] = [("python3", "python3")];
 /// How long the server may take to listen.
 const START_WAIT_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -32,6 +36,11 @@ const LEFT_OUT: [(&str, &str); 1] = [(
 )];
 /// Operations that are left out, and why.
 const NOT_ASKED: [(&str, &str); 1] = [("/api/v1/events$", "its answer never ends")];
+
+/// All operations, for a while.
+pub(crate) fn bounded(root: &Path) -> Result<()> {
+    run_all(root, &["--for".to_owned(), BOUNDED_SECONDS.to_string()])
+}
 
 /// Runs it for as long as the arguments say.
 pub(crate) fn run_all(root: &Path, arguments: &[String]) -> Result<()> {
@@ -77,7 +86,8 @@ fn install(root: &Path) -> Result<PathBuf> {
     }
     say(&format!("schema: installing schemathesis {VERSION}"));
     let folder = folder.to_string_lossy().into_owned();
-    run(command("python3").args(["-m", "venv", &folder])).context("making a Python environment (Debian: python3-venv)")?;
+    run(command("python3").args(["-m", "venv", &folder]))
+        .context("making a Python environment (Debian: python3-venv)")?;
     let package = format!("schemathesis=={VERSION}");
     run(command(&format!("{folder}/bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", &package]))
         .context("installing schemathesis from PyPI")?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{chaos, say, sim, tidy};
+use crate::{chaos, fuzz, say, schema, sim, tidy};
 
 /// Programs that tests call, and the Debian package that has each.
 const PROGRAMS: [(&str, &str); 5] =
@@ -17,6 +17,7 @@ const PROGRAMS: [(&str, &str); 5] =
 pub(crate) fn all(root: &Path) -> Result<()> {
     prepare()?;
     step("formatting", cargo(root, &["fmt", "--all", "--", "--check"]))?;
+    step("formatting of fuzz/", cargo(&root.join("fuzz"), &["fmt", "--", "--check"]))?;
     say("xtask: tidy");
     tidy::run(root)?;
     step("clippy", cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -26,12 +27,14 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     step("simulation", sim::bounded(root))?;
     step("mutants", sim::mutants(root))?;
     step("chaos", chaos::bounded(root))?;
+    timed("fuzz", || fuzz::bounded(root))?;
+    timed("schema", || schema::bounded(root))?;
     step("tests", cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"]))
 }
 
 /// Finds what the tests need, or installs it.
 fn prepare() -> Result<()> {
-    install(&[&PROGRAMS[..], &chaos::PROGRAMS].concat())?;
+    install(&[&PROGRAMS[..], &chaos::PROGRAMS, &fuzz::PROGRAMS, &schema::PROGRAMS].concat())?;
     if !is_there("cargo-nextest") {
         say("xtask: installing cargo-nextest");
         run(command("cargo").args(["install", "cargo-nextest", "--locked"])).context("installing cargo-nextest")?;
@@ -70,9 +73,13 @@ pub(crate) fn now() -> Instant {
 
 /// Runs one step, and says how long it took.
 fn step(what: &str, mut command: Command) -> Result<()> {
+    timed(what, || run(&mut command))
+}
+
+fn timed(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     say(&format!("xtask: {what}"));
     let began = now();
-    run(&mut command).with_context(|| what.to_owned())?;
+    work().with_context(|| what.to_owned())?;
     if what != "tests" {
         say(&format!("xtask: {what} passed in {} s", now().duration_since(began).as_secs()));
     }

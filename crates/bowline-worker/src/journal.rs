@@ -50,6 +50,12 @@ pub enum JournalError {
         /// Ours.
         known: i64,
     },
+    /// Its pages do not hang together.
+    #[error(
+        "it is damaged ({0}): move it away to begin with an empty one; what it held is then settled as if this worker \
+         had lost its disk"
+    )]
+    Unsound(String),
     /// A record cannot be understood.
     #[error("its record of {0} is damaged")]
     Damaged(String),

@@ -259,7 +259,11 @@ fn read_key(path: &Path) -> Result<Option<String>, WorkerError> {
     match fs::read_to_string(path) {
         Ok(key) => {
             let key = key.trim();
-            if is_hex(key, KEY_HEX_BYTES) { Ok(Some(key.to_owned())) } else { Err(WorkerError::DamagedKey(path.to_owned())) }
+            if is_hex(key, KEY_HEX_BYTES) {
+                Ok(Some(key.to_owned()))
+            } else {
+                Err(WorkerError::DamagedKey(path.to_owned()))
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed("reading the key", path)(source)),

@@ -74,7 +74,8 @@ fn seeds(root: &Path, target: &str) -> Result<PathBuf> {
     let folder = folder(root, "seeds", target)?;
     let reading = |path: &Path| format!("reading {}", path.display());
     let committed = committed(root, target);
-    let entries = if committed.is_dir() { fs::read_dir(&committed)?.collect::<Result<Vec<_>, _>>()? } else { Vec::new() };
+    let entries =
+        if committed.is_dir() { fs::read_dir(&committed)?.collect::<Result<Vec<_>, _>>()? } else { Vec::new() };
     for entry in entries {
         let path = entry.path();
         let bytes = fs::read(&path).with_context(|| reading(&path))?;
@@ -200,7 +201,8 @@ pub(super) fn merge(root: &Path, program: &Path) -> Result<()> {
 
 /// Takes the figures out of what libFuzzer says.
 fn read(target: &str, said: &str) -> Outcome {
-    let number = |text: &str| -> u64 { text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0) };
+    let number =
+        |text: &str| -> u64 { text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0) };
     let behind = |line: &str, name: &str| line.split(name).nth(1).map(|rest| number(rest.trim_start()));
     let mut outcome = Outcome { target: target.to_owned(), ..Outcome::default() };
     for line in said.lines() {

@@ -70,7 +70,8 @@ mod tests {
         let mut problems = 0;
         for operation in paths.values().flat_map(|item| item.as_object().unwrap().values()) {
             for response in operation["responses"].as_object().unwrap().values() {
-                let of = |kind: &str| response["content"][kind]["schema"]["$ref"].as_str().unwrap_or_default().to_owned();
+                let of =
+                    |kind: &str| response["content"][kind]["schema"]["$ref"].as_str().unwrap_or_default().to_owned();
                 assert!(!of("application/json").ends_with("/Problem"), "{response}");
                 problems += usize::from(of("application/problem+json").ends_with("/Problem"));
             }

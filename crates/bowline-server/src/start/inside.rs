@@ -121,9 +121,11 @@ impl Inside {
     /// Why it does not lead any more: a leadership that ended shows that what was decided and what was
     /// stored did not fit together. `None`: it leads, and always has.
     pub fn trouble(&self) -> Option<String> {
-        let (status, stats) = (self.sessions.state.leader.status().borrow().clone(), self.sessions.state.leader.stats());
+        let (status, stats) =
+            (self.sessions.state.leader.status().borrow().clone(), self.sessions.state.leader.stats());
         let is_well = stats.failures == 0 && matches!(status, LeaderStatus::Leading { .. });
-        (!is_well && !matches!(status, LeaderStatus::RolledBack { .. })).then(|| format!("{status:?} after {} failures", stats.failures))
+        (!is_well && !matches!(status, LeaderStatus::RolledBack { .. }))
+            .then(|| format!("{status:?} after {} failures", stats.failures))
     }
 
     /// Ends everything.

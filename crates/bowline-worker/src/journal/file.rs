@@ -113,6 +113,7 @@ impl JournalFile {
             FORMAT => {}
             _ => return Err(JournalError::Newer { found, known: FORMAT }),
         }
+        is_sound(&connection)?;
         Ok(Self { connection })
     }
 
@@ -173,6 +174,15 @@ impl JournalFile {
             apply(&transaction, op).map_err(&writing)?;
         }
         transaction.commit().map_err(writing)
+    }
+}
+
+/// Where a page is damaged rows may be missing without an error when they are read.
+fn is_sound(connection: &Connection) -> Result<(), JournalError> {
+    let said: Result<String, _> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match said.map_err(failed("checking it"))?.as_str() {
+        "ok" => Ok(()),
+        problem => Err(JournalError::Unsound(problem.to_owned())),
     }
 }
 
