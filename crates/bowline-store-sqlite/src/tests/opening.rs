@@ -178,3 +178,48 @@ fn a_missing_folder_is_named() {
     let Err(error) = open(&folder.path().join("nowhere/bowline.db")) else { panic!("opened in no folder") };
     assert!(error.to_string().contains("nowhere"), "{error}");
 }
+
+/// Every task that the store holds, in order, or why it does not say.
+fn tasks_in(path: &Path) -> Result<Vec<u64>, String> {
+    let mut opened = open(path).map_err(|error| error.to_string())?;
+    let mut tasks = Vec::new();
+    let load = opened.store.load(&mut |row| {
+        if let bowline_core::row::Loaded::Task(row, ..) = row {
+            tasks.push(row.id.0);
+        }
+    });
+    load.map_err(|error| error.to_string())?;
+    tasks.sort_unstable();
+    Ok(tasks)
+}
+
+/// Cut anywhere, or with a byte damaged anywhere, a store is refused by its name or holds every row. Within a row
+/// `SQLite` sums nothing: what its bytes mean is checked where they are read.
+#[test]
+fn a_store_damaged_at_any_byte_is_refused_or_loses_no_row() {
+    let (_folder, path) = folder();
+    some_store(&path);
+    let good = std::fs::read(&path).expect("the store can be read");
+    let places = (0..100).chain((100..good.len()).step_by(good.len() / 250));
+    let mut refused = 0;
+    for (at, cut) in places.flat_map(|at| [(at, true), (at, false)]).skip(1) {
+        let mut bytes = good.clone();
+        if cut {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= 0xff;
+        }
+        for log in ["db-wal", "db-shm"] {
+            std::fs::remove_file(path.with_extension(log)).ok();
+        }
+        std::fs::write(&path, &bytes).expect("the store can be written");
+        match tasks_in(&path) {
+            Ok(tasks) => assert_eq!(tasks, (1..=200).collect::<Vec<_>>(), "rows are lost at {at}, cut: {cut}"),
+            Err(why) => {
+                refused += 1;
+                assert!(why.contains("bowline.db"), "at {at}, cut: {cut}: {why}");
+            }
+        }
+    }
+    assert!(refused > 250, "{refused}");
+}
