@@ -62,7 +62,7 @@ pub(crate) fn run_all(root: &Path, arguments: &[String]) -> Result<()> {
         .args(["run", &format!("{}/openapi.json", server.address)])
         .args(["--header", &format!("Authorization: Bearer {}", server.token)])
         .args(["--max-time", &seconds.to_string(), "--request-timeout", ANSWER_SECONDS_MAX])
-        .args(["--generation-database", "none", "--no-color", "--continue-on-failure", "--workers", "2"])
+        .args(["--generation-database", "none", "--no-color", "--continue-on-failure", "--workers", "1"])
         .args(["--checks", "all", "--warnings", "off"]);
     for (check, _) in LEFT_OUT {
         schemathesis.args(["--exclude-checks", check]);

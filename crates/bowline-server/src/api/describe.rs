@@ -7,6 +7,16 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 
 use bowline_api::PAGE_MAX;
 
+/// What answers by pages. Everything else takes `limit` and `cursor` too, has no use for them, and is not described with them.
+const PAGED: [&str; 6] = [
+    "/api/v1/tasks",
+    "/api/v1/tasks/{id}/history",
+    "/api/v1/tasks/{id}/elements",
+    "/api/v1/runs",
+    "/api/v1/runs/{id}/history",
+    "/api/v1/runs/{id}/tasks",
+];
+
 /// With the token that everything under `/api/v1` wants, and what else holds for many routes at once.
 pub(super) fn described(mut description: Description) -> Description {
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
@@ -15,7 +25,9 @@ pub(super) fn described(mut description: Description) -> Description {
     let Ok(mut document) = serde_json::to_value(&description) else { return description };
     if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
         *paths = std::mem::take(paths).into_iter().map(|(path, item)| (plain(&path), item)).collect();
-        paths.values_mut().filter_map(Value::as_object_mut).for_each(all_of_path);
+        for (path, item) in paths.iter_mut() {
+            item.as_object_mut().into_iter().flatten().for_each(|(method, of)| operation(path, method, of));
+        }
     }
     // What it was made of can be read back: a test sees to it.
     serde_json::from_value(document).unwrap_or(description)
@@ -26,17 +38,24 @@ fn plain(path: &str) -> String {
     path.replace("{*", "{")
 }
 
-fn all_of_path(item: &mut Map<String, Value>) {
-    for operation in item.values_mut().filter_map(Value::as_object_mut) {
-        let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
-        responses.into_iter().flat_map(Map::values_mut).for_each(problem);
-        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
-        parameters.into_iter().flatten().for_each(bounds);
+fn operation(path: &str, method: &str, operation: &mut Value) {
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    for response in responses.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+        if method == "head" {
+            // What is asked for its head alone has no document in its answer.
+            response.remove("content");
+        }
+        problem(response);
     }
+    let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { return };
+    if !PAGED.contains(&path) {
+        parameters.retain(|parameter| !["limit", "cursor"].iter().any(|name| parameter["name"] == *name));
+    }
+    parameters.iter_mut().for_each(bounds);
 }
 
 /// Every answer with a problem in it says so by its content type.
-fn problem(response: &mut Value) {
+fn problem(response: &mut Map<String, Value>) {
     let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) else { return };
     let is_problem = |body: &Value| body["schema"]["$ref"] == "#/components/schemas/Problem";
     if content.get("application/json").is_some_and(is_problem)
@@ -83,6 +102,10 @@ mod tests {
             .iter()
             .find(|parameter| parameter["name"] == "limit")
             .unwrap();
+        assert!(PAGED.iter().all(|path| paths.contains_key(*path)));
+        assert!(paths["/api/v1/blobs/{digest}"]["head"]["responses"]["default"]["content"].is_null());
+        let says_limit = |path: &str| paths[path]["get"]["parameters"].to_string().contains("\"limit\"");
+        assert!(says_limit("/api/v1/runs") && !says_limit("/api/v1/version"));
         assert_eq!((limit["schema"]["minimum"].as_u64(), limit["schema"]["maximum"].as_u64()), (Some(1), Some(1_000)));
     }
 }
