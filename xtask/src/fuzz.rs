@@ -18,10 +18,10 @@ pub(crate) use build::{is_compiler, wrapped};
 use one::{Outcome, Run};
 
 /// How long all targets together run where nothing is said: until somebody stops it, in rounds of so long a target.
-const ROUND: Duration = Duration::from_secs(600);
+const ROUND: Duration = Duration::from_mins(10);
 
 /// How long all targets together run within `cargo xtask test`.
-const BOUNDED: Duration = Duration::from_secs(60);
+const BOUNDED: Duration = Duration::from_mins(1);
 /// Programs that building needs, and the Debian package that has each: libFuzzer is C++.
 pub(crate) const PROGRAMS: [(&str, &str); 1] = [("c++", "g++")];
 
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn times_are_read_with_their_units() {
-        assert_eq!(span("60").unwrap(), Duration::from_secs(60));
-        assert_eq!(span("10m").unwrap(), Duration::from_secs(600));
+        assert_eq!(span("60").unwrap(), Duration::from_mins(1));
+        assert_eq!(span("10m").unwrap(), Duration::from_mins(10));
         assert!(span("1d").is_err() && span("").is_err() && span("s").is_err());
     }
 }

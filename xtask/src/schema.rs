@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::say;
 use crate::tests_run::{command, is_there, now, run};
 
-/// The version, from PyPI.
+/// The version, from `PyPI`.
 const VERSION: &str = "4.32.5";
 /// How long it runs where nothing is said, in seconds.
 const SECONDS: u64 = 300;
