@@ -93,7 +93,7 @@ fn seeds(root: &Path, target: &str) -> Result<PathBuf> {
 fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    (digits.len() % 2 == 0).then_some(())?;
+    digits.len().is_multiple_of(2).then_some(())?;
     digits.chunks(2).map(byte).collect()
 }
 
@@ -103,7 +103,13 @@ fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let (path, content) = if is_text {
         (folder.join(name), bytes.to_vec())
     } else {
-        let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+        let line = |line: &[u8]| {
+            line.iter()
+                .flat_map(|byte| [byte >> 4, byte & 15])
+                .filter_map(|digit| char::from_digit(digit.into(), 16))
+                .chain(['\n'])
+                .collect::<String>()
+        };
         (folder.join(name).with_extension(HEX), bytes.chunks(32).map(line).collect::<String>().into_bytes())
     };
     fs::write(&path, content).with_context(|| format!("writing {}", path.display()))
