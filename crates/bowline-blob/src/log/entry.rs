@@ -134,7 +134,8 @@ impl Entry {
         let begins = offset.max(state.length);
         let there = usize::try_from(begins - offset).unwrap_or(usize::MAX);
         let new = segment.bytes.get(there..).unwrap_or_default();
-        if new.is_empty() && begins == state.length && segment.keep.is_none() {
+        // That a job truncated its output is news even where it wrote nothing more.
+        if new.is_empty() && begins == state.length && segment.keep.is_none() && !segment.truncated {
             return Ok(state);
         }
         if state.is_sealed() {

@@ -166,6 +166,22 @@ fn what_is_left_out_is_declared_and_kept_across_a_restart() {
 }
 
 #[test]
+fn a_truncation_with_nothing_behind_it_is_kept_and_told_once() {
+    let (folder, store) = store();
+    let key = key(1, 1);
+    store.append(key, LogStream::Output, 0, b"before").unwrap();
+    let cut = Segment { offset: 6, truncated: true, ..Segment::default() };
+    for _ in 0..2 {
+        assert_eq!(store.append_segment(key, LogStream::Output, &cut).unwrap().length, 6);
+        store.seal(key, LogStream::Output, 6).unwrap();
+    }
+    store.sync().unwrap();
+    for store in [store, LogStore::open(folder.path().join("logs")).unwrap()] {
+        assert_eq!(store.marks(key, LogStream::Output).unwrap().truncated(), [6]);
+    }
+}
+
+#[test]
 fn beyond_its_limit_a_log_is_its_head_and_its_tail_on_the_disk_too() {
     use std::os::unix::fs::MetadataExt as _;
     let (folder, store) = store();

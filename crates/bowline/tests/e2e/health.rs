@@ -7,7 +7,7 @@ use bowline_client::Client;
 use bowline_core::id::TaskRef;
 use bowline_core::state::StateKind;
 
-use crate::harness::parts::{Part, ServerPart, client, is_connected, runtime, said, worker};
+use crate::harness::parts::{Part, ServerPart, client, is_connected, runtime, said, worker, wrapped};
 use crate::harness::small::SmallDisk;
 use crate::harness::{Room, process_of, until};
 
@@ -189,6 +189,36 @@ fn a_server_whose_disk_is_full_acknowledges_nothing_that_is_not_kept_and_leads_a
     until("it leads again", || runtime().block_on(house.client.ready()).is_ok());
     ended_well(&house.client, &acknowledged);
     let room = house.over(part);
+    // Before the folder in which it is mounted.
+    drop(disk);
+    drop(room);
+}
+
+#[test]
+fn a_server_that_is_started_on_a_full_disk_says_so_waits_and_serves_when_there_is_room() {
+    let room = Room::new();
+    let Some(disk) = mounted(&room, "data") else { return };
+    let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
+    let token = server.token_file.clone();
+    assert_eq!(server.part.stop(), Some(0));
+    disk.fill();
+    let announced = |name: &str| std::fs::read_to_string(room.path().join(name)).unwrap();
+    let start = |name: &str| {
+        let mut command = wrapped(&room, &[], &["server", "start", "--data", "data", "--listen", "127.0.0.1:0"]);
+        command.stdout(std::fs::File::create(room.path().join(name)).unwrap());
+        let part = Part::start(&room, name, command);
+        until("it says what it waits for", || said(&room, name).contains("waiting for room"));
+        assert_eq!(announced(name), "");
+        part
+    };
+    // It can be stopped meanwhile.
+    assert_eq!(start("stopped").stop(), Some(0));
+    let waits = start("waits");
+    disk.free();
+    until("it serves", || announced("waits").contains("token file"));
+    let url = announced("waits").lines().find_map(|line| Some(line.strip_prefix("serving at ")?.to_owned()));
+    runtime().block_on(client(&url.unwrap(), &token).ready()).unwrap();
+    assert_eq!(waits.stop(), Some(0));
     // Before the folder in which it is mounted.
     drop(disk);
     drop(room);

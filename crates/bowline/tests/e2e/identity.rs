@@ -70,6 +70,34 @@ fn another_state_folder_waits_for_what_may_live_until_it_is_said_that_it_does_no
 }
 
 #[test]
+fn what_another_state_folder_left_fails_where_its_successor_says_so() {
+    let fleet = Fleet::new();
+    let old = fleet.worker("lab", &RELEASE);
+    let gate = fleet.gate("gate");
+    let id = fleet.submit(&NewTask { overlap: Some(Overlap::Forbid), ..fleet.gated(&gate) });
+    until("the job has begun", || fleet.marks("begun") == 1);
+    fleet.is(id, StateKind::Running);
+    with_its_key(&fleet, "lab", "again");
+    fleet.destroy(old, "lab");
+    // It waits unless it is told otherwise, and says so either way.
+    let args = [&["--identity", "lab", "--state", "again"], &RELEASE[..]].concat();
+    let waits = fleet.start("waits", &[&args[..], &["--left", "wait"]].concat());
+    until("it is told what is in its way", || {
+        said(&fleet.room, "waits").contains("live on in another state directory")
+    });
+    assert_eq!((fleet.task(id).state, fleet.show("lab").incarnation), (StateKind::Running, 1));
+    assert_eq!(waits.stop(), Some(0));
+    let new = fleet.start("takes", &[&args[..], &["--left", "fail"]].concat());
+    fleet.ends_as(id, StateKind::Failed);
+    assert_eq!(fleet.marks("begun"), 1, "it is not run again");
+    assert_eq!((fleet.ends(id).len(), fleet.show("lab").incarnation), (1, 2));
+    let more = fleet.submit(&fleet.gated(&gate));
+    std::fs::write(&gate, "").unwrap();
+    fleet.ends_as(more, StateKind::Succeeded);
+    fleet.over(vec![new]);
+}
+
+#[test]
 fn a_pool_gives_out_its_identities_by_turns_and_its_token_opens_nothing_else() {
     let fleet = Fleet::new();
     let at = ["--server", &fleet.server.url, "--token-file", fleet.server.token_file.to_str().unwrap()];

@@ -14,10 +14,12 @@ use crate::harness::net::Relay;
 use crate::harness::parts::{Part, ServerPart, client, is_connected, runtime, worker};
 use crate::harness::{Room, until};
 
-/// A line is seen so long after it was written, whatever else happens on the machine; the median of them
-/// within [`USUALLY_MAX`].
+/// A line is seen so long after it was written, whatever else happens on the machine; 95 of a hundred within
+/// [`USUALLY_MAX`] on a machine that has nothing else to do.
 const LATE_MAX: Duration = Duration::from_secs(5);
 const USUALLY_MAX: Duration = Duration::from_millis(200);
+/// Other tests have the same processors: so many times is waited for a moment in which they leave some.
+const ROUNDS: u32 = 8;
 
 fn shell(text: &str) -> NewTask {
     NewTask { shell: Some(text.to_owned()), ..NewTask::default() }
@@ -78,9 +80,27 @@ fn a_line_is_seen_at_once_by_all_readers_from_wherever_they_begin() {
     let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
     let worker = one_worker(&room, &server, &[]);
     let client = server.client();
+    let mut rounds = Vec::new();
+    let is_quick = (0..ROUNDS).any(|_| {
+        let late = lateness(&client);
+        let (usually, worst) = (late[late.len() * 95 / 100], late[late.len() - 1]);
+        anstream::eprintln!(
+            "lines seen after {:?} (median), {usually:?} (95 %), {worst:?} (worst)",
+            late[late.len() / 2]
+        );
+        assert!(worst <= LATE_MAX, "{late:?}");
+        rounds.push(usually);
+        usually <= USUALLY_MAX
+    });
+    assert!(is_quick, "95 % of the lines, in each round, within {rounds:?}");
+    leave(&room, server, worker);
+}
+
+/// How late the lines of one job are seen by readers from its beginning and from its middle, the longest last.
+fn lateness(client: &Client) -> Vec<Duration> {
     let script = "i=0; while [ $i -lt 50 ]; do echo \"$i $(date +%s%N)\"; i=$((i+1)); sleep 0.04; done";
     let all = runtime().block_on(async {
-        let task = submit(&client, &shell(script)).await;
+        let task = submit(client, &shell(script)).await;
         let readers: Vec<_> = (0..4).map(|_| tokio::spawn(follow(client.clone(), task, LogStart::Offset(0)))).collect();
         // One more from the middle of it.
         let mut first = client.log(LogRequest { follow: true, ..LogRequest::new(task) });
@@ -106,13 +126,7 @@ fn a_line_is_seen_at_once_by_all_readers_from_wherever_they_begin() {
         }));
     }
     late.sort_unstable();
-    let (median, worst) = (late[late.len() / 2], late[late.len() - 1]);
-    anstream::eprintln!(
-        "lines seen after {median:?} (median), {:?} (95 %), {worst:?} (worst)",
-        late[late.len() * 95 / 100]
-    );
-    assert!(median <= USUALLY_MAX && worst <= LATE_MAX, "{late:?}");
-    leave(&room, server, worker);
+    late
 }
 
 #[test]
@@ -310,6 +324,30 @@ fn secrets_are_masked_and_truncation_is_marked() {
         client.wait_task(id, None).await.unwrap()
     });
     assert!(ended.outcome.unwrap().message.contains("has no secret `none`"));
+    leave(&room, server, worker);
+}
+
+#[test]
+fn a_job_that_truncates_its_output_and_says_nothing_more_is_marked_too() {
+    let room = Room::new();
+    let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
+    let worker = one_worker(&room, &server, &[]);
+    let (client, rt) = (server.client(), runtime());
+    let gate = room.work().join("gate");
+    let script = format!("echo before\nuntil test -e '{}'; do sleep 0.02; done\n: >/proc/self/fd/1\n", gate.display());
+    let id = rt.block_on(submit(&client, &shell(&script)));
+    until("the line is on the server", || rt.block_on(log_length(&client, id)) > 0);
+    std::fs::write(&gate, "").unwrap();
+    let lines = rt.block_on(async {
+        let lines = follow(client.clone(), id, LogStart::Offset(0)).await;
+        assert_eq!(client.wait_task(id, None).await.unwrap().state, StateKind::Succeeded);
+        lines
+    });
+    let text = text_of(&lines);
+    assert!(text.starts_with("before\n") && text.contains("truncated its own output"), "{text}");
+    // To whoever comes when it is over too.
+    let later = text_of(&rt.block_on(follow(client.clone(), id, LogStart::Offset(0))));
+    assert_eq!(later, text);
     leave(&room, server, worker);
 }
 

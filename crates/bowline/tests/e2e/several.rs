@@ -1,11 +1,21 @@
 //! One worker of two servers: slots are shared, and one server's trouble is never the other's.
 
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use bowline_api::NewTask;
 use bowline_core::state::StateKind;
 
 use crate::harness::parts::{Part, ServerPart, said, wrapped};
+use crate::harness::small::SmallDisk;
 use crate::harness::worked::Work;
 use crate::harness::{Room, until};
+
+/// A few short jobs take no longer than this, whatever the other server does, on two busy processors.
+const UNDISTURBED_MAX: Duration = Duration::from_mins(1);
 
 struct Both {
     first: ServerPart,
@@ -129,6 +139,127 @@ fn one_server_s_absence_is_not_the_other_s_trouble() {
     assert_eq!(process.stop(), Some(0));
     std::mem::swap(&mut both.first, &mut both.second);
     both.over(&room);
+}
+
+/// What listens where a server was.
+#[derive(Debug, Clone, Copy)]
+enum Impostor {
+    /// Takes connections, and says nothing.
+    Hangs,
+    /// Closes them at once.
+    Closes,
+    /// Sends what is no protocol.
+    Babbles,
+    /// Speaks HTTP, and refuses everything.
+    Refuses,
+}
+
+/// Listens in a server's place while it lives.
+struct Listener {
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u32>>,
+}
+
+impl Listener {
+    fn at(address: &str, how: Impostor) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            let (mut held, mut heard) = (Vec::new(), 0);
+            while !told.load(Ordering::SeqCst) {
+                let Ok((mut stream, _)) = listener.accept() else {
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                };
+                heard += 1;
+                // Whoever has left already hears nothing.
+                match how {
+                    Impostor::Hangs => {}
+                    Impostor::Closes => continue,
+                    Impostor::Babbles => drop(stream.write_all(&[0xff; 4096])),
+                    Impostor::Refuses => {
+                        drop(stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno"));
+                    }
+                }
+                held.push(stream);
+            }
+            heard
+        });
+        Self { over, thread: Some(thread) }
+    }
+
+    /// How many have connected.
+    fn close(mut self) -> u32 {
+        self.over.store(true, Ordering::SeqCst);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+#[test]
+fn an_impostor_in_one_server_s_place_disturbs_nobody_s_work() {
+    let room = Room::new();
+    let mut both = Both::new(&room);
+    let (first, second) = both.works();
+    let process = both.worker(&room, &["--slots", "2"]);
+    first.until_connected("w");
+    second.until_connected("w");
+    let gate = room.work().join("gate");
+    let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
+    let waits = second.one(NewTask { shell: Some(script), ..NewTask::default() });
+    second.until_state(waits, StateKind::Running);
+    let address = both.second.address().to_owned();
+    both.second.part.kill();
+    for how in [Impostor::Hangs, Impostor::Closes, Impostor::Babbles, Impostor::Refuses] {
+        let impostor = Listener::at(&address, how);
+        let began = Instant::now();
+        for number in 0..4 {
+            let id = first.one(job(&room, &format!("{how:?}{number}")));
+            first.until_state(id, StateKind::Succeeded);
+            assert_eq!(first.attempts(id), 1);
+        }
+        assert!(began.elapsed() < UNDISTURBED_MAX, "{how:?}: {:?}", began.elapsed());
+        impostor.close();
+    }
+    // What ran for the true one is delivered to it.
+    std::fs::write(&gate, "").unwrap();
+    both.second = ServerPart::start_in(&room, "second", &address);
+    second.until_state(waits, StateKind::Succeeded);
+    assert_eq!(second.attempts(waits), 1);
+    assert_eq!(process.stop(), Some(0));
+    both.over(&room);
+}
+
+#[test]
+fn a_full_disk_under_one_server_disturbs_nobody_s_work() {
+    let room = Room::new();
+    let Some(disk) = SmallDisk::mount(&room.work().join("second"), 48) else { return };
+    let both = Both::new(&room);
+    let (first, second) = both.works();
+    let process = both.worker(&room, &["--slots", "2"]);
+    first.until_connected("w");
+    second.until_connected("w");
+    let gate = room.work().join("gate");
+    let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
+    let waits = second.one(NewTask { shell: Some(script), ..NewTask::default() });
+    second.until_state(waits, StateKind::Running);
+    disk.fill();
+    // Its end cannot be taken down there.
+    std::fs::write(&gate, "").unwrap();
+    let began = Instant::now();
+    for number in 0..6 {
+        let id = first.one(job(&room, &format!("a{number}")));
+        first.until_state(id, StateKind::Succeeded);
+        assert_eq!(first.attempts(id), 1);
+    }
+    assert!(began.elapsed() < UNDISTURBED_MAX, "{:?}", began.elapsed());
+    disk.free();
+    second.until_state(waits, StateKind::Succeeded);
+    assert_eq!(second.attempts(waits), 1);
+    assert_eq!(process.stop(), Some(0));
+    both.over(&room);
+    drop(disk);
 }
 
 #[test]

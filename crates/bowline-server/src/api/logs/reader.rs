@@ -115,7 +115,9 @@ impl Reader {
 
     /// What stands next, at most up to `end`. `None`: nothing.
     pub(super) async fn piece(&mut self, end: u64) -> Result<Option<Bytes>, io::Error> {
-        if self.place.offset >= end {
+        // At the end a mark may stand, of a job that truncated its output and wrote nothing more.
+        let is_at_end = self.place.offset == end;
+        if self.place.offset > end || end == 0 {
             return Ok(None);
         }
         let (logs, mut place) = (Arc::clone(&self.shell.app.logs), self.place.clone());
@@ -125,7 +127,7 @@ impl Reader {
         });
         let (piece, place) = read.await.map_err(|_| io::Error::other("the log cannot be read"))?;
         self.place = place;
-        if piece.is_none() {
+        if piece.is_none() && !is_at_end {
             return Err(io::Error::other("the log was removed meanwhile"));
         }
         Ok(piece)

@@ -1,6 +1,6 @@
 //! `bowline server start`: a server, until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,6 +22,11 @@ use crate::{logging, process, runtime, signals};
 
 /// How long a server whose parent is gone waits for its workers to leave: longer than they take.
 const WORKERS_MAX: Duration = Duration::from_secs(40);
+
+/// Between two looks whether a full disk has room again.
+const ROOM_EVERY: Duration = Duration::from_secs(2);
+/// With less than this on the disk of its data folder, in bytes, a server cannot be expected to start.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -117,11 +122,14 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     config.blob_bytes_max = args.artifact_max;
     let mut stop = signals::Stop::new()?;
     signals::outlive_file_limit();
-    let mut server = bowline_server::start(config).await.map_err(|error| {
+    let Some(mut server) = when_there_is_room(config, &notify, &mut stop).await.map_err(|error| {
         let exit = exit_of(&error);
         let what = format!("The server on the data folder `{}` could not start.", data.display());
         anyhow::Error::new(error).context(Trouble::new(exit, what))
-    })?;
+    })?
+    else {
+        return Ok(Exit::GOOD);
+    };
     let ready = ServerReady { server: server.url(), token_file: std::path::absolute(server.token_file())? };
     let kept = args.stop_with_parent.into();
     let _registered = runtime::register(on.config.environment(), &ready.server, &data, &ready.token_file, kept)
@@ -147,6 +155,58 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     notify.stopping("answering what is under way");
     server.shutdown().await;
     Ok(Exit::GOOD)
+}
+
+/// Starts the server; on a full disk, again and again until there is room: what is acknowledged lies there, and
+/// whoever has to make room needs no restart for it. `None`: told to stop meanwhile.
+async fn when_there_is_room(
+    config: ServerConfig,
+    notify: &Notify,
+    stop: &mut signals::Stop,
+) -> Result<Option<Server>, ServerError> {
+    loop {
+        let data = config.data.clone();
+        match bowline_server::start(config.clone()).await {
+            Err(error) if may_pass(&error) && has_no_room(&data) => {
+                let every = ROOM_EVERY.as_secs();
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    data = %data.display(),
+                    "the disk is full: waiting for room; make some, the server looks every {every} s"
+                );
+                notify.status("the disk is full: waiting for room");
+            }
+            other => return other.map(Some),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ROOM_EVERY) => {}
+            () = stop.asked() => return Ok(None),
+        }
+    }
+}
+
+/// Whether an error may be gone when there is room: not one that says what somebody has to change.
+fn may_pass(error: &ServerError) -> bool {
+    match error {
+        ServerError::Exposed(_)
+        | ServerError::AddressTaken { .. }
+        | ServerError::Listen { .. }
+        | ServerError::Secrets(_)
+        | ServerError::WriterStopped => false,
+        ServerError::Data { .. }
+        | ServerError::Store(_)
+        | ServerError::Logs(_)
+        | ServerError::Blobs(_)
+        | ServerError::Backup(_)
+        | ServerError::Leader(_)
+        | ServerError::NotLeading(_) => true,
+    }
+}
+
+/// Whether the disk of a folder, or of the nearest one above that is there, has no room for a start.
+fn has_no_room(folder: &Path) -> bool {
+    let disk = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
+    disk.is_some_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM_BYTES_MIN)
 }
 
 /// Whether the writer takes an input within this time. One that has nobody to lead is not stuck: its
