@@ -26,9 +26,9 @@ mod workflows;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
-use utoipa::openapi::OpenApi as Description;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -57,7 +57,7 @@ pub(crate) fn router_with(state: AppState, more: Router) -> Router {
     let guarded = Guard::new(&state);
     let shell = Shell::new(state);
     let (api, description) = documented(&shell);
-    let docs = SwaggerUi::new("/docs").url("/openapi.json", description);
+    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
     let http = std::sync::Arc::clone(&shell.http);
     api.route("/", get(system::root))
         .route("/healthz", get(system::healthz))
@@ -74,7 +74,7 @@ pub(crate) fn router_with(state: AppState, more: Router) -> Router {
 }
 
 /// The description of the REST interface, as `/openapi.json` shows it.
-pub fn description() -> Description {
+pub fn description() -> Value {
     described(nested(closed()).into_openapi())
 }
 
@@ -94,7 +94,7 @@ fn nested(closed: OpenApiRouter<Shell>) -> OpenApiRouter<Shell> {
     OpenApiRouter::with_openapi(Base::openapi()).nest("/api/v1", closed.merge(workers::enrol_route()))
 }
 
-fn documented(shell: &Shell) -> (Router<Shell>, Description) {
+fn documented(shell: &Shell) -> (Router<Shell>, Value) {
     let checked = closed().route_layer(from_fn_with_state(shell.clone(), authenticate));
     let (router, description) = nested(checked).split_for_parts();
     (router, described(description))

@@ -200,7 +200,7 @@ fn a_store_damaged_at_any_byte_is_refused_or_loses_no_row() {
     let (_folder, path) = folder();
     some_store(&path);
     let good = std::fs::read(&path).expect("the store can be read");
-    let places = (0..100).chain((100..good.len()).step_by(good.len() / 250));
+    let places = (0..100).step_by(3).chain((100..good.len()).step_by(good.len() / 100));
     let mut refused = 0;
     for (at, cut) in places.flat_map(|at| [(at, true), (at, false)]).skip(1) {
         let mut bytes = good.clone();
@@ -221,5 +221,5 @@ fn a_store_damaged_at_any_byte_is_refused_or_loses_no_row() {
             }
         }
     }
-    assert!(refused > 250, "{refused}");
+    assert!(refused > 100, "{refused}");
 }

@@ -11,6 +11,9 @@ use super::{JournalError, Op};
 /// The file's format.
 const FORMAT: i64 = 2;
 
+/// A page of the file, in bytes.
+const PAGE_BYTES: u64 = 4_096;
+
 /// Room that is kept free in the file, in bytes.
 const ROOM_BYTES: i64 = 1 << 20;
 
@@ -99,6 +102,10 @@ fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> JournalError {
 impl JournalFile {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let opening = failed("opening it");
+        // SQLite would take it for an empty one.
+        if std::fs::metadata(path).is_ok_and(|data| (1..PAGE_BYTES).contains(&data.len())) {
+            return Err(JournalError::Unsound("it ends before its first page does".to_owned()));
+        }
         let connection = Connection::open(path).map_err(&opening)?;
         // First of all, so that it needs no shared memory, which would need room on the disk.
         connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE;").map_err(&opening)?;
