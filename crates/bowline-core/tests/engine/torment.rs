@@ -159,7 +159,8 @@ fn drain(world: &mut World, which: usize, b: u8) {
 fn say(world: &mut World, which: usize, b: u8) {
     let room = Room { slots: SLOTS.min(u32::from(b % 8)), ..Room::default() };
     let message = match b % 3 {
-        0 => FromWorker::Demand { attempts_max: u32::from(b % 5), room },
+        // A worker that asks for more than it announced is given that: what is checked is what it announced.
+        0 => FromWorker::Demand { attempts_max: u32::from(b % 5).min(SLOTS + PREFETCH), room },
         _ => FromWorker::Heartbeat,
     };
     if let Some(session) = world.workers[which].session {
