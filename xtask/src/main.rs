@@ -14,6 +14,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test    everything that must pass: formatting, clippy, tidy, unit, property and end-to-end tests
+  faults  chaos, fuzz and schema one after the other, each within its bound: some six minutes where nothing else runs
   fuzz    [TARGET…] [--for 10m]: bytes of any kind against everything that reads bytes; without `--for` until stopped.
           `--input FILE` runs one input; `--keep` takes into fuzz/corpus what reached new code
   schema  [--for 5m]: schemathesis against a server's own /openapi.json
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     }
     let outcome = match (command.as_deref(), rest.first()) {
         (Some("test"), None) => tests_run::all(&root()),
+        (Some("faults"), None) => tests_run::faults(&root()),
         (Some("fuzz"), _) => fuzz::run(&root(), &rest),
         (Some("schema"), _) => schema::run_all(&root(), &rest),
         (Some("tidy"), None) => tidy::run(&root()),
