@@ -2,7 +2,8 @@
 //!
 //! A worker that is there keeps an end in its own outbox, and says so (`Forget`), mostly before a second is
 //! over: then there is nothing to be synced. What it leaves, and everything that ends while no worker is
-//! there, is synced in one go, beside the loop: a disk that takes its time holds up no deadline.
+//! there, is synced in one go, beside the loop: a disk that takes its time holds up no deadline. One end
+//! waits a moment for others: jobs that end together share a sync on a disk of any speed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::wire::Ended;
 
 /// A worker has so long to keep an end itself.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
+/// Where no worker is there, an end waits so long for others.
+const GROUP_FOR: Duration = Duration::from_millis(100);
 /// After a sync that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -54,8 +57,8 @@ impl Ends {
 impl Machine {
     /// A job has ended, and that is told.
     pub(super) fn sync_later(&mut self, key: &str, now: Duration) {
-        let due_at = if self.active.is_some() { now + SYNC_AFTER } else { now };
-        self.ends.add(key, due_at);
+        let after = if self.active.is_some() { SYNC_AFTER } else { GROUP_FOR };
+        self.ends.add(key, now + after);
     }
 
     /// Syncs all that wait, where it is time.

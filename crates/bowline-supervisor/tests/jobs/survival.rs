@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline_supervisor::wire::{Event, LostWhy, Request, StopReason};
 use bowline_supervisor::{SweepError, Way, sweep_leftovers};
 
-use crate::support::{House, code, is_alive, is_used, pid_in, tests, wait_until};
+use crate::support::{House, code, is_alive, is_used, pid_in, signal, tests, wait_until};
 
 tests![
     a_new_worker_takes_up_where_the_old_one_died,
@@ -70,11 +70,14 @@ fn ends_are_told_until_forgotten() {
 fn ends_without_a_worker_are_synced_in_groups() {
     let mut house = House::new();
     let keys: Vec<String> = (0..20).map(|number| format!("job{number}")).collect();
-    for key in &keys {
-        house.run(key, "until [ -e gate ]; do sleep 0.02; done");
-    }
+    let pids: Vec<u32> = keys.iter().map(|key| house.run(key, "until [ -e gate ]; do sleep 0.02; done")).collect();
     house.client.close();
+    // All end together, whatever else this machine does meanwhile: the supervisor finds them so.
+    let supervisor = house.client.pid();
+    signal(supervisor, rustix::process::Signal::STOP);
     fs::write(house.path("gate"), "").unwrap();
+    wait_until("all have ended", || pids.iter().all(|pid| !is_alive(*pid)));
+    signal(supervisor, rustix::process::Signal::CONT);
     // Each sync says in the log how many ends it was for.
     let mut syncs = Vec::new();
     wait_until("all ends are synced", || {
@@ -244,7 +247,7 @@ fn the_next_supervisor_removes_the_empty_cgroups_of_dead_ones() {
     let mut next = House::new();
     assert!(is_alive(family[2]) && of_dead.exists());
     for pid in dead.processes() {
-        crate::support::signal(pid, rustix::process::Signal::KILL);
+        signal(pid, rustix::process::Signal::KILL);
     }
     wait_until("nothing is left of it", || dead.processes().is_empty());
     next.kill_supervisor();
