@@ -18,7 +18,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{CommitNo, Epoch};
+use bowline_core::id::{AttemptRef, CommitNo, Epoch};
 use bowline_store::{CommitError, Swept};
 
 use crate::job::JobId;
@@ -132,6 +132,9 @@ pub struct Check {
     /// Clusters that were put back behind everybody's back: until that is seen, what is said of attempts may be of others
     /// with the same name, and nobody can tell.
     blind: BTreeSet<ClusterId>,
+    /// Attempts that a cluster gave out before it was put back, and does not know any more: it may give out others under
+    /// their names.
+    unknown: BTreeSet<(ClusterId, AttemptRef)>,
     /// Roles by process.
     roles: BTreeMap<ProcId, Role>,
 }
@@ -165,6 +168,8 @@ impl Check {
     pub fn put_back(&mut self, backup: usize) {
         let Some((cluster, view)) = self.backups.get(backup).cloned() else { return };
         let mine = &mut self.views[cluster.0 as usize];
+        let unknown = mine.book.attempts.keys().filter(|attempt| !view.book.attempts.contains_key(attempt));
+        self.unknown.extend(unknown.map(|attempt| (cluster, *attempt)));
         let asked = std::mem::take(&mut mine.asked);
         *mine = view;
         mine.asked.keep_open_questions(asked);

@@ -19,7 +19,10 @@ impl Drive {
         match *later {
             Later::Start(proc) => {
                 self.starting.remove(&proc);
-                self.world.start(proc);
+                // Whoever is being forgotten meanwhile is held down until that has been answered.
+                if !self.staff.iter().any(|staff| staff.proc == proc && staff.held.is_some()) {
+                    self.world.start(proc);
+                }
             }
             Later::Boot(machine) => self.boot(machine),
             Later::Room(machine) => self.world.machines[machine.0 as usize].disk.full = false,

@@ -33,14 +33,15 @@ const QUESTIONS_MAX: usize = 20;
 impl Drive {
     pub(super) fn settle(&mut self) {
         self.heal();
-        let (mut left, mut idle) = (u64::MAX, 0);
+        let (mut before, mut idle) = (u64::MAX, 0);
         for slice in 0..SLICES_MAX {
             if self.check().is_all_ended() {
                 return self.finish();
             }
-            let now = self.check().left();
-            idle = if now < left { 0 } else { idle + 1 };
-            left = now.min(left);
+            // More may come than was there at the healing: what a server that stood still has in its sockets, steps of runs.
+            let left = self.check().left();
+            idle = if left < before { 0 } else { idle + 1 };
+            before = left;
             if idle > IDLE_SLICES_MAX {
                 break;
             }
