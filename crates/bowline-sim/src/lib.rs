@@ -1,10 +1,7 @@
 //! Bowline's decisions, proved away from clocks, disks and sockets.
 //!
-//! [`handover`] is the smallest model of taking work: claims, fences, sessions, Hello, commits and
-//! restores, with two workers and two tasks, checked exhaustively. It stands alone.
-//!
-//! All the rest is the simulation: the real leader, worker and supervisor, each as a [`process`] of one
-//! [`world`] under one seed.
+//! The simulation: the real leader, worker and supervisor, each as a [`process`] of one [`world`] under
+//! one seed. (The model that is checked to its last state is a crate of its own, `bowline-model`.)
 //!
 //! ```text
 //!  workload ──► clients ─┐                       ┌─► machines: worker, supervisor, jobs
@@ -23,7 +20,6 @@ pub mod clock;
 pub mod disk;
 pub mod drive;
 pub mod fault;
-pub mod handover;
 pub mod job;
 mod named;
 pub mod net;

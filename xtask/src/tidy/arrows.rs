@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Each crate, the crates of ours that it may use, and whether others are limited too.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("bowline-core", &[]),
     ("bowline-workflow", &["bowline-core"]),
     ("bowline-store", &["bowline-core"]),
@@ -64,6 +64,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "bowline-workflow",
         ],
     ),
+    ("bowline-model", &[]),
     ("xtask", &[]),
 ];
 

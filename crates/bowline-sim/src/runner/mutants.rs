@@ -1,6 +1,7 @@
 //! Proof that the checker can fail: with each known mistake switched on, it must say so within a bound.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use bowline_core::mutant::Mutant;
 
@@ -64,8 +65,20 @@ fn hunt(mutant: Mutant, seeds_max: u64, sound: &mut BTreeMap<u64, bool>) -> Caug
     Caught { line, verdict: Verdict::Failed }
 }
 
-/// All mutants, or the one of this name.
-pub(super) fn all(_: &Options, name: Option<&str>, say: &mut dyn FnMut(&str)) -> Verdict {
+/// What came of one: the line about it, and whether it was caught. Nobody tries one that is known to be missed,
+/// unless it is asked for.
+fn tried(mutant: Mutant, is_asked_for: bool, sound: &mut BTreeMap<u64, bool>) -> (Caught, bool) {
+    if !is_asked_for && is_open(mutant) {
+        let line = format!("{:<44} is not caught yet, and not tried", mutant.name());
+        return (Caught { line, verdict: Verdict::Passed }, false);
+    }
+    let caught = hunt(mutant, if is_asked_for { SEEDS_MAX } else { FEW }, sound);
+    let is_caught = caught.verdict == Verdict::Passed;
+    (caught, is_caught)
+}
+
+/// All mutants, or the one of this name, on as many threads as are wanted.
+pub(super) fn all(options: &Options, name: Option<&str>, say: &mut dyn FnMut(&str)) -> Verdict {
     let began = clock::now();
     let chosen: Vec<Mutant> =
         Mutant::ALL.iter().copied().filter(|mutant| name.is_none_or(|name| name == mutant.name())).collect();
@@ -73,23 +86,34 @@ pub(super) fn all(_: &Options, name: Option<&str>, say: &mut dyn FnMut(&str)) ->
         say("there is no such mutant");
         return Verdict::Failed;
     }
-    let mut verdict = Verdict::Passed;
-    let mut missed = 0;
-    let mut sound = BTreeMap::new();
-    for mutant in &chosen {
-        if name.is_none() && is_open(*mutant) {
-            missed += 1;
-            say(&format!("{:<44} is not caught yet, and not tried", mutant.name()));
-            continue;
+    let next = Mutex::new(chosen.iter().copied());
+    let (outcomes, heard) = std::sync::mpsc::channel();
+    let work = |outcomes: std::sync::mpsc::Sender<(Caught, bool)>| {
+        let mut sound = BTreeMap::new();
+        loop {
+            let mutant = next.lock().ok().and_then(|mut mutants| mutants.next());
+            let Some(mutant) = mutant else { return };
+            // Whoever listens listens to the end.
+            let _listened = outcomes.send(tried(mutant, name.is_some(), &mut sound));
         }
-        let caught = hunt(*mutant, if name.is_some() { SEEDS_MAX } else { FEW }, &mut sound);
-        say(&caught.line);
-        if caught.verdict == Verdict::Failed {
-            verdict = Verdict::Failed;
-            missed += 1;
+    };
+    let (mut verdict, mut count) = (Verdict::Passed, 0);
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs {
+            let outcomes = outcomes.clone();
+            scope.spawn(|| work(outcomes));
         }
-    }
-    let took = clock::now().duration_since(began);
-    say(&format!("{} mutants, {} caught, {missed} not, in {} s", chosen.len(), chosen.len() - missed, took.as_secs()));
+        drop(outcomes);
+        for (caught, is_caught) in heard {
+            say(&caught.line);
+            count += usize::from(is_caught);
+            if caught.verdict == Verdict::Failed {
+                verdict = Verdict::Failed;
+            }
+        }
+    });
+    let (all, took) = (chosen.len(), clock::now().duration_since(began).as_secs());
+    // A thread that panicked took its mutant with it.
+    say(&format!("{all} mutants, {count} caught, {} not, in {took} s", all - count));
     verdict
 }

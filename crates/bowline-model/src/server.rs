@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{Attempt, Job, Message};
-use super::{FORBID, Flaw, TASKS, WORKERS};
+use crate::world::{Attempt, Job, Message};
+use crate::{FORBID, Flaw, TASKS, WORKERS};
 
 /// A task as the server has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::mem::take;
 
-use super::server::{Server, Task};
-use super::{FORBID, Flaw, TASKS, Troubles, WORKERS};
+use crate::server::{Server, Task};
+use crate::{FORBID, Flaw, TASKS, Troubles, WORKERS};
 
 /// Attempts of one task in the model, at most.
 const ATTEMPTS_MAX: u8 = 2;

@@ -1,7 +1,7 @@
 //! The model of how work changes hands, checked to its last state; and each flaw, which must be found.
 #![allow(clippy::print_stderr, reason = "the size of what was searched is worth a line")]
 
-use bowline_sim::handover::{Flaw, Handover, Troubles};
+use bowline_model::{Flaw, Handover, Troubles};
 use stateright::{Checker, Expectation, Model};
 
 const BOTH: &[usize] = &[0, 1];
