@@ -133,6 +133,8 @@ pub struct Dispatcher {
     timers: Timers,
     demand: Demand,
     seen: Option<(Generation, CommitNo)>,
+    /// The store's, as the last Welcome to this process said.
+    generation: Option<Generation>,
     incarnation: Incarnation,
     /// The identity that it was given: its own, or one of its pool.
     name: WorkerName,
@@ -177,6 +179,7 @@ impl Dispatcher {
             timers: Timers::default(),
             demand: Demand::new(config.prefetch),
             seen: None,
+            generation: None,
             incarnation: Incarnation(0),
             name: config.identity.clone(),
             in_the_way: Vec::new(),

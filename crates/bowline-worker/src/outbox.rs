@@ -166,11 +166,22 @@ impl Outbox {
 
     /// Whether the end of this attempt waits to be acknowledged.
     pub(crate) fn holds_end(&self, attempt: AttemptRef) -> bool {
-        let is_end = |seq: &u64| {
-            let message = self.entries.get(seq).map(|entry| &entry.message);
-            matches!(message.and_then(assured), Some(Assured::Finished | Assured::Released | Assured::Gone))
-        };
-        self.by_attempt.get(&attempt).is_some_and(|seqs| seqs.iter().any(is_end))
+        self.by_attempt.get(&attempt).is_some_and(|seqs| seqs.iter().any(|seq| self.is_end(*seq)))
+    }
+
+    fn is_end(&self, seq: u64) -> bool {
+        let message = self.entries.get(&seq).map(|entry| &entry.message);
+        matches!(message.and_then(assured), Some(Assured::Finished | Assured::Released | Assured::Gone))
+    }
+
+    /// Puts what waits of this attempt's end behind all else: its number before and now, what it says, and when it
+    /// was said.
+    pub(crate) fn end_goes_last(&mut self, attempt: AttemptRef) -> Option<(u64, u64, WorkerMessage, Moment)> {
+        let before = self.by_attempt.get(&attempt)?.iter().copied().find(|seq| self.is_end(*seq))?;
+        let (message, said_at) = self.entries.get(&before).map(|entry| (entry.message.clone(), entry.said_at))?;
+        self.remove(before);
+        let now = self.push(attempt, message.clone(), said_at);
+        Some((before, now, message, said_at))
     }
 
     /// Artifacts of this attempt that wait to be acknowledged.

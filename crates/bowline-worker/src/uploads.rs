@@ -54,6 +54,8 @@ pub enum ToUploads {
     Drop(AttemptRef),
     /// There is a session with the server, or there is none any more.
     Session(Option<Target>),
+    /// The server's store was put back: whatever is there is to be asked for, and said, once more.
+    Restored,
 }
 
 /// What the uploads say.
@@ -117,6 +119,8 @@ struct Attempt {
     there: HashMap<String, Look>,
     /// Files that are still to be delivered before its end; `None`: its job is not over.
     left: Option<u32>,
+    /// Whatever the job left.
+    files: Vec<(String, PathBuf)>,
     bytes: u64,
     sent: u64,
 }
@@ -196,6 +200,7 @@ impl Uploads {
                 self.session.send_replace(target);
                 self.tell_all();
             }
+            ToUploads::Restored => self.restored(),
         }
     }
 
@@ -237,6 +242,7 @@ impl Uploads {
         self.queue.retain(|file| file.attempt != attempt || file.why != Why::Moved);
         let known = self.attempts.entry(attempt).or_default();
         (known.bytes, known.sent) = (0, 0);
+        known.files.clone_from(&files);
         let mut left = 0;
         for (name, path) in files {
             let look = std::fs::metadata(&path).ok().map(|metadata| Look::of(&metadata));
@@ -250,6 +256,20 @@ impl Uploads {
         known.left = Some(left);
         self.tell(attempt);
         self.finish(attempt);
+    }
+
+    /// What was delivered goes again: at its attempt's end, or at once where that is being delivered.
+    fn restored(&mut self) {
+        for (attempt, known) in &mut self.attempts {
+            let there = std::mem::take(&mut known.there);
+            let Some(left) = &mut known.left else { continue };
+            for (name, path) in known.files.iter().filter(|(name, _)| there.contains_key(name)) {
+                *left += 1;
+                let (name, path) = (name.clone(), path.clone());
+                self.queue.push_back(File { attempt: *attempt, name, path, why: Why::Left });
+            }
+        }
+        self.tell_all();
     }
 
     /// Begins what there is room for.

@@ -1,6 +1,6 @@
 //! What a worker says: passed on in order; logs on a way of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bowline_blob::{BlobError, Digest};
@@ -27,6 +27,15 @@ pub(super) struct Incoming<'a> {
     answers: mpsc::Sender<ServerMessage>,
     /// Attempts of which segments were dropped: to be asked for again when there is room.
     missed: BTreeSet<AttemptRef>,
+    /// Attempts of which artifacts were asked for again.
+    awaited: BTreeMap<AttemptRef, Awaited>,
+}
+
+/// What of an attempt's artifacts is on its way once more; its end comes after them.
+#[derive(Default)]
+struct Awaited {
+    names: BTreeSet<String>,
+    end: Vec<FromWorker>,
 }
 
 impl<'a> Incoming<'a> {
@@ -36,7 +45,7 @@ impl<'a> Incoming<'a> {
         segments: mpsc::Sender<LogSegment>,
         answers: mpsc::Sender<ServerMessage>,
     ) -> Self {
-        Self { shared, session, worker, segments, answers, missed: BTreeSet::new() }
+        Self { shared, session, worker, segments, answers, missed: BTreeSet::new(), awaited: BTreeMap::new() }
     }
 
     /// Reads until the worker ends the stream, or is silent for too long.
@@ -72,13 +81,9 @@ impl<'a> Incoming<'a> {
                 self.pass_on(FromWorker::Heartbeat).await
             }
             WorkerMessage::Engine(message) => {
-                if let Some(late) = delivery.and_then(|delivery| delivery.late(&message)) {
-                    self.pass_on(late).await?;
-                }
-                if let FromWorker::Finished(finished) = &message {
-                    self.shared.state.uploads.ended(finished.attempt);
-                }
-                self.pass_on(message).await
+                let late = delivery.and_then(|delivery| delivery.late(&message));
+                let messages: Vec<_> = late.into_iter().chain([message]).collect();
+                self.engine(messages).await
             }
             WorkerMessage::Upload(progress) => {
                 self.shared.state.uploads.progress(self.worker, progress);
@@ -89,37 +94,78 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// What the engine judges by itself: what is said, behind how it got here.
+    async fn engine(&mut self, messages: Vec<FromWorker>) -> Result<(), Status> {
+        if let Some(FromWorker::Finished(finished)) = messages.last() {
+            self.shared.state.uploads.ended(finished.attempt);
+            if let Some(awaited) = self.awaited.get_mut(&finished.attempt) {
+                // Said again meanwhile, it is the same.
+                awaited.end = messages;
+                return Ok(());
+            }
+        }
+        let settled = match messages.last() {
+            Some(FromWorker::ArtifactUndelivered { attempt, name, .. }) => Some((*attempt, name.clone())),
+            _ => None,
+        };
+        for message in messages {
+            self.pass_on(message).await?;
+        }
+        match settled {
+            Some((attempt, name)) => self.settled(attempt, &name).await,
+            None => Ok(()),
+        }
+    }
+
+    /// An artifact is there, or never will be: where it was the last one that was awaited, the end follows.
+    async fn settled(&mut self, attempt: AttemptRef, name: &str) -> Result<(), Status> {
+        let Some(awaited) = self.awaited.get_mut(&attempt) else { return Ok(()) };
+        awaited.names.remove(name);
+        if awaited.names.is_empty() {
+            let end = self.awaited.remove(&attempt).map(|awaited| awaited.end);
+            for message in end.into_iter().flatten() {
+                self.pass_on(message).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn pass_on(&self, message: FromWorker) -> Result<(), Status> {
         let passed = self.shared.state.leader.from_worker(self.session, message).await;
         passed.map_err(|refusal| Status::unavailable(refusal.message))
     }
 
     /// The bytes came before: when the engine hears of the artifact, they are there and stay. Where they
-    /// are not, they are asked for again.
-    async fn artifact(&self, artifact: Artifact) -> Result<(), Status> {
+    /// are not, they are asked for again, and the attempt's end waits for them.
+    async fn artifact(&mut self, artifact: Artifact) -> Result<(), Status> {
         let Artifact { attempt, name, digest, bytes } = artifact;
         let (blobs, announced) = (Arc::clone(&self.shared.state.blobs), digest.clone());
         let there = move || announced.parse::<Digest>().and_then(|digest| blobs.touch(digest));
         let there = tokio::task::spawn_blocking(there).await;
+        let about = name.clone();
         match there.map_err(|_| Status::internal("looking for an artifact's bytes failed"))? {
             Ok(Some(size)) if size == bytes => {
-                self.pass_on(FromWorker::ArtifactCommitted { attempt, name, digest, bytes }).await
+                self.pass_on(FromWorker::ArtifactCommitted { attempt, name, digest, bytes }).await?;
             }
             Ok(Some(_)) | Err(BlobError::BadDigest(_)) => {
                 // Sent again it would be the same: refused, recorded, and acknowledged.
                 self.shared.state.sessions.dropped(Kind::ArtifactCommitted);
                 let why = format!("what was sent under the digest {digest} does not have {bytes} bytes");
-                self.pass_on(FromWorker::ArtifactUndelivered { attempt, name, why }).await
+                self.pass_on(FromWorker::ArtifactUndelivered { attempt, name, why }).await?;
             }
             Ok(None) => {
                 tracing::warn!(%attempt, name, digest, "the bytes of an artifact are not here; asked for again");
-                self.answer(ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Missing })).await
+                self.awaited.entry(attempt).or_default().names.insert(name);
+                return self
+                    .answer(ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Missing }))
+                    .await;
             }
             Err(error) => {
                 tracing::error!(%attempt, name, error = &error as &dyn std::error::Error, "artifact not looked for");
-                Err(Status::unavailable("the server cannot look for artifacts at the moment"))
+                return Err(Status::unavailable("the server cannot look for artifacts at the moment"));
             }
         }
+        self.settled(attempt, &about).await
     }
 
     /// A log never delays what comes after it: where the disk does not keep up, segments are

@@ -2,12 +2,13 @@
 
 use bowline_blob::{Digest, LogKey, LogStream as Stored};
 use bowline_core::id::AttemptRef;
-use bowline_core::message::{Assured, ToWorker, Verdict};
+use bowline_core::message::{Assured, Finished, FromWorker, JobEnd, ToWorker, Verdict};
 use bowline_core::spec::RESULT_BYTES_MAX;
-use bowline_core::state::{Outcome, StateKind};
+use bowline_core::state::{AttemptEnd, Outcome, StateKind};
 use bowline_protocol::message::Sealed;
 use bowline_protocol::wire::{self, worker_message};
 use bowline_protocol::{Artifact, LogAck, LogSegment, LogStream, ServerMessage, WorkerMessage};
+use bowline_store::AttemptFilter;
 use bytes::Bytes;
 
 use crate::fixture::{Hand, House};
@@ -138,11 +139,7 @@ async fn a_result_beyond_its_limit_fails_the_attempt_and_is_acknowledged() {
     let house = House::new().await;
     let mut hand = house.worker("lab").await;
     let attempt = assigned(&house, &mut hand).await;
-    let said = WorkerMessage::Engine(bowline_core::message::FromWorker::Finished(bowline_core::message::Finished {
-        attempt,
-        how: bowline_core::message::JobEnd::Success,
-        result: None,
-    }));
+    let said = WorkerMessage::Engine(FromWorker::Finished(Finished { attempt, how: JobEnd::Success, result: None }));
     let mut said = said.to_wire();
     if let Some(worker_message::Kind::Finished(wire::Finished { result, .. })) = &mut said.kind {
         *result = Some(format!("\"{}\"", "x".repeat(RESULT_BYTES_MAX)));
@@ -169,12 +166,58 @@ async fn the_logs_of_a_removed_task_go_and_do_not_come_back() {
     let logs = &house.server.state().logs;
     let mut follower = logs.follow(key(attempt), Stored::Output).unwrap();
     house.verb(attempt.task.task, TaskVerb::Cancel { why: String::new() }).await;
-    hand.tell(bowline_core::message::FromWorker::Released { attempt, started: false, why: String::new() }).await;
+    hand.tell(FromWorker::Released { attempt, started: false, why: String::new() }).await;
     hand.answered(attempt).await;
     house.verb(attempt.task.task, TaskVerb::Delete).await;
     crate::fixture::soon("its followers are told", async { while follower.changed().await.is_ok() {} }).await;
     hand.say(&segment(attempt, 4, b"more", None)).await;
     assert_eq!(hand.answered(attempt).await, verdict(attempt, Verdict::Gone));
     assert_eq!(logs.read(key(attempt), Stored::Output, 0, 100).unwrap(), b"");
+    house.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_end_waits_for_the_artifacts_that_were_asked_for_again_and_for_no_others() {
+    let house = House::new().await;
+    let mut hand = house.worker("lab").await;
+    let attempt = assigned(&house, &mut hand).await;
+    let other = assigned(&house, &mut hand).await;
+    let (first, second) = (Digest::of(b"first"), Digest::of(b"second"));
+    let artifact = |name: &str, digest: Digest, bytes| {
+        let (name, digest) = (name.to_owned(), digest.to_string());
+        WorkerMessage::Artifact(Artifact { attempt, name, digest, bytes })
+    };
+    let finished = |attempt| {
+        let end = Finished { attempt, how: JobEnd::Success, result: None };
+        WorkerMessage::Engine(FromWorker::Finished(end))
+    };
+    let ack = |attempt, of| ServerMessage::Engine(ToWorker::Ack { attempt, of });
+    let named = |name: &str| Assured::Artifact(name.to_owned());
+    let (one, two) = (artifact("one", first, 5), artifact("two", second, 6));
+    for said in [&one, &two] {
+        hand.say(said).await;
+        assert_eq!(hand.answered(attempt).await, verdict(attempt, Verdict::Missing));
+    }
+    // Said again, as after a file was sent again, it waits as well.
+    hand.say(&finished(attempt)).await;
+    hand.say(&finished(attempt)).await;
+    // What is said of another attempt passes it by.
+    hand.say(&finished(other)).await;
+    assert_eq!(hand.answered(other).await, ack(other, Assured::Finished));
+    let state = |attempt: AttemptRef| {
+        let reader = house.server.state().leader.reader();
+        reader.attempts(&AttemptFilter::One(attempt)).unwrap()[0].end
+    };
+    assert_eq!((state(attempt), state(other)), (None, Some(AttemptEnd::Succeeded)));
+    house.server.state().blobs.put(b"first").unwrap();
+    hand.say(&one).await;
+    assert_eq!(hand.answered(attempt).await, ack(attempt, named("one")));
+    // The other one is gone for good.
+    let why = "it was not there any more when it was to be sent".to_owned();
+    let never = FromWorker::ArtifactUndelivered { attempt, name: "two".to_owned(), why };
+    hand.say(&WorkerMessage::Engine(never)).await;
+    assert_eq!(hand.answered(attempt).await, ack(attempt, named("two")));
+    assert_eq!(hand.answered(attempt).await, ack(attempt, Assured::Finished));
+    assert_eq!(state(attempt), Some(AttemptEnd::Succeeded));
     house.server.shutdown().await;
 }

@@ -7,7 +7,7 @@ use bowline_core::message::{Finished, FromWorker, JobEnd, KnownAs, ToWorker};
 use bowline_core::state::Phase;
 use bowline_core::worker::Health;
 use bowline_protocol::sample::{self, Sample};
-use bowline_protocol::{Class, Direction, Kind, ServerMessage};
+use bowline_protocol::{Artifact, Class, Direction, Kind, ServerMessage, WorkerMessage};
 use tonic::Code;
 
 use crate::fixture::{Hand, House};
@@ -67,7 +67,7 @@ async fn end(hand: &mut Hand, attempt: AttemptRef) {
     hand.answered(attempt).await;
 }
 
-fn to_server(kind: Kind, attempt: AttemptRef) -> Vec<bowline_protocol::WorkerMessage> {
+fn to_server(kind: Kind, attempt: AttemptRef) -> Vec<WorkerMessage> {
     let message = |sample| match sample {
         Sample::ToServer(message) => message,
         Sample::ToWorker(message) => panic!("{message:?} is no message to the server"),
@@ -95,6 +95,11 @@ async fn every_kind_in_every_phase_is_answered_and_the_server_lives() {
                 hand.say(&message).await;
                 sent += 1;
                 if kind.class() == Class::Assured {
+                    hand.answered(attempt).await;
+                }
+                // Asked for its bytes, a worker says in the end what became of them.
+                if let WorkerMessage::Artifact(Artifact { name, .. }) = message {
+                    hand.tell(FromWorker::ArtifactUndelivered { attempt, name, why: "gone".to_owned() }).await;
                     hand.answered(attempt).await;
                 }
             }

@@ -74,7 +74,12 @@ impl Seat {
                 }
                 hands.about(GIVEN_UP_US, Event::Uploads(FromUploads::Done(attempt)));
             }
-            ToUploads::Watch { .. } | ToUploads::Again { .. } | ToUploads::Drop(_) | ToUploads::Session(_) => {}
+            // No file is ever there.
+            ToUploads::Watch { .. }
+            | ToUploads::Again { .. }
+            | ToUploads::Drop(_)
+            | ToUploads::Session(_)
+            | ToUploads::Restored => {}
         }
     }
 }

@@ -3,16 +3,18 @@
 
 use std::path::PathBuf;
 
-use bowline_core::id::AttemptRef;
+use bowline_core::id::{AttemptRef, Generation};
 use bowline_core::message::{Assured, FromWorker};
 use bowline_core::spec::{LOG_BYTES_MIN, RESULT_BYTES_MAX};
+use bowline_core::time::micros;
 use bowline_protocol::{LogKeep, LogStream, WorkerMessage};
+use prost::Message as _;
 
 use super::{Action, Dispatcher, FromShipper, FromUploads, Target, ToShipper, ToUploads};
 use crate::attempt::Attempt;
 use crate::attempt::machine::{Event, Then};
 use crate::collect::Collected;
-use crate::journal::Op;
+use crate::journal::{After, Op};
 use crate::logs::{LogMark, keep_of};
 use crate::prepare::log_file;
 
@@ -26,6 +28,15 @@ impl Dispatcher {
     pub(super) fn bulk_session(&mut self, target: Option<Target>) {
         self.want(Action::Ship(ToShipper::Session(target.clone())));
         self.want(Action::Upload(ToUploads::Session(target)));
+    }
+
+    /// The server's store is of another generation: what it had before, it may not have any more.
+    pub(super) fn led_by(&mut self, generation: Generation) {
+        let before = self.generation.replace(generation);
+        if before.is_some_and(|before| before != generation) {
+            tracing::warn!(%generation, "the server's store was put back: what files it has is asked anew");
+            self.want(Action::Upload(ToUploads::Restored));
+        }
     }
 
     /// The job is over: its logs are as long as they will ever be.
@@ -115,21 +126,39 @@ impl Dispatcher {
 
     /// Says what became of a file, in place of what was said of it before and is not acknowledged.
     fn say_of_file(&mut self, attempt: AttemptRef, name: String, message: WorkerMessage) {
-        if !self.attempts.contains_key(&attempt) {
+        if !self.attempts.contains_key(&attempt) && !self.outbox.holds(attempt) {
             return;
         }
         if let Some(seq) = self.outbox.acknowledge(attempt, &Assured::Artifact(name)) {
             self.batch.ops.push(Op::DropMessage { seq });
         }
         self.say(attempt, message);
+        // Sent again where the server had missed it: its end comes after it still.
+        self.end_goes_last(attempt);
+    }
+
+    fn end_goes_last(&mut self, attempt: AttemptRef) {
+        let Some((before, seq, message, said_at)) = self.outbox.end_goes_last(attempt) else { return };
+        let said_us = self.now.wall_us.saturating_sub(micros(self.now.at.since(said_at)));
+        self.batch.ops.push(Op::DropMessage { seq: before });
+        let message = message.to_wire().encode_to_vec();
+        self.batch.ops.push(Op::PutMessage { seq, attempt, message, said_us });
+        self.batch.after.push(After::Deliver(seq));
     }
 
     /// The server does not have the bytes of artifacts of which it was told.
     pub(super) fn send_files_again(&mut self, attempt: AttemptRef) {
-        let Some(known) = self.attempts.get(&attempt) else { return };
+        let names: Vec<_> = self.outbox.artifacts(attempt).map(|artifact| artifact.name.clone()).collect();
+        let Some(known) = self.attempts.get(&attempt) else {
+            // Its assignment could not be read from the journal, and its end waits for an answer.
+            for name in names {
+                let why = "the worker does not know any more where it lies".to_owned();
+                self.on_uploads(FromUploads::Undelivered { attempt, name, why });
+            }
+            return;
+        };
         let own = known.folder.join("artifacts");
         let work = known.work.dir.as_ref().map_or_else(|| known.folder.join("work"), PathBuf::from);
-        let names: Vec<_> = self.outbox.artifacts(attempt).map(|artifact| artifact.name.clone()).collect();
         if !names.is_empty() {
             tracing::warn!(%attempt, files = names.len(), "the server misses artifacts: sent again");
             self.want(Action::UploadAgain { attempt, names, folders: [own, work] });

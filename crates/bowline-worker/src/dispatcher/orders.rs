@@ -32,6 +32,7 @@ impl Dispatcher {
                         tracing::info!(?left, "what the process before left under this identity");
                     }
                     self.welcomed(heartbeat);
+                    self.led_by(generation);
                     self.put_seen();
                     for (attempt, verdict) in verdicts {
                         self.judged(attempt, verdict);

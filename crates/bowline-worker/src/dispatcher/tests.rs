@@ -2,10 +2,10 @@
 //! seldom to be tried there.
 
 use bowline_core::id::Epoch;
-use bowline_core::message::{FromWorker, Hello, JobEnd, ToWorker, Verdict};
+use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, ToWorker, Verdict};
 use bowline_core::spec::{Action as Work, Command};
 use bowline_core::worker::Room;
-use bowline_protocol::{Handover, ServerMessage, sample, wire};
+use bowline_protocol::{Handover, Kind, ServerMessage, sample, wire};
 use bowline_supervisor::wire::{Event as JobEvent, Exit, Exited, Start};
 
 use super::*;
@@ -263,4 +263,101 @@ fn a_worker_whose_probe_has_failed_begins_nothing_more_from_that_moment_on() {
     bench.supervisor(exited(probe.expect("the probe runs again"), 1));
     let wanted = bench.is_durable();
     assert!(!wanted.iter().any(|action| matches!(action, Action::Prepare(..))), "{wanted:?}");
+}
+
+/// What is said of an attempt, in what waits to be written, by number.
+fn said_of(batches: &[Batch], of: AttemptRef) -> Vec<(u64, WorkerMessage)> {
+    let ops = batches.iter().flat_map(|batch| &batch.ops);
+    ops.filter_map(|op| {
+        let Op::PutMessage { seq, attempt, message, .. } = op else { return None };
+        let message = wire::WorkerMessage::decode(message.as_slice()).unwrap();
+        (*attempt == of).then(|| (*seq, WorkerMessage::from_wire(message).unwrap().unwrap()))
+    })
+    .collect()
+}
+
+fn there(attempt: AttemptRef, name: &str, digest: &str) -> FromUploads {
+    let (name, digest) = (name.to_owned(), digest.repeat(64));
+    FromUploads::There(bowline_protocol::Artifact { attempt, name, digest, bytes: 1 })
+}
+
+#[test]
+fn files_that_the_server_misses_are_sent_again_and_said_again_before_the_end() {
+    let attempt = sample::attempt(1, None);
+    let mut bench = Bench::new(Left::default(), |_| {});
+    bench.supervisor_is_up();
+    bench.listed();
+    bench.is_given(attempt);
+    let link = LinkNo(1);
+    bench.runs(attempt);
+    bench.supervisor(exited(key_of(attempt), 0));
+    let files = ["a", "b", "c"].map(|name| (name.to_owned(), PathBuf::from("/w").join(name))).to_vec();
+    bench.happens(Event::Collected(attempt, Box::new(Collected::bare(JobEnd::Success)), files));
+    for name in ["a", "b", "c"] {
+        bench.happens(Event::Uploads(there(attempt, name, "b")));
+    }
+    bench.happens(Event::Uploads(FromUploads::Done(attempt)));
+    bench.is_durable();
+    let server_says = |bench: &mut Bench, what: ToWorker| {
+        let messages = vec![ServerMessage::Engine(what)];
+        bench.happens(Event::Link(link, LinkEvent::Messages { messages, generation: 0, commit_no: 2 }))
+    };
+    // One of them has arrived; the verdict names no file.
+    server_says(&mut bench, ToWorker::Ack { attempt, of: Assured::Artifact("b".to_owned()) });
+    bench.is_durable();
+    let wanted = server_says(&mut bench, ToWorker::Verdict { attempt, verdict: Verdict::Missing });
+    let again: Vec<_> = wanted
+        .iter()
+        .filter_map(|action| match action {
+            Action::UploadAgain { attempt: of, names, .. } if *of == attempt => Some(names.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(again, [["a", "c"]], "{wanted:?}");
+    bench.happens(Event::Uploads(there(attempt, "a", "a")));
+    let why = "it was not there any more".to_owned();
+    bench.happens(Event::Uploads(FromUploads::Undelivered { attempt, name: "c".to_owned(), why }));
+    let said = said_of(&bench.held, attempt);
+    let (last, end) = said.last().unwrap();
+    assert!(matches!(end, WorkerMessage::Engine(FromWorker::Finished(_))), "{said:?}");
+    assert!(said[..said.len() - 1].iter().all(|(seq, _)| seq < last));
+    bench.is_durable();
+    // The journal has each of them once, and would have the next process say them in this order.
+    let kept: Vec<_> = bench.disk.recovered().messages.into_iter().filter(|kept| kept.attempt == attempt).collect();
+    let kinds: Vec<_> = kept
+        .iter()
+        .map(|kept| wire::WorkerMessage::decode(kept.message.as_slice()).unwrap())
+        .map(|message| WorkerMessage::from_wire(message).unwrap().unwrap().kind())
+        .collect();
+    assert_eq!(kinds, [Kind::Started, Kind::ArtifactCommitted, Kind::ArtifactUndelivered, Kind::Finished]);
+    // When all of it is acknowledged, nothing is kept.
+    for of in [Assured::Started, Assured::Artifact("a".into()), Assured::Artifact("c".into()), Assured::Finished] {
+        server_says(&mut bench, ToWorker::Ack { attempt, of });
+    }
+    bench.is_durable();
+    assert!(bench.disk.recovered().messages.is_empty());
+}
+
+#[test]
+fn what_a_server_has_is_asked_anew_when_its_store_was_put_back_and_only_then() {
+    let mut bench = Bench::new(Left::default(), |_| {});
+    bench.supervisor_is_up();
+    bench.listed();
+    let asks = |actions: &[Action]| {
+        actions.iter().filter(|action| matches!(action, Action::Upload(ToUploads::Restored))).count()
+    };
+    let session = |bench: &mut Bench, generation| {
+        bench.passes(Duration::from_mins(1));
+        let (link, hello) = bench.opened.take().expect("it connects");
+        bench.happens(Event::Room(link));
+        let mut welcome = welcome(&hello);
+        if let ToWorker::Welcome { generation: of, .. } = &mut welcome {
+            *of = Generation(generation);
+        }
+        let messages = vec![ServerMessage::Engine(welcome)];
+        let wanted = bench.happens(Event::Link(link, LinkEvent::Messages { messages, generation, commit_no: 1 }));
+        bench.happens(Event::Link(link, LinkEvent::Down(LinkEnd::Broken("cut".to_owned()))));
+        asks(&wanted)
+    };
+    assert_eq!([0, 0, 1, 1].map(|generation| session(&mut bench, generation)), [0, 0, 1, 0]);
 }

@@ -323,7 +323,7 @@ impl Shipper {
             ServerMessage::LogAck(ack) => self.acked(*ack),
             ServerMessage::Engine(ToWorker::Verdict { attempt, verdict: Verdict::Missing }) => {
                 for (key, tail) in of(&mut self.tails, *attempt) {
-                    tail.rewind();
+                    tail.missed();
                     self.dirty.insert(*key);
                 }
             }

@@ -61,6 +61,8 @@ pub(crate) struct Tail {
     seal_sent: bool,
     /// The server has it up to here.
     acked: u64,
+    /// The server has missed bytes since it acknowledged some.
+    missed: bool,
     journaled: u64,
     sealed: Sealed,
     times: VecDeque<LogTime>,
@@ -82,6 +84,7 @@ impl Tail {
             skipped: VecDeque::new(),
             seal_sent: false,
             acked,
+            missed: false,
             journaled: acked,
             sealed: Sealed::No,
             times: VecDeque::new(),
@@ -93,7 +96,17 @@ impl Tail {
         self.growth = Growth::Over;
     }
 
-    /// A new connection, or bytes that the server misses: from what it has on.
+    /// The server misses bytes: from what it has on. Where it has acknowledged none since it missed some, it does
+    /// not have what it once had (its disk was put back to an earlier state): then from the beginning, and the
+    /// first answer tells what it has.
+    pub(crate) fn missed(&mut self) {
+        if std::mem::replace(&mut self.missed, true) {
+            (self.acked, self.missed) = (0, false);
+        }
+        self.rewind();
+    }
+
+    /// A new connection: from what the server has on.
     pub(crate) fn rewind(&mut self) {
         self.sent = self.acked;
         self.left_out_from = None;
@@ -205,6 +218,7 @@ impl Tail {
 
     /// The server has it up to here. Says what the journal should know, where it should.
     pub(crate) fn acked(&mut self, up_to: u64, sealed: Sealed) -> Option<(u64, Sealed)> {
+        self.missed = false;
         self.acked = self.acked.max(up_to);
         self.sent = self.sent.max(self.acked);
         while self.skipped.front().is_some_and(|(to, _)| *to <= self.acked) {
@@ -216,7 +230,7 @@ impl Tail {
         while self.times.get(1).is_some_and(|second| second.offset <= self.acked) {
             self.times.pop_front();
         }
-        let due = self.acked - self.journaled >= JOURNAL_EVERY_BYTES || sealed == Sealed::Yes;
+        let due = self.acked.saturating_sub(self.journaled) >= JOURNAL_EVERY_BYTES || sealed == Sealed::Yes;
         due.then(|| {
             self.journaled = self.acked;
             (self.acked, self.sealed)

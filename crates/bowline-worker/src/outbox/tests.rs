@@ -96,3 +96,26 @@ fn room_is_kept_for_the_ends_of_what_has_begun() {
     outbox.let_go(attempt(1, None));
     assert!(!outbox.is_full());
 }
+
+#[test]
+fn what_is_said_of_a_file_again_goes_before_the_end_however_often_either_was_sent() {
+    let mut outbox = Outbox::new(MAX);
+    let of = attempt(1, None);
+    let artifact = |digest: &str| {
+        let (name, digest) = ("a".to_owned(), digest.to_owned());
+        WorkerMessage::Artifact(bowline_protocol::Artifact { attempt: of, name, digest, bytes: 1 })
+    };
+    outbox.push(of, artifact("before"), at(0));
+    let end = outbox.push(of, finished(1), at(1));
+    outbox.durable(end);
+    assert_eq!(drain(&mut outbox).len(), 2);
+    outbox.acknowledge(of, &Assured::Artifact("a".to_owned())).unwrap();
+    let again = outbox.push(of, artifact("after"), at(2));
+    let (before, now, message, said_at) = outbox.end_goes_last(of).unwrap();
+    assert_eq!((before, message, said_at), (end, finished(1), at(1)), "it is as old as it was");
+    assert!(now > again && outbox.holds_end(of) && outbox.len() == 2);
+    outbox.durable(now);
+    outbox.rewind();
+    assert_eq!(drain(&mut outbox), [artifact("after"), finished(1)]);
+    assert_eq!(outbox.end_goes_last(attempt(2, None)), None);
+}

@@ -13,20 +13,20 @@ use crate::harness::net::{Relay, Way};
 use crate::harness::parts::{Part, ServerPart, is_connected, runtime, worker};
 use crate::harness::{Room, until};
 
-fn shell(text: &str) -> NewTask {
+pub(crate) fn shell(text: &str) -> NewTask {
     NewTask { shell: Some(text.to_owned()), ..NewTask::default() }
 }
 
-async fn submit(client: &Client, task: &NewTask) -> TaskRef {
+pub(crate) async fn submit(client: &Client, task: &NewTask) -> TaskRef {
     client.submit(task, &Write::default()).await.unwrap().id.unwrap()
 }
 
-async fn names(client: &Client, task: TaskRef) -> Vec<String> {
+pub(crate) async fn names(client: &Client, task: TaskRef) -> Vec<String> {
     let items = client.artifacts(task).await.unwrap().items;
     items.into_iter().map(|artifact| artifact.name).collect()
 }
 
-async fn bytes(client: &Client, task: TaskRef, name: &str) -> Vec<u8> {
+pub(crate) async fn bytes(client: &Client, task: TaskRef, name: &str) -> Vec<u8> {
     let mut stream = client.artifact(task, name, None).await.unwrap();
     let mut all = Vec::new();
     while let Some(piece) = stream.next().await.unwrap() {

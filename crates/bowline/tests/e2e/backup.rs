@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::fleet::{Fleet, until_there};
+use crate::harness::worked::in_journal;
 use crate::harness::{Room, until};
 use crate::web::{Reply, read_head};
 
@@ -129,16 +130,9 @@ fn gated(folder: &Path) -> String {
     )
 }
 
-/// For how many attempts something lies in the outbox of the worker `old`. The worker alone may open its
-/// journal, so a copy is looked at.
+/// For how many attempts something lies in the outbox of the worker `old`.
 fn ends_in_outbox(room: &Room) -> i64 {
-    let looked = tempfile::tempdir_in(room.path()).unwrap();
-    for name in ["journal.db", "journal.db-wal"] {
-        std::fs::copy(room.work().join("old").join(name), looked.path().join(name)).ok();
-    }
-    let journal = rusqlite::Connection::open(looked.path().join("journal.db"));
-    let sql = "SELECT count(*) FROM (SELECT DISTINCT task, element FROM message)";
-    journal.and_then(|journal| journal.query_row(sql, [], |row| row.get(0))).unwrap_or(0)
+    in_journal(room, "old", "SELECT count(*) FROM (SELECT DISTINCT task, element FROM message)")
 }
 
 #[test]

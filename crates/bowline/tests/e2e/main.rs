@@ -32,6 +32,7 @@ mod interface;
 mod lifecycle;
 mod loglines;
 mod loss;
+mod missing;
 mod network;
 mod offline;
 mod outbox;

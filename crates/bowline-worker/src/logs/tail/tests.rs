@@ -265,3 +265,26 @@ fn a_flood_goes_on_once_what_is_on_its_way_has_arrived() {
     assert!(stand.kept.ends_with(b"last line\n"));
     assert_eq!(stand.sealed_at, Some((7 << 20) + 10));
 }
+
+#[test]
+fn a_server_that_was_put_back_to_before_gets_what_it_misses_from_wherever_it_is() {
+    let mut stand = Stand::new(1 << 20);
+    stand.write(b"one\ntwo\n");
+    stand.ship();
+    for had in [4, 0] {
+        // It had acknowledged more than it has now.
+        stand.kept.truncate(had);
+        stand.write(b"more\n");
+        for _ in 0..2 {
+            let look = stand.tail.look(u64::MAX).unwrap();
+            let (segments, _) = stand.tail.saw(look.read());
+            assert!(segments[0].offset > had as u64, "it does not know better yet");
+            stand.tail.missed();
+        }
+        stand.ship();
+    }
+    stand.tail.over();
+    stand.ship();
+    assert_eq!(stand.kept, b"one\ntwo\nmore\nmore\n");
+    assert_eq!((stand.sealed_at, stand.left_out), (Some(18), vec![]));
+}

@@ -106,3 +106,19 @@ impl Work {
         assert_eq!(server.part.stop(), Some(0));
     }
 }
+
+/// How many messages wait in the outbox of the worker of a state folder. The worker alone may open its journal, so a
+/// copy is looked at.
+pub(crate) fn waiting_in_outbox(room: &Room, state: &str) -> i64 {
+    in_journal(room, state, "SELECT count(*) FROM message")
+}
+
+/// What a query of one number says in a copy of a worker's journal; -1 where it was copied in the middle of something.
+pub(crate) fn in_journal(room: &Room, state: &str, sql: &str) -> i64 {
+    let looked = tempfile::tempdir_in(room.path()).unwrap();
+    for name in ["journal.db", "journal.db-wal"] {
+        std::fs::copy(room.work().join(state).join(name), looked.path().join(name)).ok();
+    }
+    let journal = rusqlite::Connection::open(looked.path().join("journal.db"));
+    journal.and_then(|journal| journal.query_row(sql, [], |row| row.get(0))).unwrap_or(-1)
+}
