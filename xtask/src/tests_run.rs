@@ -23,6 +23,7 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     step("clippy", cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("doc tests", cargo(root, &["test", "--workspace", "--doc", "--quiet"]))?;
     step("build", cargo(root, &["build", "--workspace", "--all-targets"]))?;
+    step("chaos", chaos::bounded(root))?;
     step("building the simulation", sim::build(root))?;
     step("simulation", sim::bounded(root))?;
     step("mutants", sim::mutants(root))?;
@@ -41,7 +42,7 @@ pub(crate) fn faults(root: &Path) -> Result<()> {
 
 /// Finds what the tests need, or installs it.
 fn prepare() -> Result<()> {
-    install(&PROGRAMS)?;
+    install(&[&PROGRAMS[..], &chaos::PROGRAMS].concat())?;
     if !is_there("cargo-nextest") {
         say("xtask: installing cargo-nextest");
         run(command("cargo").args(["install", "cargo-nextest", "--locked"])).context("installing cargo-nextest")?;

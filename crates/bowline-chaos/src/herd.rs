@@ -22,7 +22,7 @@ use tonic::Request;
 use tonic::transport::Endpoint;
 
 use crate::clock::{Stopwatch, boot_ns};
-use crate::parts::{Keeper, Spec};
+use crate::parts::{Keeper, Part, Spec};
 use crate::rest::Rest;
 use crate::site::reach;
 
@@ -66,6 +66,14 @@ pub(crate) async fn comes_back(
         network_of: None,
         room: room.to_owned(),
     })?;
+    let outcome = scattered(&server, &data, findings).await;
+    server.stop().await?;
+    std::fs::remove_dir_all(&data).context("removing the herd's server")?;
+    outcome
+}
+
+/// The herd gathers, is scattered by its server's death, and comes back.
+async fn scattered(server: &Part, data: &Path, findings: &mut Vec<String>) -> Result<String> {
     let rest = reach(LISTEN, &data.join("token")).await?;
     let seen = Shared::default();
     let mut herd = JoinSet::new();
@@ -85,8 +93,6 @@ pub(crate) async fn comes_back(
     let took = watch.elapsed();
     let peak = peak_per_100_ms(&lock(&seen).arrivals_ns);
     herd.shutdown().await;
-    server.stop().await?;
-    std::fs::remove_dir_all(&data).context("removing the herd's server")?;
     if back.is_err() {
         findings.push(format!(
             "only {} of {WORKERS} workers were back within {} s",

@@ -1,5 +1,6 @@
 //! A server with its workers, as the load and the judge see them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use crate::check::marks;
 use crate::clock::Stopwatch;
 use crate::load::{Acked, Book, Load};
 use crate::rest::{Rest, text};
@@ -171,18 +173,16 @@ impl Site {
     /// Waits until nothing more can come of any log, and all events were heard. What is missing then is found.
     pub(crate) async fn logs_are_whole(&self, within: Duration) -> Result<()> {
         let watch = Stopwatch::start();
-        let lines = |task: &&Acked| task.spec.lines > 0 && task.spec.array.is_none();
-        let ids: Vec<String> = self
-            .book
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tasks
-            .iter()
-            .filter(lines)
-            .map(|task| task.id.clone())
-            .collect();
+        // A task that never began has no log, and nothing that would say that none comes.
+        let written = std::fs::read_to_string(self.marks.join("marks")).context("reading the marks")?;
+        let marks = marks::read(&written).map_err(anyhow::Error::msg)?;
+        let begun: BTreeSet<String> = marks.into_iter().map(|mark| mark.task).collect();
+        let lines = |task: &&Acked| task.spec.lines > 0 && task.spec.array.is_none() && begun.contains(&task.id);
+        let ids: Vec<String> = {
+            let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+            book.tasks.iter().filter(lines).map(|task| task.id.clone()).collect()
+        };
         for id in ids {
-            // A task that never began has no log.
             while watch.elapsed() < within && !self.rest.log_is_sealed(&id).await.unwrap_or(false) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
