@@ -70,6 +70,79 @@ fn another_state_folder_waits_for_what_may_live_until_it_is_said_that_it_does_no
 }
 
 #[test]
+fn a_job_that_runs_goes_on_under_another_state_folder_that_reaches_its_supervisor() {
+    let fleet = Fleet::new();
+    let hand_over = ["--slots", "1", "--on-term", "handoff"];
+    let old = fleet.worker("lab", &hand_over);
+    let gate = fleet.gate("gate");
+    let gated = fleet.gated(&gate);
+    let script = format!(
+        "i=0; while [ $i -lt 30 ]; do echo line $i; i=$((i+1)); sleep 0.02; done\n{}echo moved >\"$BOWLINE_ARTIFACTS/file\"\n\
+         echo \"who=$BOWLINE_WORKER\" >\"$BOWLINE_OUTPUT\"\necho last line\n",
+        gated.shell.as_deref().unwrap()
+    );
+    let task = NewTask { shell: Some(script), overlap: Some(Overlap::Forbid), ..gated };
+    let id = fleet.submit(&task);
+    fleet.is(id, StateKind::Running);
+    let log = || fleet.log(id);
+    until("it has said something", || log().lines().count() > 3);
+    old.kill();
+    // Its disk is at another place now, where it has no name yet; what runs has the old one still.
+    let (was, is) = (fleet.room.work().join("lab"), fleet.room.work().join("moved"));
+    std::fs::rename(&was, &is).unwrap();
+    std::os::unix::fs::symlink(&is, &was).unwrap();
+    std::fs::remove_file(is.join("id")).unwrap();
+    let new = fleet.start("moved", &[&["--identity", "lab", "--state", "moved"], &hand_over[..]].concat());
+    until("it has taken over", || fleet.is_connected("lab") && fleet.show("lab").incarnation == 2);
+    let told = said(&fleet.room, "moved");
+    assert!(told.contains("Adopted") && told.contains(&format!("{id}")), "it is told what was left: {told}");
+    assert!(!told.contains("live on in another state directory"), "nothing is in its way: {told}");
+    assert_eq!((fleet.task(id).state, fleet.show("lab").attempts.len()), (StateKind::Running, 1));
+    std::fs::write(&gate, "").unwrap();
+    let ended = fleet.ends_as(id, StateKind::Succeeded);
+    assert_eq!(ended.result.unwrap()["who"], "lab");
+    assert_eq!(fleet.ends(id), [Some(AttemptEnd::Succeeded)]);
+    assert_eq!((fleet.marks("begun"), fleet.marks("ended")), (1, 1));
+    let ends = fleet.history(id).iter().filter(|what| *what == "succeeded").count();
+    assert_eq!(ends, 1, "its result arrives once");
+    let lines = (0..30).map(|line| format!("line {line}")).chain(["last line".to_owned()]).collect::<Vec<_>>();
+    until("its output is whole", || log().ends_with("last line\n"));
+    assert_eq!(log().lines().collect::<Vec<_>>(), lines);
+    let files = runtime().block_on(fleet.client.artifacts(id)).unwrap().items;
+    assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["file"]);
+    assert_eq!(new.stop(), Some(0));
+    fleet.room.stop_supervisor("lab");
+    fleet.room.stop_supervisor("moved");
+    fleet.over(vec![]);
+}
+
+#[test]
+fn another_state_folder_gets_in_when_what_ran_in_the_first_has_ended_there() {
+    let fleet = Fleet::new();
+    let old = fleet.worker("lab", &RELEASE);
+    let gate = fleet.gate("gate");
+    let id = fleet.submit(&NewTask { overlap: Some(Overlap::Forbid), ..fleet.gated(&gate) });
+    until("the job has begun", || fleet.marks("begun") == 1);
+    fleet.is(id, StateKind::Running);
+    with_its_key(&fleet, "lab", "again");
+    let new = fleet.start("again", &[&["--identity", "lab", "--state", "again"], &RELEASE[..]].concat());
+    until("it is told what is in its way", || {
+        said(&fleet.room, "again").contains("live on in another state directory")
+    });
+    assert_eq!((fleet.task(id).state, fleet.show("lab").incarnation), (StateKind::Running, 1));
+    std::fs::write(&gate, "").unwrap();
+    // It ends where it ran, and only then is the first one sent away.
+    fleet.ends_as(id, StateKind::Succeeded);
+    assert_eq!(old.ended(), Some(70), "fenced: {}", said(&fleet.room, "lab"));
+    until("the newcomer has the identity", || fleet.is_connected("lab") && fleet.show("lab").incarnation == 2);
+    assert_eq!(fleet.ends(id), [Some(AttemptEnd::Succeeded)]);
+    let more = fleet.submit(&fleet.gated(&gate));
+    fleet.ends_as(more, StateKind::Succeeded);
+    assert_eq!((fleet.marks("begun"), fleet.marks("ended")), (2, 2));
+    fleet.over(vec![new]);
+}
+
+#[test]
 fn what_another_state_folder_left_fails_where_its_successor_says_so() {
     let fleet = Fleet::new();
     let old = fleet.worker("lab", &RELEASE);

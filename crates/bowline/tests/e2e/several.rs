@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bowline_api::NewTask;
+use bowline_core::id::TaskRef;
 use bowline_core::state::StateKind;
 
+use crate::backup::copy;
 use crate::harness::parts::{Part, ServerPart, said, wrapped};
 use crate::harness::small::SmallDisk;
 use crate::harness::worked::Work;
@@ -260,6 +262,83 @@ fn a_full_disk_under_one_server_disturbs_nobody_s_work() {
     assert_eq!(process.stop(), Some(0));
     both.over(&room);
     drop(disk);
+}
+
+#[test]
+fn one_server_that_was_put_back_stops_what_it_knows_nothing_of_and_the_other_is_not_disturbed() {
+    let room = Room::new();
+    let mut both = Both::new(&room);
+    let (first, second) = both.works();
+    let process = both.worker(&room, &["--slots", "4", "--on-term", "handoff"]);
+    first.until_connected("w");
+    second.until_connected("w");
+    let gate = room.work().join("gate");
+    let gated = |name: &str| {
+        let script = format!(
+            "echo '{name} begun' >>'{marks}'; until test -e '{gate}'; do sleep 0.02; done; echo '{name} ended' >>'{marks}'",
+            marks = room.work().join("long").display(),
+            gate = gate.display(),
+        );
+        NewTask { shell: Some(script), ..NewTask::default() }
+    };
+    let (other, kept) = (first.one(gated("other")), second.one(gated("kept")));
+    first.until_state(other, StateKind::Running);
+    second.until_state(kept, StateKind::Running);
+    let (address, data) = (both.second.address().to_owned(), room.work().join("second"));
+    assert_eq!(both.second.part.stop(), Some(0));
+    copy(&data, &room.work().join("snapshot"));
+    both.second = ServerPart::start_in(&room, "second", &address);
+    second.until_connected("w");
+    // All of this is after the copy, and the worker has seen it.
+    let late = second.one(gated("late"));
+    second.until_state(late, StateKind::Running);
+    assert_eq!(both.second.part.stop(), Some(0));
+    std::fs::rename(&data, room.work().join("newest")).unwrap();
+    copy(&room.work().join("snapshot"), &data);
+    both.second = ServerPart::start_in(&room, "second", &address);
+    let to_second = |args: &[&str]| {
+        let token = both.second.token_file.to_str().unwrap().to_owned();
+        room.run(&[args, &["--server", &second.url, "--token-file", &token]].concat())
+    };
+    until("it leads no more", || to_second(&["status"]).stderr.contains("bowline server accept-rollback"));
+    until("the worker says so", || said(&room, "w").contains("accept-rollback"));
+    let began = Instant::now();
+    for number in 0..6 {
+        let id = first.one(job(&room, &format!("a{number}")));
+        first.until_state(id, StateKind::Succeeded);
+        assert_eq!(first.attempts(id), 1);
+    }
+    assert!(began.elapsed() < UNDISTURBED_MAX, "{:?}", began.elapsed());
+    // Nobody has decided yet: whatever runs for it runs on.
+    let place = format!("servers/{}", address.replace(':', "_"));
+    let of = |place: &str, id: TaskRef| format!("/w/{place}jobs/t{id}-g0-a1/script");
+    let scripts = [of("", other), of(&format!("{place}/"), kept), of(&format!("{place}/"), late)];
+    let run = || {
+        let processes = room.processes();
+        scripts.each_ref().map(|script| processes.iter().any(|(_, line)| line.contains(script)))
+    };
+    assert_eq!(run(), [true; 3], "{:#?}", room.processes());
+    let accepted = to_second(&["server", "accept-rollback", "--json"]);
+    assert!(accepted.status == Some(0) && accepted.stdout.contains("\"generation\": 1"), "{accepted:?}");
+    second.until_connected("w");
+    until("what it knows nothing of is stopped", || run() == [true, true, false]);
+    assert_eq!(to_second(&["task", "show", &late.to_string()]).status, Some(3));
+    // The same number, another task.
+    let newest = second.one(job(&room, "newest"));
+    assert_eq!(newest, late);
+    second.until_state(newest, StateKind::Succeeded);
+    assert_eq!(run(), [true, true, false]);
+    std::fs::write(&gate, "").unwrap();
+    for (work, id) in [(&first, other), (&second, kept)] {
+        work.until_state(id, StateKind::Succeeded);
+        assert_eq!((work.attempts(id), work.history(id).iter().filter(|what| *what == "succeeded").count()), (1, 1));
+    }
+    let marks = std::fs::read_to_string(room.work().join("long")).unwrap();
+    let mut marks: Vec<_> = marks.lines().collect();
+    marks.sort_unstable();
+    assert_eq!(marks, ["kept begun", "kept ended", "late begun", "other begun", "other ended"]);
+    assert_eq!(process.stop(), Some(0));
+    both.over(&room);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_api::{Attempt, NewTask, PageQuery, Task, Worker};
-use bowline_client::{Client, Write};
+use bowline_client::{Client, LogRequest, Write};
 use bowline_core::id::TaskRef;
 use bowline_core::state::{AttemptEnd, StateKind};
 use rustix::process::{Pid, Signal, kill_process};
@@ -110,6 +110,18 @@ impl Fleet {
         let page = PageQuery { limit: Some(1_000), ..PageQuery::default() };
         let lines = runtime().block_on(self.client.history(id, &page)).unwrap().items;
         lines.into_iter().map(|line| line.what).collect()
+    }
+
+    /// The log of its newest attempt, as it is now.
+    pub(crate) fn log(&self, id: TaskRef) -> String {
+        let mut log = self.client.log(LogRequest::new(id));
+        let mut text = Vec::new();
+        runtime().block_on(async {
+            while let Some(bytes) = log.next().await.unwrap() {
+                text.extend_from_slice(&bytes);
+            }
+        });
+        String::from_utf8(text).unwrap()
     }
 
     /// Why it is where it is: the names of the reasons.
