@@ -2,6 +2,7 @@
 //! disks and in memory, without delaying anybody's result; masked; and said to be cut where they are.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -14,12 +15,17 @@ use crate::harness::net::Relay;
 use crate::harness::parts::{Part, ServerPart, client, is_connected, runtime, worker};
 use crate::harness::{Room, until};
 
-/// A line is seen so long after it was written, whatever else happens on the machine; 95 of a hundred within
+/// A line is seen so long after it was written, whatever else happens on the machine; [`USUAL_PERCENT`] of a hundred within
 /// [`USUALLY_MAX`] on a machine that has nothing else to do.
 const LATE_MAX: Duration = Duration::from_secs(5);
 const USUALLY_MAX: Duration = Duration::from_millis(200);
+const USUAL_PERCENT: usize = 95;
+/// A machine has nothing else to do while so many of a hundred lines of a plain pipe are on the disk within this.
+const IDLE_MAX: Duration = Duration::from_millis(20);
 /// Other tests have the same processors: so many times is waited for a moment in which they leave some.
 const ROUNDS: u32 = 8;
+/// So many of them for one in which they leave all.
+const ROUNDS_IDLE: u32 = 4;
 
 fn shell(text: &str) -> NewTask {
     NewTask { shell: Some(text.to_owned()), ..NewTask::default() }
@@ -80,27 +86,80 @@ fn a_line_is_seen_at_once_by_all_readers_from_wherever_they_begin() {
     let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
     let worker = one_worker(&room, &server, &[]);
     let client = server.client();
-    let mut rounds = Vec::new();
-    let is_quick = (0..ROUNDS).any(|_| {
+    // Every line of every round in which the machine had nothing else to do counts; only where it never is so, the best
+    // round has to do.
+    let (mut counted, mut rounds, mut best) = (Vec::new(), Vec::new(), Duration::MAX);
+    for round in 1..=ROUNDS {
+        let raw = raw_lateness(&room);
         let late = lateness(&client);
-        let (usually, worst) = (late[late.len() * 95 / 100], late[late.len() - 1]);
+        let raw = raw.join().unwrap();
+        let (usually, idle, worst) = (usual(&late), usual(&raw), late[late.len() - 1]);
         anstream::eprintln!(
-            "lines seen after {:?} (median), {usually:?} (95 %), {worst:?} (worst)",
-            late[late.len() / 2]
+            "lines seen after {:?} (median), {usually:?} ({USUAL_PERCENT} %), {worst:?} (worst); by a plain pipe, to the disk, \
+             after {:?}, {idle:?}",
+            late[late.len() / 2],
+            raw[raw.len() / 2],
         );
         assert!(worst <= LATE_MAX, "{late:?}");
-        rounds.push(usually);
-        usually <= USUALLY_MAX
-    });
-    assert!(is_quick, "95 % of the lines, in each round, within {rounds:?}");
+        rounds.push((usually, idle));
+        if idle <= IDLE_MAX {
+            counted.extend(late);
+            counted.sort_unstable();
+        }
+        best = best.min(usually);
+        let in_time = if counted.is_empty() {
+            round >= ROUNDS_IDLE && best <= USUALLY_MAX
+        } else {
+            usual(&counted) <= USUALLY_MAX
+        };
+        if in_time {
+            break;
+        }
+    }
+    let seen = if counted.is_empty() { best } else { usual(&counted) };
+    assert!(seen <= USUALLY_MAX, "{USUAL_PERCENT} % within {seen:?}; by rounds, and by a plain pipe: {rounds:?}");
     leave(&room, server, worker);
+}
+
+/// What so many of a hundred do not exceed. The longest is the last.
+fn usual(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() * USUAL_PERCENT / 100]
+}
+
+/// Writes a numbered line every 40 ms, with the time.
+const LINES: &str = "i=0; while [ $i -lt 50 ]; do echo \"$i $(date +%s%N)\"; i=$((i+1)); sleep 0.04; done";
+
+/// How late the same lines come with nothing between but a pipe and a disk, the longest last.
+fn raw_lateness(room: &Room) -> std::thread::JoinHandle<Vec<Duration>> {
+    let mut command = room.command_of("/bin/sh".into(), &["-c", LINES]);
+    let mut writer = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut disk = std::fs::File::create(room.path().join("raw")).unwrap();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let mut late: Vec<_> = lines
+            .map(|line| {
+                let line = line.unwrap();
+                disk.write_all(line.as_bytes()).unwrap();
+                disk.sync_data().unwrap();
+                late_by(&line, now_ns())
+            })
+            .collect();
+        writer.wait().unwrap();
+        late.sort_unstable();
+        late
+    })
+}
+
+/// How long after it was written a line came.
+fn late_by(line: &str, came: u128) -> Duration {
+    let written: u128 = line.split(' ').nth(1).unwrap().parse().unwrap();
+    Duration::from_nanos(u64::try_from(came.saturating_sub(written)).unwrap())
 }
 
 /// How late the lines of one job are seen by readers from its beginning and from its middle, the longest last.
 fn lateness(client: &Client) -> Vec<Duration> {
-    let script = "i=0; while [ $i -lt 50 ]; do echo \"$i $(date +%s%N)\"; i=$((i+1)); sleep 0.04; done";
     let all = runtime().block_on(async {
-        let task = submit(client, &shell(script)).await;
+        let task = submit(client, &shell(LINES)).await;
         let readers: Vec<_> = (0..4).map(|_| tokio::spawn(follow(client.clone(), task, LogStart::Offset(0)))).collect();
         // One more from the middle of it.
         let mut first = client.log(LogRequest { follow: true, ..LogRequest::new(task) });
@@ -120,10 +179,7 @@ fn lateness(client: &Client) -> Vec<Duration> {
     let mut late = Vec::new();
     for lines in &all {
         assert_eq!(numbers(lines), (0..50).collect::<Vec<_>>());
-        late.extend(lines.iter().map(|(line, came)| {
-            let written: u128 = line.split(' ').nth(1).unwrap().parse().unwrap();
-            Duration::from_nanos(u64::try_from(came.saturating_sub(written)).unwrap())
-        }));
+        late.extend(lines.iter().map(|(line, came)| late_by(line, *came)));
     }
     late.sort_unstable();
     late

@@ -1,8 +1,9 @@
 //! The worker process is killed, stopped, replaced, and loses its supervisor, at any moment: its jobs run on
 //! where they can, their output has neither gap nor repeat, and no job is begun twice.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::Instant;
 
 use bowline_api::NewTask;
 use bowline_core::id::TaskRef;
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::parts::{Part, ServerPart, said, worker};
 use crate::harness::worked::Work;
-use crate::harness::{Room, process_of, until};
+use crate::harness::{PATIENCE, Room, process_of, until};
 
 /// Leaves marks, says lines for a while, gives a result.
 fn job(room: &Room, name: &str, lines: usize) -> NewTask {
@@ -38,6 +39,23 @@ fn until_line(path: &Path, line: &str) {
     until(line, || std::fs::read_to_string(path).unwrap_or_default().contains(line));
 }
 
+/// Waits until the worker has written its journal so many times, or this was marked.
+fn until_written(room: &Room, times: u64, mark: &str) {
+    let look = || {
+        let journal = std::fs::metadata(room.work().join("w/journal.db-wal")).ok();
+        journal.map(|journal| (journal.len(), journal.mtime(), journal.mtime_nsec()))
+    };
+    let marked = || std::fs::read_to_string(room.work().join("marks")).unwrap_or_default().contains(mark);
+    let (mut last, mut written) = (look(), 0);
+    let deadline = Instant::now() + PATIENCE;
+    while written < times && !marked() {
+        assert!(Instant::now() < deadline, "waited in vain until the worker has written {times} times");
+        let now = look();
+        written += u64::from(now != last);
+        last = now;
+    }
+}
+
 #[test]
 fn killed_at_every_moment_of_an_attempt_no_job_is_begun_twice_and_none_is_lost() {
     const KILLS: u64 = 20;
@@ -51,7 +69,7 @@ fn killed_at_every_moment_of_an_attempt_no_job_is_begun_twice_and_none_is_lost()
         let names = [format!("a{kill}"), format!("b{kill}"), format!("c{kill}")];
         ids.extend(work.submit(names.iter().map(|name| job(&room, name, 3)).collect()));
         // From the moment it is handed over until it has long ended.
-        std::thread::sleep(Duration::from_millis(kill * 9));
+        until_written(&room, kill, &format!("c{kill} ended"));
         process.kill();
         process = start(&room, &server, &["--slots", "2"]);
         if kill % 4 == 0 {

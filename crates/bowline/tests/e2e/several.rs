@@ -1,7 +1,7 @@
 //! One worker of two servers: slots are shared, and one server's trouble is never the other's.
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -158,6 +158,7 @@ enum Impostor {
 
 /// Listens in a server's place while it lives.
 struct Listener {
+    address: String,
     over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<u32>>,
 }
@@ -165,16 +166,15 @@ struct Listener {
 impl Listener {
     fn at(address: &str, how: Impostor) -> Self {
         let listener = TcpListener::bind(address).unwrap();
-        listener.set_nonblocking(true).unwrap();
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
             let (mut held, mut heard) = (Vec::new(), 0);
-            while !told.load(Ordering::SeqCst) {
-                let Ok((mut stream, _)) = listener.accept() else {
-                    std::thread::sleep(Duration::from_millis(10));
-                    continue;
-                };
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                if told.load(Ordering::SeqCst) {
+                    break;
+                }
                 heard += 1;
                 // Whoever has left already hears nothing.
                 match how {
@@ -189,12 +189,13 @@ impl Listener {
             }
             heard
         });
-        Self { over, thread: Some(thread) }
+        Self { address: address.to_owned(), over, thread: Some(thread) }
     }
 
     /// How many have connected.
     fn close(mut self) -> u32 {
         self.over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(&self.address).unwrap());
         self.thread.take().unwrap().join().unwrap()
     }
 }

@@ -65,7 +65,7 @@ async fn submit_all(client: &Client, marks: &str) -> Vec<String> {
 }
 
 /// Kills the server whenever another one has taken its place and the worker is back.
-fn kill_again_and_again(room: &Room, up: &Up, kills: &AtomicUsize, over: &AtomicBool) {
+fn kill_again_and_again((room, marks): (&Room, &str), up: &Up, kills: &AtomicUsize, over: &AtomicBool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = client(up);
     let mut last = None;
@@ -78,9 +78,11 @@ fn kill_again_and_again(room: &Room, up: &Up, kills: &AtomicUsize, over: &Atomic
             })
         };
         if let Some(pid) = now.filter(|_| back()) {
-            // At another moment of its work each time.
-            let nth = kills.load(Ordering::Relaxed) as u64;
-            std::thread::sleep(Duration::from_millis(nth * 137 % 900));
+            // At another moment of its work each time: when so many jobs more have begun or ended.
+            let marked = || std::fs::read_to_string(marks).unwrap_or_default().lines().count();
+            let (nth, before) = (kills.load(Ordering::Relaxed), marked());
+            let wanted = (before + nth * 13 % 60).min(TASKS * 2);
+            until("there is more work", || marked() >= wanted || over.load(Ordering::Relaxed));
             if over.load(Ordering::Relaxed) {
                 return;
             }
@@ -158,7 +160,7 @@ fn the_server_is_killed_again_and_again_and_nothing_is_lost_or_done_twice() {
             }
         }
         let _over = Over(&over);
-        scope.spawn(|| kill_again_and_again(&room, &up, &kills, &over));
+        scope.spawn(|| kill_again_and_again((&room, &marks), &up, &kills, &over));
         let ids = runtime.block_on(submit_all(&client, &marks));
         assert_eq!(ids.len(), TASKS);
         let worker = process_of(&room, "worker start").unwrap();
