@@ -73,9 +73,10 @@ fn old(root: &Path) -> Result<PathBuf> {
         run(&mut git(&["worktree", "add", "--detach", "--force", &place, OLD_COMMIT]))
             .with_context(|| format!("checking out {OLD_COMMIT}: a shallow clone does not have it"))?;
     }
-    // What has not changed since is shared; only what comes out of it goes elsewhere.
+    // Nothing is shared with the build of today: cargo tells packages apart by their place in their workspace, and
+    // would take the older one's for today's.
     let mut build = cargo(&source, &["build", "-p", "bowline"]);
-    build.env("CARGO_TARGET_DIR", &out).env("CARGO_BUILD_BUILD_DIR", target(root));
+    build.env("CARGO_TARGET_DIR", &out).env_remove("CARGO_BUILD_BUILD_DIR");
     run(&mut build).context("building the older program")?;
     Ok(program)
 }

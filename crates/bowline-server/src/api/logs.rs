@@ -18,6 +18,7 @@ use bowline_core::id::{AttemptRef, TaskRef};
 use bowline_core::name::Namespace;
 use bowline_core::row::{AttemptRow, Subject};
 use bowline_core::spec::Action;
+use bowline_core::state::AttemptEnd;
 use bowline_store::{AttemptFilter, ReadStore};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -43,6 +44,29 @@ struct Found {
     writes: bool,
 }
 
+/// What there is of a log.
+enum Looked {
+    Found(Found),
+    /// No attempt has been made.
+    NotYet,
+    /// None was made, and the task has ended.
+    Never,
+}
+
+impl Found {
+    /// Whether it ended, by the word of its worker, before anything began: then there is no log that could be sealed.
+    fn never_began(&self) -> bool {
+        let row = &self.attempt;
+        match row.end {
+            Some(AttemptEnd::Cancelled | AttemptEnd::Released | AttemptEnd::TimedOut) => row.started_at.is_none(),
+            // What ran may have a log, and so may what comes back.
+            Some(AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::Lost | AttemptEnd::Superseded) | None => {
+                false
+            }
+        }
+    }
+}
+
 /// A log's raw bytes from an offset; a line in brackets stands for what is left out of it. The headers `Bowline-Attempt`, `Bowline-Log-Offset`,
 /// `Bowline-Log-Length` and `Bowline-Log-Sealed` tell whose they are, where they begin, how many
 /// there were at that moment, and whether more can come.
@@ -58,18 +82,17 @@ pub(super) async fn logs(
     let id = task_id(&id)?;
     let stream = stream(query.stream.as_deref())?;
     let follow = query.follow == Some(true);
-    let found = find_log(&shell, id, namespace, query.attempt, follow).await?;
     let form = Form::of(query.frames, query.times);
-    let Some(found) = found else {
-        if shell.app.stopping.is_cancelled() {
-            return Err(Fault::stopping());
-        }
-        return Ok(nothing_yet(form));
+    let found = match find_log(&shell, id, namespace, query.attempt, follow).await? {
+        Looked::Found(found) => found,
+        Looked::NotYet if shell.app.stopping.is_cancelled() => return Err(Fault::stopping()),
+        Looked::NotYet => return Ok(nothing(form, "false")),
+        Looked::Never => return Ok(nothing(form, "true")),
     };
     let which = Which { key: key(found.attempt.attempt), stream };
     let logs = Arc::clone(&shell.app.logs);
     let (state, offset) = shell.blocking("read the log", move || begin(&logs, which, &query)).await?;
-    let headers = headers(found.attempt.attempt, offset, state, form);
+    let headers = headers(&found, offset, state, form);
     let reader = Reader::new(shell, which, form, offset);
     let body = if follow && !state.is_sealed() { followed(reader, &found).await? } else { reader.until(state.length) };
     Ok((headers, body).into_response())
@@ -92,14 +115,14 @@ fn key(attempt: AttemptRef) -> LogKey {
     }
 }
 
-/// The attempt whose log is meant. `None`: there is none yet; a follower waits for one instead.
+/// The attempt whose log is meant. Where there is none yet a follower waits for one.
 async fn find_log(
     shell: &Shell,
     id: TaskRef,
     namespace: Option<Namespace>,
     attempt: Option<u32>,
     follow: bool,
-) -> Result<Option<Found>, Fault> {
+) -> Result<Looked, Fault> {
     let mut changes = Changes::of(shell, Subject::Task(id), None);
     loop {
         let namespace = namespace.clone();
@@ -110,7 +133,9 @@ async fn find_log(
                 (None, Some(attempt)) => Err(Fault::not_found(format!(
                     "Task {id} has no attempt {attempt}. `bowline task show {id}` tells how many there are."
                 ))),
-                (found, _) => Ok(found),
+                (Some(found), _) => Ok(Looked::Found(found)),
+                (None, None) if ended => Ok(Looked::Never),
+                (None, None) => Ok(Looked::NotYet),
             };
         }
     }
@@ -170,12 +195,12 @@ fn begin(logs: &LogStore, which: Which, query: &LogQuery) -> Result<(LogState, u
     Ok((state, offset))
 }
 
-fn headers(attempt: AttemptRef, offset: u64, state: LogState, form: Form) -> HeaderMap {
+fn headers(found: &Found, offset: u64, state: LogState, form: Form) -> HeaderMap {
     let mut headers = plain(form);
-    headers.insert("bowline-attempt", HeaderValue::from(attempt.fence.attempt.0));
+    headers.insert("bowline-attempt", HeaderValue::from(found.attempt.attempt.fence.attempt.0));
     headers.insert("bowline-log-offset", HeaderValue::from(offset));
     headers.insert("bowline-log-length", HeaderValue::from(state.length));
-    let sealed = if state.is_sealed() { "true" } else { "false" };
+    let sealed = if state.is_sealed() || (state.length == 0 && found.never_began()) { "true" } else { "false" };
     headers.insert("bowline-log-sealed", HeaderValue::from_static(sealed));
     headers
 }
@@ -188,12 +213,12 @@ fn plain(form: Form) -> HeaderMap {
     ])
 }
 
-/// The answer for a task that no attempt was made of.
-fn nothing_yet(form: Form) -> Response {
+/// The answer for a task that no attempt was made of, and whether one may still be made.
+fn nothing(form: Form, sealed: &'static str) -> Response {
     let mut headers = plain(form);
     headers.insert("bowline-log-offset", HeaderValue::from(0));
     headers.insert("bowline-log-length", HeaderValue::from(0));
-    headers.insert("bowline-log-sealed", HeaderValue::from_static("false"));
+    headers.insert("bowline-log-sealed", HeaderValue::from_static(sealed));
     (headers, Body::from(form.end(0))).into_response()
 }
 
@@ -201,11 +226,11 @@ fn nothing_yet(form: Form) -> Response {
 struct Follower {
     reader: Reader,
     log: watch::Receiver<LogState>,
-    end: AttemptEnd,
+    end: EndWatch,
 }
 
 /// Whether the attempt has ended: then the log is complete soon, sealed or not.
-struct AttemptEnd {
+struct EndWatch {
     changes: Changes,
     attempt: AttemptRef,
     late: Duration,
@@ -230,7 +255,7 @@ async fn followed(reader: Reader, found: &Found) -> Result<Body, Fault> {
     });
     let log = log.await?;
     let late = if found.writes { LATE } else { Duration::ZERO };
-    let mut end = AttemptEnd { changes, attempt, late, deadline: None };
+    let mut end = EndWatch { changes, attempt, late, deadline: None };
     end.look(&reader.shell).await?;
     let follower = Follower { reader, log, end };
     Ok(Body::from_stream(futures::stream::unfold(Some(follower), |follower| async move {
@@ -274,7 +299,7 @@ impl Follower {
     }
 }
 
-impl AttemptEnd {
+impl EndWatch {
     /// The log still grows: it gets as much time again.
     fn grew(&mut self) {
         if let Some(deadline) = &mut self.deadline {

@@ -3,8 +3,9 @@
 use bowline_blob::{LogKey, LogStream};
 use bowline_client::{Client, LogRequest, LogStart, Write};
 use bowline_core::id::TaskRef;
+use reqwest::Method;
 
-use crate::support::{House, soon, wait_task};
+use crate::support::{House, command, soon, wait_task};
 
 /// A running attempt without a worker, and the key of its log.
 async fn attempt(client: &Client) -> (TaskRef, LogKey) {
@@ -53,5 +54,20 @@ async fn a_follower_gets_everything_until_the_seal() {
     assert_eq!(soon(stream.next()).await.unwrap().unwrap(), "second");
     logs.seal(key, LogStream::Output, 12).unwrap();
     assert_eq!(soon(stream.next()).await.unwrap(), None);
+    house.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_task_that_ended_before_it_began_has_no_log_to_wait_for() {
+    let house = House::new().await;
+    let id = house.client().submit(&command("never"), &Write::default()).await.unwrap().id.unwrap();
+    let sealed = async || {
+        let answer = house.request(Method::GET, &format!("/api/v1/tasks/{id}/logs")).send().await.unwrap();
+        answer.headers()["bowline-log-sealed"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(sealed().await, "false");
+    let (status, answer) = house.post(&format!("/api/v1/tasks/{id}/cancel"), "{}").await;
+    assert!(status.is_success(), "{answer}");
+    assert_eq!(sealed().await, "true");
     house.server.shutdown().await;
 }
