@@ -1,7 +1,7 @@
 //! Opening a store file: who owns it, whether it is sound, which version it has.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,7 +103,9 @@ pub enum OpenError {
 pub fn open(path: &Path) -> Result<Opened, OpenError> {
     let lock = OwnerLock::take(path)?;
     let failed = |error| classify(path, "opening", error);
-    check_magic(path)?;
+    if !check_magic(path)? {
+        make(path)?;
+    }
     let mut connection = connect::writer(path).map_err(failed)?;
     // Until the file is known to be ours and sound, giving it up must not move its log into it.
     connect::log_on_close(&connection, LogOnClose::Leave).map_err(failed)?;
@@ -118,19 +120,50 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { store: SqliteStore::new(path, connection, checkpoints, lock), reader })
 }
 
-/// A file that is there and not empty must begin as SQLite's do.
-pub(crate) fn check_magic(path: &Path) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Io { operation: "reading", path: path.to_owned(), source };
-    let mut begin = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(failed)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(failed(error)),
-    };
-    if begin.is_empty() || begin == MAGIC {
-        return Ok(());
+/// Makes an empty store: under another name first, so that the file is never there without being one.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let draft = path.with_extension("db-new");
+    let failed = |error| classify(&draft, "making", error);
+    for suffix in ["", "-wal", "-shm"] {
+        let mut left = draft.clone().into_os_string();
+        left.push(suffix);
+        match std::fs::remove_file(&left) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(io_failed("removing", &draft)(error)),
+            Ok(()) | Err(_) => {}
+        }
     }
-    Err(OpenError::Damaged { path: path.to_owned(), detail: "it does not begin as a store file does".to_owned() })
+    let mut connection = connect::writer(&draft).map_err(failed)?;
+    connect::make_durable(&connection).map_err(failed)?;
+    migrate::run(&mut connection, 0, MIGRATIONS).map_err(failed)?;
+    // Its log is moved into it.
+    connection.close().map_err(|(_, error)| failed(error))?;
+    File::open(&draft).and_then(|file| file.sync_all()).map_err(io_failed("syncing", &draft))?;
+    std::fs::rename(&draft, path).map_err(io_failed("naming", &draft))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_failed("syncing", folder))
+}
+
+fn io_failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { operation, path, source }
+}
+
+/// Whether the file is there. It must begin as SQLite's do: a store never has no bytes, and where SQLite finds none it
+/// throws its log away.
+pub(crate) fn check_magic(path: &Path) -> Result<bool, OpenError> {
+    let failed = io_failed("reading", path);
+    let mut begin = Vec::new();
+    let read = match File::open(path) {
+        Ok(file) => file.take(MAGIC.len() as u64).read_to_end(&mut begin),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => Err(error),
+    };
+    read.map_err(failed)?;
+    if begin == MAGIC {
+        return Ok(true);
+    }
+    let detail = if begin.is_empty() { "it is empty" } else { "it does not begin as a store file does" };
+    Err(OpenError::Damaged { path: path.to_owned(), detail: detail.to_owned() })
 }
 
 /// The file's version, where this program may use it.

@@ -53,7 +53,7 @@ fn damaged_files_are_named_and_left_alone() {
     let truncated = good[..good.len() / 2].to_vec();
     let mut headless = good.clone();
     headless[..16].fill(b'x');
-    for bytes in [scribbled, truncated, headless, b"hello".to_vec()] {
+    for bytes in [scribbled, truncated, headless, b"hello".to_vec(), vec![]] {
         std::fs::write(&path, &bytes).expect("the store can be written");
         let Err(error) = open(&path) else { panic!("{} bytes were taken for a store", bytes.len()) };
         assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
@@ -202,7 +202,7 @@ fn a_store_damaged_at_any_byte_is_refused_or_loses_no_row() {
     let good = std::fs::read(&path).expect("the store can be read");
     let places = (0..100).step_by(3).chain((100..good.len()).step_by(good.len() / 100));
     let mut refused = 0;
-    for (at, cut) in places.flat_map(|at| [(at, true), (at, false)]).skip(1) {
+    for (at, cut) in places.flat_map(|at| [(at, true), (at, false)]) {
         let mut bytes = good.clone();
         if cut {
             bytes.truncate(at);
@@ -222,4 +222,31 @@ fn a_store_damaged_at_any_byte_is_refused_or_loses_no_row() {
         }
     }
     assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn a_store_whose_file_lost_all_its_bytes_is_no_new_one_and_its_log_stays() {
+    let (_folder, path) = folder();
+    some_store(&path);
+    let log = path.with_extension("db-wal");
+    std::fs::write(&log, b"what was committed last").expect("the log can be written");
+    std::fs::write(&path, b"").expect("the store can be written");
+    let Err(error) = open(&path) else { panic!("nothing was taken for a store") };
+    assert!(matches!(&error, OpenError::Damaged { detail, .. } if detail == "it is empty"), "{error:?}");
+    assert!(matches!(check(&path), Err(OpenError::Damaged { .. })));
+    assert_eq!(std::fs::read(&log).expect("the log can be read"), b"what was committed last");
+}
+
+#[test]
+fn a_store_that_was_being_made_when_its_server_died_is_made_anew() {
+    let (folder, path) = folder();
+    for suffix in ["", "-wal", "-shm"] {
+        let left = folder.path().join(format!("bowline.db-new{suffix}"));
+        std::fs::write(left, b"half").expect("it can be written");
+    }
+    opened(&path);
+    let mut names: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder is there").flatten().collect();
+    names.retain(|entry| entry.file_name().to_string_lossy().contains("-new"));
+    assert!(names.is_empty(), "{names:?}");
+    assert_eq!(tasks_in(&path), Ok(vec![]));
 }
