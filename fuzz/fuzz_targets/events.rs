@@ -1,9 +1,4 @@
 //! Streams of events, as a client reads them.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    let piece = bytes.first().map_or(1, |first| usize::from(*first % 16) + 1);
-    bowline_client::fuzz::events(bytes, piece);
-});
+libfuzzer_sys::fuzz_target!(init: bowline_fuzz::seeds::write("events"), |bytes: &[u8]| bowline_fuzz::run("events", bytes));

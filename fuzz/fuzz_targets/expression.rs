@@ -1,6 +1,4 @@
 //! Expressions of workflows.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|text: &str| bowline_fuzz::workflow::expression(text));
+libfuzzer_sys::fuzz_target!(init: bowline_fuzz::seeds::write("expression"), |bytes: &[u8]| bowline_fuzz::run("expression", bytes));

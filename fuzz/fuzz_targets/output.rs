@@ -1,6 +1,4 @@
 //! What a job writes as its result.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| bowline_fuzz::output::check(bytes));
+libfuzzer_sys::fuzz_target!(init: bowline_fuzz::seeds::write("output"), |bytes: &[u8]| bowline_fuzz::run("output", bytes));

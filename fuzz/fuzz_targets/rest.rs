@@ -1,6 +1,4 @@
 //! Requests to the REST interface.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| bowline_fuzz::rest::check(bytes));
+libfuzzer_sys::fuzz_target!(init: bowline_fuzz::seeds::write("rest"), |bytes: &[u8]| bowline_fuzz::run("rest", bytes));

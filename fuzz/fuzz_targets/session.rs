@@ -1,6 +1,4 @@
 //! Sessions of workers, in any order.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| bowline_fuzz::session::check(bytes));
+libfuzzer_sys::fuzz_target!(init: bowline_fuzz::seeds::write("session"), |bytes: &[u8]| bowline_fuzz::run("session", bytes));

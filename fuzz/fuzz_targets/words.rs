@@ -1,6 +1,4 @@
 //! Sizes, spans, ids, names.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|text: &str| bowline_fuzz::words::check(text));
+libfuzzer_sys::fuzz_target!(init: bowline_fuzz::seeds::write("words"), |bytes: &[u8]| bowline_fuzz::run("words", bytes));

@@ -1,6 +1,4 @@
 //! Workflow files.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|text: &str| bowline_fuzz::workflow::file(text));
+libfuzzer_sys::fuzz_target!(init: bowline_fuzz::seeds::write("workflow"), |bytes: &[u8]| bowline_fuzz::run("workflow", bytes));

@@ -259,6 +259,8 @@ fn hello(name: &str, greeting: &Greeting) -> wire::WorkerMessage {
             .map(|(of, known)| wire::KnownAttempt { attempt: attempt(*of), known_as: i32::from(known % 8) })
             .collect(),
         pool: (greeting.odd == 253).then(|| "pool".to_owned()),
+        health: (greeting.odd > 250)
+            .then(|| wire::Health { broken: (greeting.odd == 252).then(|| "no disk".to_owned()) }),
     }))
 }
 

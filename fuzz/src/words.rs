@@ -21,6 +21,8 @@ const WHY_BYTES_MAX: usize = 1 << 10;
 /// Reads text as every kind of word.
 pub fn check(text: &str) {
     shown::<TaskRef>(text);
+    let is_task = text.parse::<TaskRef>().is_ok();
+    assert!(!is_task || text.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit()), "`{text}` is taken for a task");
     shown::<Span>(text);
     shown::<Digest>(text);
     drop(text.parse::<Requirement>());
@@ -34,7 +36,8 @@ pub fn check(text: &str) {
     shown::<StepName>(text);
     shown::<WorkflowName>(text);
     if let Some(run) = RunId::parse(text) {
-        assert_eq!(RunId::parse(&run.to_string()), Some(run));
+        assert_eq!(RunId::parse(&format!("r{run}")), Some(run));
+        assert!(text[1..].bytes().all(|byte| byte.is_ascii_digit()), "`{text}` is taken for `r{run}`");
     }
     if let Some(version) = ProtocolVersion::parse(text) {
         assert_eq!(ProtocolVersion::parse(&version.to_string()), Some(version));
@@ -48,7 +51,8 @@ pub fn check(text: &str) {
         let again = parse_duration(&written).expect("a duration that was written");
         assert_eq!(format_duration(again), written, "`{text}` is {length:?}");
     }
-    drop(nearest(text, StateKind::ALL.map(StateKind::name)));
+    let names = StateKind::ALL.map(StateKind::name);
+    assert!(nearest(text, names).is_none_or(|name| names.contains(&name)));
 }
 
 fn shown<T>(text: &str)

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::say;
 pub(crate) use build::{is_compiler, wrapped};
-use one::{Outcome, Run};
+use one::{Outcome, Target};
 
 /// How long all targets together run where nothing is said: until somebody stops it, in rounds of so long a target.
 const ROUND: Duration = Duration::from_mins(10);
@@ -57,17 +57,19 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         bail!("there is no target `{unknown}`; there are: {}", all.join(", "));
     }
     let targets = if wanted.targets.is_empty() { all } else { wanted.targets.clone() };
-    let programs = build::build(root, &targets)?;
+    let program = build::build(root)?;
+    let targets: Vec<Target<'_>> =
+        targets.iter().map(|name| Target { root, program: &program, name: name.as_str() }).collect();
     if let Some(input) = &wanted.input {
-        let [only] = programs.as_slice() else { bail!("`--input` is for one target: name it") };
-        return one::replay(only, input);
+        let [only] = targets.as_slice() else { bail!("`--input` is for one target: name it") };
+        return only.replay(input);
     }
     if wanted.keep == Keep::Committed {
-        return programs.iter().try_for_each(|program| one::merge(root, program));
+        return targets.iter().try_for_each(Target::merge);
     }
     loop {
-        let share = wanted.within.map_or(ROUND, |all| share(all, programs.len()));
-        let outcomes = all_of(root, &programs, share)?;
+        let share = wanted.within.map_or(ROUND, |all| share(all, targets.len()));
+        let outcomes = all_of(&targets, share)?;
         table(&outcomes);
         let findings: usize = outcomes.iter().map(|outcome| outcome.findings.len()).sum();
         if findings > 0 {
@@ -121,20 +123,20 @@ fn share(all: Duration, targets: usize) -> Duration {
     (all / u32::try_from(rounds).unwrap_or(u32::MAX)).max(Duration::from_secs(1))
 }
 
-fn all_of(root: &Path, programs: &[PathBuf], share: Duration) -> Result<Vec<Outcome>> {
-    let next = Mutex::new(programs.iter());
+fn all_of(targets: &[Target<'_>], share: Duration) -> Result<Vec<Outcome>> {
+    let next = Mutex::new(targets.iter());
     let outcomes = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let lane = || -> Result<()> {
             loop {
-                let Some(program) = next.lock().ok().and_then(|mut next| next.next()) else { return Ok(()) };
-                let outcome = Run { root, program, share }.run()?;
+                let Some(target) = next.lock().ok().and_then(|mut next| next.next()) else { return Ok(()) };
+                let outcome = target.run(share)?;
                 if let Ok(mut outcomes) = outcomes.lock() {
                     outcomes.push(outcome);
                 }
             }
         };
-        let lanes: Vec<_> = (0..lanes().min(programs.len())).map(|_| scope.spawn(lane)).collect();
+        let lanes: Vec<_> = (0..lanes().min(targets.len())).map(|_| scope.spawn(lane)).collect();
         lanes.into_iter().try_for_each(|lane| lane.join().unwrap_or_else(|_| bail!("a lane of targets panicked")))
     })?;
     let mut outcomes = outcomes.into_inner().unwrap_or_default();

@@ -88,8 +88,13 @@ number!(
 impl RunId {
     /// Reads `r12`. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        text.strip_prefix('r')?.parse().ok().map(Self)
+        digits(text.strip_prefix('r')?).map(Self)
     }
+}
+
+/// A number of digits alone: the library's own reading takes `+5` too.
+fn digits<N: FromStr>(text: &str) -> Option<N> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What can be claimed: a single task, or one element of an array.
@@ -134,9 +139,9 @@ impl FromStr for TaskRef {
         let bad = || BadTaskRef(text.to_owned());
         let (task, index) = match text.split_once('.') {
             None => (text, None),
-            Some((task, index)) => (task, Some(index.parse().map_err(|_| bad())?)),
+            Some((task, index)) => (task, Some(digits(index).ok_or_else(bad)?)),
         };
-        let task = TaskId(task.parse().map_err(|_| bad())?);
+        let task = TaskId(digits(task).ok_or_else(bad)?);
         Ok(Self { task, index })
     }
 }
@@ -190,5 +195,20 @@ pub struct AttemptRef {
 impl fmt::Display for AttemptRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.task, self.fence.attempt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_digits_and_nothing_else() {
+        assert_eq!(RunId::parse("r12"), Some(RunId(12)));
+        assert_eq!("4711.7".parse(), Ok(TaskRef::element(TaskId(4_711), 7)));
+        for text in ["+5", "5.+7", "-0", "", ".", "5.", ".5", "5 ", "5.7.1", "18446744073709551616"] {
+            assert_eq!(text.parse::<TaskRef>(), Err(BadTaskRef(text.to_owned())));
+            assert_eq!(RunId::parse(&format!("r{text}")), None, "`{text}`");
+        }
     }
 }

@@ -38,6 +38,9 @@ pub struct BadDuration(String);
 const UNITS: [(&str, u64); 6] =
     [("d", 86_400_000_000), ("h", 3_600_000_000), ("ms", 1_000), ("us", 1), ("m", 60_000_000), ("s", 1_000_000)];
 
+/// Digits behind a point that count: those after them are less than a microsecond even of days.
+const FRACTION_DIGITS_MAX: usize = 15;
+
 /// Reads `90s`, `5m`, `1h30m`, `2d`, `250ms`, `1.5s`. A bare `0` is fine; any other bare number is
 /// refused, because nobody can tell what it means.
 pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
@@ -49,19 +52,29 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
     if rest.is_empty() {
         return Err(bad());
     }
-    let mut total = Duration::ZERO;
+    let mut total = 0_u64;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
+        let number = &rest[..digits];
         rest = &rest[digits..];
-        let (unit, micros) = UNITS.into_iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(bad)?;
+        let (unit, size) = UNITS.into_iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(bad)?;
         rest = &rest[unit.len()..];
-        #[expect(clippy::cast_precision_loss, reason = "units are far below 2^53")]
-        let seconds = number * (micros as f64) / 1e6;
-        let part = Duration::try_from_secs_f64(seconds).map_err(|_| bad())?;
-        total = total.checked_add(part).ok_or_else(bad)?;
+        total = part(number, size).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
     }
-    Ok(total)
+    Ok(Duration::from_micros(total))
+}
+
+/// So many units of this size, in whole microseconds: exact, but that what is below one is rounded.
+fn part(number: &str, size: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+        return None;
+    }
+    let digits = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok() };
+    let fraction = fraction.get(..FRACTION_DIGITS_MAX).unwrap_or(fraction);
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let below = (u128::from(digits(fraction)?) * u128::from(size) + scale / 2) / scale;
+    digits(whole)?.checked_mul(size)?.checked_add(u64::try_from(below).ok()?)
 }
 
 /// Writes a duration so that [`parse_duration`] reads the same one, to the microsecond.
@@ -122,5 +135,38 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_written_as_the_same_one_it_was_read_as() {
+        for (text, micros) in [
+            ("213503982d8h1m49s551ms615us", 18_446_744_073_709_551_615_u64),
+            ("1010000000us", 1_010_000_000),
+            ("0.5us", 1),
+            ("0.4us", 0),
+            ("1.5s", 1_500_000),
+            (".5h", 1_800_000_000),
+            ("1.d", 86_400_000_000),
+            ("0.000000000011574074074074074d", 1),
+            ("104249991d1us", 9_007_199_222_400_000_001),
+        ] {
+            let length = parse_duration(text).unwrap();
+            assert_eq!(length, Duration::from_micros(micros), "`{text}`");
+            assert_eq!(parse_duration(&format_duration(length)), Ok(length), "`{text}`");
+        }
+    }
+
+    #[test]
+    fn what_no_server_counts_to_is_no_duration() {
+        for text in
+            ["1010000000d", "213503982d8h1m49s551ms616us", "18446744073709551616us", "1.5.3s", ".s", "s", "5", ""]
+        {
+            assert_eq!(parse_duration(text), Err(BadDuration(text.to_owned())));
+        }
     }
 }

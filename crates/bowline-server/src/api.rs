@@ -23,6 +23,8 @@ mod vitals;
 mod workers;
 mod workflows;
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
@@ -56,10 +58,11 @@ pub fn router(state: AppState) -> Router {
 pub(crate) fn router_with(state: AppState, more: Router) -> Router {
     let guarded = Guard::new(&state);
     let shell = Shell::new(state);
-    let (api, description) = documented(&shell);
-    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
+    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", DESCRIPTION.clone());
     let http = std::sync::Arc::clone(&shell.http);
-    api.route("/", get(system::root))
+    let checked = closed().route_layer(from_fn_with_state(shell.clone(), authenticate));
+    Router::from(nested(checked))
+        .route("/", get(system::root))
         .route("/healthz", get(system::healthz))
         .route("/readyz", get(system::readyz))
         .route("/metrics", get(system::show_metrics))
@@ -78,6 +81,9 @@ pub fn description() -> Value {
     described(nested(closed()).into_openapi())
 }
 
+/// The same for every server of a process, which makes it once.
+static DESCRIPTION: LazyLock<Value> = LazyLock::new(description);
+
 /// What wants a token.
 fn closed() -> OpenApiRouter<Shell> {
     tasks::routes()
@@ -92,12 +98,6 @@ fn closed() -> OpenApiRouter<Shell> {
 
 fn nested(closed: OpenApiRouter<Shell>) -> OpenApiRouter<Shell> {
     OpenApiRouter::with_openapi(Base::openapi()).nest("/api/v1", closed.merge(workers::enrol_route()))
-}
-
-fn documented(shell: &Shell) -> (Router<Shell>, Value) {
-    let checked = closed().route_layer(from_fn_with_state(shell.clone(), authenticate));
-    let (router, description) = nested(checked).split_for_parts();
-    (router, described(description))
 }
 
 /// A handler panicked: a mistake of ours, which costs this one request.

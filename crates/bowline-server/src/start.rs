@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "fuzz"))]
 pub mod inside;
+mod parts;
 mod prepare;
 
 use std::io;
@@ -10,11 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_blob::{BlobError, BlobStore, LogError, LogStore};
+use bowline_blob::{BlobError, LogError};
 use bowline_core::id::TaskId;
 use bowline_leader::{Leader, LeaderConfig, LeaderStatus, LeaderTask};
-use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -23,10 +22,10 @@ use tokio_util::task::TaskTracker;
 use crate::backup::{self, BackupError};
 use crate::config::ServerConfig;
 use crate::listen;
-use crate::logs::LogKeeper;
-use crate::secrets::{Secrets, SecretsError};
-use crate::session::{Keys, Seats, Sessions};
+use crate::secrets::SecretsError;
+use crate::session::Sessions;
 use crate::state::AppState;
+use parts::Parts;
 
 /// In the data folder: the administrator's token, mode 0600.
 pub const TOKEN_FILE: &str = "token";
@@ -159,31 +158,14 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
     prepare::check_exposure(&config)?;
     prepare::data_folder(&config.data)?;
     backup::half_restored(&config.data)?;
-    let secrets = Secrets::open(&config.data.join(TOKEN_FILE), &config.data.join(SECRET_FILE))?;
+    let secrets = parts::secrets(&config.data)?;
     let listener = prepare::bind(config.listen).await?;
     let local_addr = prepare::local_addr(&listener, config.listen)?;
-    let logs = Arc::new(LogStore::open(config.data.join("logs"))?);
-    let blobs = Arc::new(BlobStore::open(config.data.join("blobs"))?);
+    let parts = Parts::open(&config.data, secrets)?;
     let (purge, purged) = mpsc::unbounded_channel();
     let (leader, leader_task) = lead(&config, purge)?;
     wait_until_leading(&leader).await?;
-    let state = AppState {
-        leader: leader.clone(),
-        logs: Arc::clone(&logs),
-        blobs: Arc::clone(&blobs),
-        config: Arc::new(config),
-        secrets: Arc::new(secrets),
-        sessions: Arc::default(),
-        uploads: Arc::default(),
-        keys: Arc::new(Keys::new(leader.clone())),
-        metrics: Arc::new(Mutex::new(Registry::default())),
-        local_addr,
-        stopping: CancellationToken::new(),
-    };
-    let keeper = Arc::new(LogKeeper::new(logs, leader));
-    let seats = Seats::default();
-    let sessions = Arc::new(Sessions { state, seats, logs: Arc::clone(&keeper), tasks: TaskTracker::new() });
-    Ok(serve(sessions, leader_task, listener, (keeper, purged)))
+    Ok(serve(parts.under(leader, config, local_addr), leader_task, listener, purged))
 }
 
 fn lead(config: &ServerConfig, purge: mpsc::UnboundedSender<Vec<TaskId>>) -> Result<(Leader, LeaderTask), ServerError> {
@@ -226,9 +208,9 @@ fn serve(
     sessions: Arc<Sessions>,
     leader: LeaderTask,
     listener: TcpListener,
-    (keeper, mut purged): (Arc<LogKeeper>, mpsc::UnboundedReceiver<Vec<TaskId>>),
+    mut purged: mpsc::UnboundedReceiver<Vec<TaskId>>,
 ) -> Server {
-    let state = sessions.state.clone();
+    let (state, keeper) = (sessions.state.clone(), Arc::clone(&sessions.logs));
     let (tasks, stop_serving) = (TaskTracker::new(), CancellationToken::new());
     let routes = listen::routes(&sessions);
     tasks.spawn(listen::serve(listener, routes, state.config.connections_max, stop_serving.clone()));

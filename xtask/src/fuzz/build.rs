@@ -1,8 +1,8 @@
 //! Building the targets: with coverage in Bowline's own crates, and with what ordinary builds have compiled of all others.
 //!
 //! `fuzz/` is a workspace of its own with the same versions, features and profile for everything that is not ours, and builds
-//! into the same folder: so all that is compiled anew are Bowline's crates. Those have another profile there, and are told apart by
-//! it; this program stands before the compiler and adds the flags for coverage to them alone.
+//! into the same folder: so all that is compiled anew are Bowline's crates, once for all targets. Those have another profile
+//! there, and are told apart by it; this program stands before the compiler and adds the flags for coverage to them alone.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,18 @@ use crate::say;
 use crate::tests_run::{command, now, run};
 
 /// What makes the compiler count which code was reached, as cargo-fuzz asks for it.
-const COVERAGE: [&str; 7] = [
+const COVERAGE: [&str; 6] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Ccodegen-units=8",
 ];
-/// The profile that only `fuzz/` gives to Bowline's crates.
-const OUR_PROFILE: &str = "opt-level=1";
+/// What only the profile of Bowline's crates in `fuzz/` asks for.
+const OUR_PROFILE: &str = "codegen-units=8";
+/// The program that has all targets.
+const ALL: &str = "all";
 
 /// The names of all targets.
 pub(super) fn targets(root: &Path) -> Result<Vec<String>> {
@@ -32,21 +33,24 @@ pub(super) fn targets(root: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let manifest: toml::Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
     let bins = manifest.get("bin").and_then(toml::Value::as_array).context("fuzz/Cargo.toml names no targets")?;
-    Ok(bins.iter().filter_map(|bin| Some(bin.get("name")?.as_str()?.to_owned())).collect())
+    let names = bins.iter().filter_map(|bin| bin.get("name")?.as_str());
+    Ok(names.filter(|name| *name != ALL).map(str::to_owned).collect())
 }
 
-/// Builds these targets, and says where their programs are.
-pub(super) fn build(root: &Path, targets: &[String]) -> Result<Vec<PathBuf>> {
+/// Builds the targets, and says where their program is.
+pub(super) fn build(root: &Path) -> Result<PathBuf> {
     let folder = root.join("target");
     let mut cargo = command("cargo");
-    cargo.current_dir(root.join("fuzz")).args(["build", "--quiet", "--locked", "--target-dir"]).arg(&folder);
-    cargo.args(targets.iter().flat_map(|target| ["--bin", target]));
+    cargo
+        .current_dir(root.join("fuzz"))
+        .args(["build", "--quiet", "--locked", "--bin", ALL, "--target-dir"])
+        .arg(&folder);
     cargo.env("RUSTC_WRAPPER", std::env::current_exe().context("where this program is")?);
-    say(&format!("fuzz: building {} targets", targets.len()));
+    say("fuzz: building the targets");
     let began = now();
     run(&mut cargo).context("building the fuzz targets")?;
     say(&format!("fuzz: built in {} s", now().duration_since(began).as_secs()));
-    Ok(targets.iter().map(|target| folder.join("debug").join(target)).collect())
+    Ok(folder.join("debug").join(ALL))
 }
 
 /// Whether cargo calls this program in the place of the compiler.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,12 +24,16 @@ const SMALLER_SECONDS: u32 = 20;
 /// Lines of its last words that are shown of a target that found something.
 const LINES_SHOWN: usize = 40;
 
-/// A run.
+/// Says to the program which target it is.
+const TARGET: &str = "BOWLINE_FUZZ_TARGET";
+
+/// A target.
 #[derive(Debug)]
-pub(super) struct Run<'a> {
+pub(super) struct Target<'a> {
     pub(super) root: &'a Path,
+    /// Has all targets.
     pub(super) program: &'a Path,
-    pub(super) share: Duration,
+    pub(super) name: &'a str,
 }
 
 /// What came of it.
@@ -46,8 +50,8 @@ pub(super) struct Outcome {
     pub(super) findings: Vec<String>,
 }
 
-fn name_of(program: &Path) -> String {
-    program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// At the end of the name of a committed input that is no text: it is written in hexadecimal digits.
@@ -115,94 +119,101 @@ fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     fs::write(&path, content).with_context(|| format!("writing {}", path.display()))
 }
 
-impl Run<'_> {
-    pub(super) fn run(&self) -> Result<Outcome> {
-        let target = name_of(self.program);
-        let artifacts = self.root.join("fuzz/artifacts").join(&target);
+impl Target<'_> {
+    fn program(&self) -> Command {
+        let mut program = command(&self.program.to_string_lossy());
+        program.env(TARGET, self.name).stdin(Stdio::null());
+        program
+    }
+
+    /// Runs it for so long.
+    pub(super) fn run(&self, share: Duration) -> Result<Outcome> {
+        let artifacts = self.root.join("fuzz/artifacts").join(self.name);
         fs::create_dir_all(&artifacts).with_context(|| format!("making {}", artifacts.display()))?;
-        let mut fuzzer = command(&self.program.to_string_lossy());
+        let mut fuzzer = self.program();
         fuzzer
-            .arg(format!("-max_total_time={}", self.share.as_secs()))
+            .arg(format!("-max_total_time={}", share.as_secs()))
             .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
             .arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"))
             .arg(format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"))
             .arg(format!("-max_len={INPUT_BYTES_MAX}"))
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
             .args(["-print_final_stats=1", "-reload=0"])
-            .arg(found(self.root, &target)?);
-        let seeds = seeds(self.root, &target)?;
+            .arg(found(self.root, self.name)?);
+        let seeds = seeds(self.root, self.name)?;
         fuzzer.arg(&seeds).env(SEEDS, &seeds);
-        let words = self.root.join("fuzz/dict").join(format!("{target}.dict"));
+        let words = self.root.join("fuzz/dict").join(format!("{}.dict", self.name));
         if words.is_file() {
             fuzzer.arg(format!("-dict={}", words.display()));
         }
-        let output = fuzzer.stdin(Stdio::null()).output().with_context(|| format!("starting {target}"))?;
+        let output = fuzzer.output().with_context(|| format!("starting {}", self.name))?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let mut outcome = read(&target, &said);
+        let mut outcome = read(self.name, &said);
         if !output.status.success() {
             let shown: Vec<&str> = said.lines().rev().take(LINES_SHOWN).collect();
             say(&shown.into_iter().rev().collect::<Vec<_>>().join("\n"));
-            outcome.findings.push(self.finding(&target, &said));
+            outcome.findings.push(self.finding(&said));
         }
         Ok(outcome)
     }
 
     /// Makes what broke something smaller, where that works, and says how to repeat it.
-    fn finding(&self, target: &str, said: &str) -> String {
+    fn finding(&self, said: &str) -> String {
+        let target = self.name;
         let Some(written) = said.lines().find_map(|line| line.split("Test unit written to ").nth(1)) else {
             return format!("{target}: it ended badly, and left no input behind: see above");
         };
         let written = PathBuf::from(written.trim());
         let smaller = written.with_extension("small");
-        let mut fuzzer = command(&self.program.to_string_lossy());
+        let mut fuzzer = self.program();
         fuzzer
             .args(["-minimize_crash=1", &format!("-max_total_time={SMALLER_SECONDS}")])
             .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
             .arg(format!("-exact_artifact_path={}", smaller.display()))
             .arg(&written);
-        drop(fuzzer.stdin(Stdio::null()).output());
+        drop(fuzzer.output());
         let smallest = if smaller.is_file() { smaller } else { written };
         format!(
             "{target}: repeat it with `cargo xtask fuzz {target} --input {}`; once it is fixed, keep that file in fuzz/corpus/{target}",
             smallest.display()
         )
     }
-}
 
-/// Runs one input.
-pub(super) fn replay(program: &Path, input: &Path) -> Result<()> {
-    let input = fs::canonicalize(input).with_context(|| format!("there is no input {}", input.display()))?;
-    let mut fuzzer = command(&program.to_string_lossy());
-    let status = fuzzer.arg(format!("-timeout={INPUT_SECONDS_MAX}")).arg(&input).status();
-    if status.with_context(|| format!("starting {}", program.display()))?.success() {
-        say("fuzz: this input breaks nothing");
-        return Ok(());
+    /// Runs one input.
+    pub(super) fn replay(&self, input: &Path) -> Result<()> {
+        let input = fs::canonicalize(input).with_context(|| format!("there is no input {}", input.display()))?;
+        let status = self.program().arg(format!("-timeout={INPUT_SECONDS_MAX}")).arg(&input).status();
+        if status.with_context(|| format!("starting {}", self.name))?.success() {
+            say("fuzz: this input breaks nothing");
+            return Ok(());
+        }
+        bail!("{}: {} still breaks something", self.name, input.display())
     }
-    bail!("{}: {} still breaks something", name_of(program), input.display())
-}
 
-/// Takes into the committed corpus what reaches code that nothing there reaches.
-pub(super) fn merge(root: &Path, program: &Path) -> Result<()> {
-    let target = name_of(program);
-    let (seeds, found) = (seeds(root, &target)?, found(root, &target)?);
-    let names = || -> Result<Vec<PathBuf>> { Ok(fs::read_dir(&seeds)?.flatten().map(|entry| entry.path()).collect()) };
-    let mut fuzzer = command(&program.to_string_lossy());
-    fuzzer.args(["-merge=1", &format!("-max_len={INPUT_BYTES_MAX}")]).arg(&seeds).arg(found).env(SEEDS, &seeds);
-    let before = names()?;
-    let output = fuzzer.stdin(Stdio::null()).output().with_context(|| format!("starting {target}"))?;
-    if !output.status.success() {
-        bail!("{target}: merging failed: {}", String::from_utf8_lossy(&output.stderr));
+    /// Takes into the committed corpus what reaches code that nothing there reaches.
+    pub(super) fn merge(&self) -> Result<()> {
+        let (root, target) = (self.root, self.name);
+        let (seeds, found) = (seeds(root, target)?, found(root, target)?);
+        let names =
+            || -> Result<Vec<PathBuf>> { Ok(fs::read_dir(&seeds)?.flatten().map(|entry| entry.path()).collect()) };
+        let mut fuzzer = self.program();
+        fuzzer.args(["-merge=1", &format!("-max_len={INPUT_BYTES_MAX}")]).arg(&seeds).arg(found).env(SEEDS, &seeds);
+        let before = names()?;
+        let output = fuzzer.output().with_context(|| format!("starting {target}"))?;
+        if !output.status.success() {
+            bail!("{target}: merging failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let made = |path: &PathBuf| name_of(path).starts_with("made-");
+        let new: Vec<PathBuf> = names()?.into_iter().filter(|path| !before.contains(path) && !made(path)).collect();
+        let folder = committed(root, target);
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        for path in &new {
+            let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            keep(&folder, &name_of(path)[..12.min(name_of(path).len())], &bytes)?;
+        }
+        say(&format!("fuzz: {target} has {} inputs more", new.len()));
+        Ok(())
     }
-    let made = |path: &PathBuf| name_of(path).starts_with("made-");
-    let new: Vec<PathBuf> = names()?.into_iter().filter(|path| !before.contains(path) && !made(path)).collect();
-    let folder = committed(root, &target);
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    for path in &new {
-        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        keep(&folder, &name_of(path)[..12.min(name_of(path).len())], &bytes)?;
-    }
-    say(&format!("fuzz: {target} has {} inputs more", new.len()));
-    Ok(())
 }
 
 /// Takes the figures out of what libFuzzer says.

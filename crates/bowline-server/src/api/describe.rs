@@ -17,6 +17,17 @@ const PAGED: [&str; 6] = [
     "/api/v1/runs/{id}/tasks",
 ];
 
+/// Whose body may be left out.
+const MAY_BE_EMPTY: [&str; 5] = [
+    "/api/v1/pause",
+    "/api/v1/resume",
+    "/api/v1/tasks/{id}/complete",
+    "/api/v1/tasks/{id}/resolve",
+    "/api/v1/workers/{name}/drain",
+];
+/// What may be asked without the header's token: it has one in its document.
+const OPEN: &str = "/api/v1/workers/enrol";
+
 /// With the token that everything under `/api/v1` wants, and what else holds for many routes at once.
 pub(super) fn described(mut description: Description) -> Value {
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
@@ -45,6 +56,12 @@ fn operation(path: &str, method: &str, operation: &mut Value) {
             response.remove("content");
         }
         problem(response);
+    }
+    if let Some(body) = operation.get_mut("requestBody").filter(|_| MAY_BE_EMPTY.contains(&path)) {
+        body["required"] = Value::Bool(false);
+    }
+    if path == OPEN {
+        operation["security"] = json!([{}, {"token": []}]);
     }
     let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { return };
     if !PAGED.contains(&path) {
@@ -101,7 +118,9 @@ mod tests {
             .iter()
             .find(|parameter| parameter["name"] == "limit")
             .unwrap();
-        assert!(PAGED.iter().all(|path| paths.contains_key(*path)));
+        assert!(PAGED.iter().chain(&MAY_BE_EMPTY).chain([&OPEN]).all(|path| paths.contains_key(*path)));
+        assert!(MAY_BE_EMPTY.iter().all(|path| paths[*path]["post"]["requestBody"]["required"] == false));
+        assert_eq!(paths[OPEN]["post"]["security"], json!([{}, {"token": []}]));
         assert!(paths["/api/v1/blobs/{digest}"]["head"]["responses"]["default"]["content"].is_null());
         let says_limit = |path: &str| paths[path]["get"]["parameters"].to_string().contains("\"limit\"");
         assert!(says_limit("/api/v1/runs") && !says_limit("/api/v1/version"));

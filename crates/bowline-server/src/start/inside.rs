@@ -9,24 +9,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
-use bowline_blob::{BlobStore, LogStore};
 use bowline_core::name::{Actor, WorkerName};
 use bowline_leader::{Leader, LeaderConfig, LeaderStatus, LeaderTask};
 use bowline_store::MemoryStore;
 use bytes::Bytes;
-use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::{SECRET_FILE, ServerError, TOKEN_FILE, prepare, wait_until_leading};
+use super::parts::{self, Parts};
+use super::{ServerError, TOKEN_FILE, prepare, wait_until_leading};
 use crate::config::ServerConfig;
 use crate::listen;
-use crate::logs::LogKeeper;
-use crate::secrets::Secrets;
-use crate::session::{Keys, Seats, Sessions};
-use crate::state::AppState;
+use crate::session::Sessions;
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -56,32 +49,17 @@ impl Inside {
     pub async fn open(data: impl Into<PathBuf>) -> Result<Self, ServerError> {
         let config = ServerConfig::new(data);
         prepare::data_folder(&config.data)?;
+        let secrets = parts::secrets(&config.data)?;
         let token_file = config.data.join(TOKEN_FILE);
-        let secrets = Secrets::open(&token_file, &config.data.join(SECRET_FILE))?;
         let read = |source| ServerError::Data { operation: "read", path: token_file.clone(), source };
         let token = std::fs::read_to_string(&token_file).map_err(read)?.trim().to_owned();
-        let logs = Arc::new(LogStore::open(config.data.join("logs"))?);
-        let blobs = Arc::new(BlobStore::open(config.data.join("blobs"))?);
+        let parts = Parts::open(&config.data, secrets)?;
         let store = MemoryStore::new();
         let settings = LeaderConfig { gather: Duration::ZERO, seed: Some(1), ..LeaderConfig::default() };
         let (leader, task) = Leader::start(settings, Box::new(store.clone()), Arc::new(store))?;
         wait_until_leading(&leader).await?;
         let local_addr = config.listen;
-        let state = AppState {
-            leader: leader.clone(),
-            logs: Arc::clone(&logs),
-            blobs,
-            config: Arc::new(config),
-            secrets: Arc::new(secrets),
-            sessions: Arc::default(),
-            uploads: Arc::default(),
-            keys: Arc::new(Keys::new(leader.clone())),
-            metrics: Arc::new(Mutex::new(Registry::default())),
-            local_addr,
-            stopping: CancellationToken::new(),
-        };
-        let logs = Arc::new(LogKeeper::new(logs, leader));
-        let sessions = Arc::new(Sessions { state, seats: Seats::default(), logs, tasks: TaskTracker::new() });
+        let sessions = parts.under(leader, config, local_addr);
         let routes = listen::routes(&sessions);
         Ok(Self { routes, sessions, leader: task, token })
     }

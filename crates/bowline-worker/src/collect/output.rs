@@ -40,13 +40,12 @@ pub(super) fn result(
     output: impl FnOnce() -> Result<Vec<u8>, OutputError>,
     notes: &mut Vec<String>,
 ) -> Result<Option<String>, OutputError> {
-    let value = if written.iter().all(u8::is_ascii_whitespace) {
+    let json = if written.iter().all(u8::is_ascii_whitespace) {
         let Some(format) = format else { return Ok(None) };
         from_output(&output()?, format, notes)?
     } else {
         from_file(written, notes)?
     };
-    let json = value.to_string();
     if json.len() > RESULT_BYTES_MAX { Err(OutputError::TooLarge { what: "the result" }) } else { Ok(Some(json)) }
 }
 
@@ -76,10 +75,10 @@ fn text(bytes: &[u8], what: &str, notes: &mut Vec<String>) -> String {
     }
 }
 
-fn from_output(output: &[u8], format: OutputFormat, notes: &mut Vec<String>) -> Result<Value, OutputError> {
+fn from_output(output: &[u8], format: OutputFormat, notes: &mut Vec<String>) -> Result<String, OutputError> {
     let text = text(output, "standard output", notes);
-    Ok(match format {
-        OutputFormat::Json => serde_json::from_str(&text).map_err(OutputError::NotJson)?,
+    let value = match format {
+        OutputFormat::Json => return document(&text).map_err(OutputError::NotJson),
         OutputFormat::Lines => text.lines().map(Value::from).collect(),
         OutputFormat::Nul => {
             let mut strings: Vec<&str> = text.split('\0').collect();
@@ -93,13 +92,28 @@ fn from_output(output: &[u8], format: OutputFormat, notes: &mut Vec<String>) -> 
             let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
             Value::from(text)
         }
-    })
+    };
+    Ok(value.to_string())
 }
 
-fn from_file(written: &[u8], notes: &mut Vec<String>) -> Result<Value, OutputError> {
+/// A JSON document as it was written, but for the space between its parts: what reads it as numbers of its own would round those
+/// that are long.
+fn document(text: &str) -> Result<String, serde_json::Error> {
+    serde_json::from_str::<Value>(text)?;
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        let is_space = !is_in_string && c.is_ascii_whitespace();
+        is_in_string ^= *c == '"' && !is_escaped;
+        is_escaped = *c == '\\' && !is_escaped;
+        !is_space
+    };
+    Ok(text.chars().filter(is_kept).collect())
+}
+
+fn from_file(written: &[u8], notes: &mut Vec<String>) -> Result<String, OutputError> {
     let text = text(written, "BOWLINE_OUTPUT", notes);
-    if let Ok(value) = serde_json::from_str(&text) {
-        return Ok(value);
+    if let Ok(json) = document(&text) {
+        return Ok(json);
     }
     let mut object = serde_json::Map::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -113,7 +127,7 @@ fn from_file(written: &[u8], notes: &mut Vec<String>) -> Result<Value, OutputErr
             }
         }
     }
-    Ok(Value::Object(object))
+    Ok(Value::Object(object).to_string())
 }
 
 fn is_key(key: &str) -> bool {

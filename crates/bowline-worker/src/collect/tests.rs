@@ -70,6 +70,15 @@ fn the_output_file_holds_json_or_lines_of_key_and_value_and_goes_first() {
 }
 
 #[test]
+fn json_is_kept_as_it_was_written_but_for_the_space_in_it() {
+    let written =
+        "{ \"id\": 1999666666666666266666666666666666,\n\t\"far\": 6e88, \"text\": \" \\\" a \\\\\" , \"b\": [ ] }";
+    let kept = "{\"id\":1999666666666666266666666666666666,\"far\":6e88,\"text\":\" \\\" a \\\\\",\"b\":[]}";
+    assert_eq!(result(None, b"", written.as_bytes()), json(kept));
+    assert_eq!(result(Some(OutputFormat::Json), written.as_bytes(), b""), json(kept));
+}
+
+#[test]
 fn an_output_that_cannot_be_used_fails_the_job_with_a_sentence() {
     let not_json = result(Some(OutputFormat::Json), b"{", b"").unwrap_err();
     assert!(not_json.contains("not one JSON document"), "{not_json}");
