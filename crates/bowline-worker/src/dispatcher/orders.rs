@@ -138,6 +138,11 @@ impl Dispatcher {
     fn cancelled(&mut self, attempt: AttemptRef, why: StopWhy) {
         let Some(known) = self.attempts.get_mut(&attempt) else {
             tracing::debug!(%attempt, ?why, "to be stopped, and not here");
+            // Where its end is on its way, that is the answer.
+            if !self.outbox.holds_end(attempt) {
+                let gone = FromWorker::Gone { attempt, why: "its worker knows nothing of it".to_owned() };
+                self.say(attempt, WorkerMessage::Engine(gone));
+            }
             return;
         };
         if matches!(known.state, State::Collecting | State::Ended) {

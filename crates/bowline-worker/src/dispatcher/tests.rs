@@ -2,7 +2,7 @@
 //! seldom to be tried there.
 
 use bowline_core::id::Epoch;
-use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, ToWorker, Verdict};
+use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, StopWhy, ToWorker, Verdict};
 use bowline_core::spec::{Action as Work, Command};
 use bowline_core::worker::Room;
 use bowline_protocol::{Handover, Kind, ServerMessage, sample, wire};
@@ -360,4 +360,33 @@ fn what_a_server_has_is_asked_anew_when_its_store_was_put_back_and_only_then() {
         asks(&wanted)
     };
     assert_eq!([0, 0, 1, 1].map(|generation| session(&mut bench, generation)), [0, 0, 1, 0]);
+}
+
+#[test]
+fn whoever_is_to_stop_what_is_not_here_says_so_at_once_and_once() {
+    let (here, gone) = (sample::attempt(1, None), sample::attempt(2, None));
+    let mut bench = Bench::new(Left::default(), |_| {});
+    bench.supervisor_is_up();
+    bench.listed();
+    bench.is_given(here);
+    bench.runs(here);
+    bench.is_durable();
+    let cancel = |bench: &mut Bench, attempt| {
+        let messages = vec![ServerMessage::Engine(ToWorker::Cancel { attempt, why: StopWhy::Cancel })];
+        bench.happens(Event::Link(LinkNo(1), LinkEvent::Messages { messages, generation: 0, commit_no: 2 }))
+    };
+    for _ in 0..2 {
+        cancel(&mut bench, gone);
+    }
+    let said = said_of(&bench.held, gone);
+    assert!(matches!(&said[..], [(_, WorkerMessage::Engine(FromWorker::Gone { .. }))]), "{said:?}");
+    bench.is_durable();
+    let sent = bench.happens(Event::Room(LinkNo(1)));
+    let is_gone = |message: &WorkerMessage| matches!(message, WorkerMessage::Engine(FromWorker::Gone { attempt, .. }) if *attempt == gone);
+    let is_sent = |action: &Action| matches!(action, Action::Send(_, parcels) if parcels.iter().any(|(message, _)| is_gone(message)));
+    assert!(sent.iter().any(is_sent), "it leaves when it is durable: {sent:?}");
+    // What is here is stopped, and answers when it has.
+    let wanted = cancel(&mut bench, here);
+    assert!(wanted.iter().any(|action| matches!(action, Action::Job(Request::Kill { .. }))), "{wanted:?}");
+    assert_eq!(said_of(&bench.held, here), []);
 }
