@@ -9,8 +9,9 @@ use bowline_core::time::Span;
 use rustix::process::{Signal, kill_process};
 
 use crate::harness::fleet::{Fleet, LOST_AFTER};
-use crate::harness::parts::runtime;
-use crate::harness::until;
+use crate::harness::parts::{ServerPart, runtime, worker};
+use crate::harness::worked::Work;
+use crate::harness::{Room, until};
 
 const RELEASE: [&str; 4] = ["--slots", "1", "--on-term", "release"];
 
@@ -234,4 +235,42 @@ fn a_black_hole_is_put_aside_with_the_reason_and_comes_back_when_told() {
     fleet.room.good(&[&at[..], &["worker", "resume", "hole"]].concat());
     assert!(fleet.show("hole").aside.is_none());
     fleet.over(vec![good, hole]);
+}
+
+#[test]
+fn nothing_is_lost_for_its_silence_within_the_grace_after_a_restart_of_the_server() {
+    let room = Room::new();
+    let timing = ["--heartbeat", "200ms", "--suspect-after", "700ms", "--lost-after", "2s", "--take-over-grace", "1h"];
+    let server = ServerPart::start_with(&room, "127.0.0.1:0", &[], &timing);
+    let (url, token, listen) = (server.url.clone(), server.token_file.clone(), server.address().to_owned());
+    let work = Work::of(&server);
+    let silent = worker(&room, "w", (&url, &token), &[], &["--slots", "1"]);
+    let gate = room.work().join("gate");
+    let script = format!("until test -e '{}'; do sleep 0.05; done", gate.display());
+    let id = work.one(NewTask { shell: Some(script), ..NewTask::default() });
+    work.until_state(id, StateKind::Running);
+    silent.signal(Signal::STOP);
+    server.part.kill();
+    let server = ServerPart::start_with(&room, &listen, &[], &timing);
+    // What others do meanwhile takes longer than what loses an attempt at any other time.
+    let other = worker(&room, "other", (&url, &token), &[], &["--slots", "1"]);
+    for _ in 0..4 {
+        work.until_state(
+            work.one(NewTask { shell: Some("sleep 1".to_owned()), ..NewTask::default() }),
+            StateKind::Succeeded,
+        );
+    }
+    assert_eq!((work.task(id).state, work.attempts(id)), (StateKind::Running, 1));
+    silent.signal(Signal::CONT);
+    work.until_connected("w");
+    std::fs::write(&gate, "").unwrap();
+    work.until_state(id, StateKind::Succeeded);
+    assert_eq!(work.attempts(id), 1);
+    let history = work.history(id);
+    assert!(!history.iter().any(|what| what == "lost"), "{history:?}");
+    for part in [silent, other] {
+        assert_eq!(part.stop(), Some(0));
+    }
+    room.stop_supervisor("other");
+    work.over(&room, server);
 }
