@@ -12,16 +12,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::say;
-use crate::tests_run::{command, is_there, now, run};
+use crate::tests_run::{self, command, now, run};
 
 /// The version, from `PyPI`.
 const VERSION: &str = "4.32.5";
 /// How long it runs where nothing is said, in seconds.
 const SECONDS: u64 = 300;
 /// How long it runs within `cargo xtask test`, in seconds.
-const BOUNDED_SECONDS: u64 = 40;
+const BOUNDED_SECONDS: u64 = 25;
 /// Programs that it needs, and the Debian package that has each.
-pub(crate) const PROGRAMS: [(&str, &str); 1] = [("python3", "python3")];
+pub(crate) const PROGRAMS: [(&str, &str); 1] = [("python3", "python3-venv")];
 /// How long the server may take to listen.
 const START_WAIT_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -37,9 +37,9 @@ const LEFT_OUT: [(&str, &str); 1] = [(
 /// Operations that are left out, and why.
 const NOT_ASKED: [(&str, &str); 1] = [("/api/v1/events$", "its answer never ends")];
 
-/// All operations, for a while.
+/// All operations, for a while, against a program that was built before.
 pub(crate) fn bounded(root: &Path) -> Result<()> {
-    run_all(root, &["--for".to_owned(), BOUNDED_SECONDS.to_string()])
+    against(root, BOUNDED_SECONDS)
 }
 
 /// Runs it for as long as the arguments say.
@@ -49,8 +49,12 @@ pub(crate) fn run_all(root: &Path, arguments: &[String]) -> Result<()> {
         [option, span] if option == "--for" => crate::fuzz::span(span)?.as_secs(),
         _ => bail!("schema knows `--for 5m` and nothing else"),
     };
-    let program = install(root)?;
     run(command("cargo").current_dir(root).args(["build", "--quiet", "--package", "bowline"])).context("building")?;
+    against(root, seconds)
+}
+
+fn against(root: &Path, seconds: u64) -> Result<()> {
+    let program = install(root)?;
     let server = Server::start(root)?;
     say(&format!("schema: {} for {seconds} s", server.address));
     for (what, why) in LEFT_OUT.iter().chain(&NOT_ASKED) {
@@ -81,11 +85,14 @@ fn install(root: &Path) -> Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    if !is_there("python3") {
-        bail!("python3 is missing: `cargo xtask test` installs it");
-    }
+    tests_run::install(&PROGRAMS)?;
     say(&format!("schema: installing schemathesis {VERSION}"));
     let folder = folder.to_string_lossy().into_owned();
+    // Debian's Python makes environments only where a further package is.
+    let can = command("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    if !can.is_ok_and(|status| status.success()) {
+        tests_run::install(&[("", "python3-venv")])?;
+    }
     run(command("python3").args(["-m", "venv", &folder]))
         .context("making a Python environment (Debian: python3-venv)")?;
     let package = format!("schemathesis=={VERSION}");
