@@ -24,6 +24,8 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     step("doc tests", cargo(root, &["test", "--workspace", "--doc", "--quiet"]))?;
     step("build", cargo(root, &["build", "--workspace", "--all-targets"]))?;
     step("chaos", chaos::bounded(root))?;
+    timed("fuzz", || fuzz::bounded(root))?;
+    timed("schema", || schema::bounded(root))?;
     step("building the simulation", sim::build(root))?;
     step("simulation", sim::bounded(root))?;
     step("mutants", sim::mutants(root))?;
@@ -42,7 +44,7 @@ pub(crate) fn faults(root: &Path) -> Result<()> {
 
 /// Finds what the tests need, or installs it.
 fn prepare() -> Result<()> {
-    install(&[&PROGRAMS[..], &chaos::PROGRAMS].concat())?;
+    install(&[&PROGRAMS[..], &chaos::PROGRAMS, &fuzz::PROGRAMS, &schema::PROGRAMS].concat())?;
     if !is_there("cargo-nextest") {
         say("xtask: installing cargo-nextest");
         run(command("cargo").args(["install", "cargo-nextest", "--locked"])).context("installing cargo-nextest")?;
