@@ -62,8 +62,6 @@ listed! {
         LossWhileStopping = "loss-while-stopping",
         /// Hello named an attempt whose end was still to be delivered.
         HelloWithAReportPending = "hello-with-a-report-pending",
-        /// Hello named an attempt whose job was gone.
-        HelloWithAGoneJob = "hello-with-a-gone-job",
         /// Hello gave back what the last holder of the identity had left.
         HelloGivesBackWhatWasLeft = "hello-gives-back-what-was-left",
         /// Hello named a running attempt under another boot id: it was lost.

@@ -3,25 +3,32 @@
 //!
 //! It shares no code with what it checks: its own books ([`book`]) are made of rows alone. Rules by where they are
 //! seen: [`rows`] (I1, I2, I4, I5's order, I7, I8, I10, I13), [`effects`] (I3, I9, I8's acknowledgements), [`facts`]
-//! (I1 and I4 in fact, I13), [`states`] (what a state may follow upon), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`ending`] (I6, I8,
-//! I13, I14 once the faults have stopped). I5's capacities and I12 come with resources and gangs.
+//! (I1 and I4 in fact, I13), [`states`] (what a state may follow upon), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`words`] (what
+//! workers say and order: I2, I3, I8), [`leases`] (what supervisors promise by themselves), [`times`] (silence and limits),
+//! [`ending`] (I6, I8, I13, I14 once the faults have stopped). I5's capacities and I12 come with resources and gangs.
 
 pub mod answers;
 pub mod book;
 pub mod effects;
 pub mod ending;
 pub mod facts;
+pub mod leases;
 pub mod rows;
 pub mod states;
+pub mod times;
+pub mod words;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::effect::Batch;
 use bowline_core::id::{AttemptRef, CommitNo, Epoch};
+use bowline_core::message::KnownAs;
+use bowline_protocol::{Delivery, WorkerMessage};
 use bowline_store::{CommitError, Swept};
+use bowline_supervisor::wire;
 
-use crate::job::JobId;
+use crate::job::{Ended, JobId};
 use crate::named::named;
 use crate::process::{ClusterId, ConnId, Packet, ProcId};
 use crate::world::{Alive, Observe, Role, WorkerRole};
@@ -29,6 +36,9 @@ use answers::Asked;
 use book::Book;
 use effects::Sessions;
 use facts::Facts;
+use leases::Leases;
+use times::Times;
+use words::Words;
 
 named! {
     /// What must always hold, by the numbers of the model.
@@ -127,6 +137,14 @@ pub struct Check {
     pub sessions: Sessions,
     /// Jobs in fact.
     pub facts: Facts,
+    /// What workers say and order.
+    words: Words,
+    /// What supervisors promise.
+    leases: Leases,
+    /// Connections over which an answer is under way that is still true.
+    answering: BTreeSet<ConnId>,
+    /// Since when who could know what.
+    times: Times,
     /// What it has found.
     pub found: Found,
     /// Clusters that were put back behind everybody's back: until that is seen, what is said of attempts may be of others
@@ -175,11 +193,44 @@ impl Check {
         mine.asked.keep_open_questions(asked);
         self.facts.disown(cluster);
         self.sessions.disown(cluster);
+        self.answering.retain(|conn| self.sessions.cluster_of(*conn) != Some(cluster));
     }
 
     /// Nobody was told that the cluster was put back.
     pub fn go_blind(&mut self, cluster: ClusterId) {
         self.blind.insert(cluster);
+    }
+
+    /// Somebody took away a worker's journals: of what it ran nobody knows.
+    pub fn journal_lost(&mut self, worker: ProcId) {
+        let Some(Role::Worker(role)) = self.roles.get(&worker) else { return };
+        for dir in (0..role.servers.len()).map(|number| role.dir_of(number)) {
+            self.words.lost(&dir);
+            self.facts.forgotten(&dir);
+        }
+        self.sessions.forget(worker);
+    }
+
+    /// A new holder of an identity gives back, or fails, what the last one left: by the word of whoever configured it.
+    fn vouched(&mut self, conn: ConnId, messages: &[(WorkerMessage, Option<Delivery>)]) {
+        let Some(cluster) = self.sessions.cluster_of(conn) else { return };
+        for (message, _) in messages {
+            let WorkerMessage::Hello(hello) = message else { continue };
+            let theirs =
+                hello.attempts.iter().filter(|(_, known)| matches!(known, KnownAs::GivenBack | KnownAs::Failed));
+            for (attempt, _) in theirs {
+                self.facts.excuse(cluster, attempt.task);
+                self.sessions.given_away(cluster, *attempt);
+            }
+        }
+    }
+
+    /// The state directory that a worker has for a cluster.
+    fn dir_of(&self, proc: ProcId, conn: ConnId) -> Option<String> {
+        let cluster = self.sessions.cluster_of(conn)?;
+        let Role::Worker(role) = self.roles.get(&proc)? else { return None };
+        let number = role.servers.iter().position(|server| *server == cluster)?;
+        Some(role.dir_of(number))
     }
 
     fn cluster_of(&self, proc: ProcId) -> Option<ClusterId> {
@@ -196,6 +247,9 @@ impl Observe for Check {
         let ended = rows::commit(&mut view.book, &mut self.found, at, commit, batch);
         let succeeded = |attempt| self.sessions.has_succeeded(cluster, attempt);
         states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
+        if !self.blind.contains(&cluster) {
+            self.times.committed(&mut self.found, at, (cluster, &view.book), batch);
+        }
         for attempt in ended.into_iter().filter(|_| !self.blind.contains(&cluster)) {
             self.facts.attempt_ended(&mut self.found, at, cluster, attempt);
         }
@@ -219,14 +273,34 @@ impl Observe for Check {
 
     fn arrives(&mut self, at: u64, to: ProcId, conn: ConnId, packet: &Packet) {
         match packet {
+            // What was answered before a store was put back is true of another time.
+            Packet::Answer { .. } if !self.answering.remove(&conn) => {}
             Packet::Answer { number, reply } => {
                 if let Some(cluster) = self.cluster_of(to) {
                     let view = &mut self.views[cluster.0 as usize];
                     view.asked.answered(&view.book, &mut self.found, at, (to, *number), reply);
                 }
             }
-            Packet::FromServer { messages, .. } => self.sessions.heard(to, messages),
-            Packet::FromWorker(messages) => self.sessions.said(conn, messages),
+            Packet::FromServer { messages, .. } => {
+                self.sessions.heard(to, conn, messages);
+                if let Some(dir) = self.dir_of(to, conn) {
+                    self.leases.heard(conn, &dir, messages);
+                    self.words.heard(&dir, messages);
+                }
+            }
+            Packet::FromWorker(messages) => {
+                if messages.iter().any(|(message, _)| matches!(message, WorkerMessage::Hello(_))) {
+                    self.times.said_hello(at, conn);
+                }
+                if let Some((cluster, worker)) = self.sessions.of_conn(conn) {
+                    self.times.heard(at, cluster, worker);
+                }
+            }
+            Packet::ToSupervisor(wire::Request::Start(start)) => {
+                if let Some(Role::Supervisor { dir }) = self.roles.get(&to) {
+                    self.leases.ordered(to, dir, start);
+                }
+            }
             Packet::Ask { .. } | Packet::ToSupervisor(_) | Packet::FromSupervisor(_) => {}
         }
     }
@@ -236,12 +310,13 @@ impl Observe for Check {
         match packet {
             Packet::Ask { number, request, .. } => {
                 if let Some(cluster) = cluster {
-                    self.views[cluster.0 as usize].asked.asked((from, *number), request);
+                    self.views[cluster.0 as usize].asked.asked((from, conn), *number, request);
                 }
             }
             Packet::Answer { reply, .. } => {
                 if let Some(cluster) = cluster {
-                    answers::leaves(&self.views[cluster.0 as usize].book, &mut self.found, at, reply);
+                    self.answering.insert(conn);
+                    answers::leaves(&self.views[cluster.0 as usize], &mut self.found, at, conn, reply);
                 }
             }
             Packet::FromServer { messages, generation, commit_no } => {
@@ -253,24 +328,65 @@ impl Observe for Check {
                     }
                     let book = &self.views[cluster.0 as usize].book;
                     self.sessions.leaves(book, &mut self.found, at, (cluster, from, conn), messages);
+                    // Whoever is welcomed was heard when he said Hello.
+                    if let Some(((cluster, worker), hello)) = self.sessions.of_conn(conn).zip(self.times.hello_of(conn))
+                    {
+                        self.times.heard(hello, cluster, worker);
+                    }
                 }
             }
-            Packet::FromWorker(messages) => self.sessions.sent(from, conn, messages),
-            Packet::ToSupervisor(_) | Packet::FromSupervisor(_) => {}
+            Packet::FromWorker(messages) => {
+                self.sessions.sent(from, conn, messages);
+                self.vouched(conn, messages);
+                if let Some(dir) = self.dir_of(from, conn) {
+                    self.words.said((&mut self.found, at), &self.facts, &dir, messages);
+                    self.leases.said(at, conn, messages);
+                }
+            }
+            Packet::ToSupervisor(order) => self.words.ordered(&mut self.found, at, conn, order),
+            Packet::FromSupervisor(_) => {}
         }
     }
 
     fn job_began(&mut self, at: u64, job: &JobId) {
         self.facts.began(&self.views, &mut self.found, at, job);
+        self.leases.began(at, job);
     }
 
-    fn job_ended(&mut self, _: u64, job: &JobId) {
-        self.facts.ended(job);
+    fn job_ended(&mut self, at: u64, job: &JobId, how: Ended) {
+        self.facts.ended(job, how);
+        self.leases.ended(&mut self.found, at, job, &self.times);
     }
 
-    fn process(&mut self, _: u64, proc: ProcId, role: &Role, alive: Alive) {
+    fn opens_local(&mut self, _: u64, conn: ConnId, dir: &str) {
+        self.words.opens(conn, dir);
+    }
+
+    fn durable(&mut self, _: u64, file: &str, batch: &dyn Any) {
+        if let Some((dir, _)) = file.rsplit_once('/') {
+            self.words.durable(dir, batch);
+        }
+    }
+
+    fn leads(&mut self, at: u64, cluster: ClusterId, proc: ProcId) {
+        self.times.leads(at, cluster, proc);
+    }
+
+    fn stands_still(&mut self, at: u64, proc: ProcId) {
+        self.times.stands_still(at, proc);
+    }
+
+    fn goes_on(&mut self, at: u64, proc: ProcId) {
+        self.times.goes_on(at, proc);
+    }
+
+    fn process(&mut self, at: u64, proc: ProcId, role: &Role, alive: Alive) {
         if alive == Alive::Yes {
             self.roles.entry(proc).or_insert_with(|| role.clone());
+            self.times.begins(at, proc);
+        } else {
+            self.times.ends(at, proc);
+            self.sessions.ended(proc);
         }
         self.sessions.process(proc);
         if alive == Alive::No(Some(crate::worker::FENCED)) {

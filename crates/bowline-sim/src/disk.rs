@@ -104,6 +104,17 @@ impl Disk {
         self.plain.get(file).map(|file| file.bytes.clone())
     }
 
+    /// The batch of a file that became durable last.
+    pub fn newest_durable(&self, file: &str) -> Option<Rc<dyn Any>> {
+        let file = self.batches.get(file)?;
+        file.all.get(file.durable.checked_sub(1)?).cloned()
+    }
+
+    /// Files of batches whose names begin so are removed.
+    pub fn lose_batches(&mut self, prefix: &str) {
+        self.batches.retain(|name, _| !name.starts_with(prefix));
+    }
+
     /// Files by the beginning of their names.
     pub fn files(&self, prefix: &str) -> Vec<String> {
         self.plain.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
@@ -136,9 +147,16 @@ impl Disk {
         self.batches.remove(file);
     }
 
-    /// A batch is handed over; [`Disk::durable`] says when it is safe.
-    pub fn put(&mut self, file: &str, batch: Rc<dyn Any>) {
-        self.batches.entry(file.to_owned()).or_default().all.push(batch);
+    /// A batch is handed over; [`Disk::durable`] says when it is safe. Its place among those of the file.
+    pub fn put(&mut self, file: &str, batch: Rc<dyn Any>) -> usize {
+        let all = &mut self.batches.entry(file.to_owned()).or_default().all;
+        all.push(batch);
+        all.len() - 1
+    }
+
+    /// The place of the batch that becomes durable next.
+    pub fn next_place(&self, file: &str) -> Option<usize> {
+        self.batches.get(file).map(|batches| batches.durable)
     }
 
     /// One more batch of this file is durable.
@@ -160,13 +178,20 @@ impl Disk {
     }
 
     /// The process that wrote dies: a batch that was under way is there as a whole, or it and all after it are not.
-    pub fn process_died(&mut self, files: &str, random: &mut Random) {
-        for (_, batches) in self.batches.range_mut(files.to_owned()..).take_while(|(name, _)| name.starts_with(files)) {
+    /// Says which batches are there that nobody was told of.
+    pub fn process_died(&mut self, files: &str, random: &mut Random) -> Vec<(String, Rc<dyn Any>)> {
+        let mut unheard = Vec::new();
+        for (name, batches) in
+            self.batches.range_mut(files.to_owned()..).take_while(|(name, _)| name.starts_with(files))
+        {
             let under_way = batches.all.len() - batches.durable;
             let landed = random.below(under_way.min(2) as u64 + 1);
+            let before = batches.durable;
             batches.durable += usize::try_from(landed).unwrap_or(0);
             batches.all.truncate(batches.durable);
+            unheard.extend(batches.all[before..].iter().map(|batch| (name.clone(), Rc::clone(batch))));
         }
+        unheard
     }
 
     /// The machine dies: of what was not synced a part is there, cut anywhere.
@@ -208,7 +233,9 @@ mod tests {
     fn batches_survive_in_order_and_whole() {
         for seed in 0..100 {
             let mut disk = Disk::default();
-            (0..4).for_each(|number| disk.put("j", Rc::new(number)));
+            for number in 0..4 {
+                assert_eq!(disk.put("j", Rc::new(number)), usize::try_from(number).unwrap());
+            }
             disk.durable("j").unwrap();
             disk.process_died("", &mut Random::new(seed, 0));
             let left: Vec<i32> = disk.batches::<i32>("j").iter().map(|batch| **batch).collect();

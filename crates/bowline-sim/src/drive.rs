@@ -6,6 +6,7 @@ mod inject;
 mod keep;
 mod ops;
 mod settle;
+mod traps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ use crate::trace::Keep;
 use crate::workload::Work;
 use crate::workload::shape::{Happening, Shape, What};
 use crate::world::World;
+use traps::Trap;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -93,6 +95,10 @@ enum Later {
     Forgotten(ProcId),
     /// Somebody looks after everything: service managers, operators.
     Look,
+    /// A machine is cut off, for so long.
+    CutOff(MachineId, u64),
+    /// A wire was touched: what follows was drawn from this happening's stream.
+    Trap(Trap, u32),
 }
 
 /// A worker of the run.
@@ -178,7 +184,10 @@ impl Drive {
     fn turn(&mut self, number: u64) {
         if number >= LATER {
             if let Some(later) = self.later.remove(&number) {
-                self.follow(&later);
+                match later {
+                    Later::Trap(trap, happening) => self.sprung(trap, happening, number),
+                    later => self.follow(&later),
+                }
             }
             return;
         }

@@ -65,5 +65,34 @@ named! {
         WallJump = "wall-jump",
         /// Clocks drift by some per cent.
         Drift = "drift",
+        /// A supervisor, its worker, or both are killed as soon as a job is ordered.
+        KillAtStart = "kill-at-start",
+        /// A supervisor is killed as soon as it is told to kill a job.
+        KillAtKill = "kill-at-kill",
+        /// A job ends by itself as soon as it is to be killed.
+        EndAtKill = "end-at-kill",
+        /// A connection is cut as soon as an end is reported over it: before that is heard, or before it is answered.
+        CutAtReport = "cut-at-report",
+        /// A worker is told to leave, or stands still for long, while an attempt is on its way to it.
+        LeaveAtAssign = "leave-at-assign",
+        /// A server is killed as soon as something of a run is in its store.
+        KillAtStep = "kill-at-step",
+        /// The answer to a heartbeat comes late, and nothing after it.
+        LateAnswer = "late-answer",
+        /// A server stands still, or is followed by another, while a worker is cut off.
+        Deaf = "deaf",
+        /// A supervisor is told to end, once or twice.
+        TermSupervisor = "term-supervisor",
+        /// A disk's syncs fail for a while.
+        SyncFails = "sync-fails",
+        /// A worker's journals are taken away while it is down.
+        LoseJournal = "lose-journal",
+    }
+}
+
+impl Fault {
+    /// Whether it came to the list after the first shapes: those do not have it.
+    pub fn is_newer(self) -> bool {
+        self > Self::Drift
     }
 }

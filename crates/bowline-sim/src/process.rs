@@ -323,6 +323,11 @@ impl Io<'_> {
         self.world.store(cluster)
     }
 
+    /// It leads a cluster from now on: whoever watches is told.
+    pub fn leads(&mut self, cluster: ClusterId) {
+        self.world.observer.leads(self.world.now, cluster, self.me);
+    }
+
     /// Begins a commit; [`Event::Committed`] follows.
     pub fn commit(&mut self, cluster: ClusterId, epoch: Epoch, now: Timestamp, batch: Batch) {
         self.world.commit(self.me, cluster, epoch, now, batch);

@@ -126,6 +126,7 @@ impl Server {
         match take_over(&mut store, Timestamp(now.wall_us), &config) {
             Ok(taken) => {
                 io.note(format_args!("leads, epoch {}", taken.leadership.epoch));
+                io.leads(self.cluster);
                 let base = (taken.leadership.now, now.mono);
                 let epoch = taken.leadership.epoch;
                 let term = Term::begin(taken, config, Arc::clone(&self.counters), base.0);

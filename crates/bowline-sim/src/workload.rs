@@ -5,6 +5,7 @@
 
 pub mod shape;
 pub mod spec;
+pub mod theme;
 pub mod verbs;
 
 use crate::named::named;
@@ -60,5 +61,16 @@ named! {
         Explain = "explain",
         /// Somebody looks at everything.
         Overview = "overview",
+        /// Something is asked of a task, or of its run, at the moment at which its end is reported.
+        AtEnd = "at-end",
+        /// Something is asked of any task, whatever its state.
+        Whatever = "whatever",
+    }
+}
+
+impl Work {
+    /// Whether it came to the list after the first shapes: those do not have it.
+    pub fn is_newer(self) -> bool {
+        self > Self::Overview
     }
 }

@@ -11,6 +11,7 @@ mod machines;
 mod processes;
 mod queue;
 mod stores;
+mod wires;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ use crate::trace::{Keep, Trace};
 pub use machines::Machine;
 pub use processes::{Role, Slot, Starter, WorkerRole};
 pub use queue::{Due, Queue};
+pub use wires::{Tripped, When, Wires};
 
 use bowline_core::effect::Batch;
 use bowline_core::id::{CommitNo, Epoch};
@@ -45,9 +47,19 @@ pub trait Observe: std::fmt::Debug {
     /// A job has begun, in fact.
     fn job_began(&mut self, at: u64, job: &crate::job::JobId);
     /// A job has ended, in fact: no process of it is left.
-    fn job_ended(&mut self, at: u64, job: &crate::job::JobId);
+    fn job_ended(&mut self, at: u64, job: &crate::job::JobId, how: crate::job::Ended);
     /// A process has begun, or is gone.
     fn process(&mut self, at: u64, proc: ProcId, role: &Role, alive: Alive);
+    /// A connection is opened towards the supervisor of this state directory.
+    fn opens_local(&mut self, _at: u64, _conn: ConnId, _dir: &str) {}
+    /// A batch of a file is durable.
+    fn durable(&mut self, _at: u64, _file: &str, _batch: &dyn std::any::Any) {}
+    /// A process leads a cluster from now on.
+    fn leads(&mut self, _at: u64, _cluster: ClusterId, _proc: ProcId) {}
+    /// A process stands still.
+    fn stands_still(&mut self, _at: u64, _proc: ProcId) {}
+    /// A process that stood still goes on.
+    fn goes_on(&mut self, _at: u64, _proc: ProcId) {}
     /// For whoever made it.
     fn as_any(&mut self) -> &mut dyn std::any::Any;
 }
@@ -109,6 +121,8 @@ pub struct World {
     pub trace: Trace,
     /// Who watches.
     pub observer: Box<dyn Observe>,
+    /// What waits for something to be sent.
+    pub wires: Wires,
     starter: Starter,
     random: Random,
     commit_count: u64,
@@ -131,6 +145,7 @@ impl World {
             jobs: Jobs::default(),
             trace: Trace::new(keep),
             observer,
+            wires: Wires::default(),
             starter,
             random: Random::new(seed, 0x776f_726c_6400),
             commit_count: 0,
@@ -149,7 +164,7 @@ impl World {
             Due::Opening { conn, caller } => self.opening(conn, caller),
             Due::Closing { conn, side, why } => self.closing(conn, side, why),
             Due::Commit(number) => self.commit_due(number),
-            Due::JournalDue { proc, life, file, token } => self.journal_due(proc, life, &file, token),
+            Due::JournalDue { proc, life, file, place, token } => self.journal_due((proc, life), &file, place, token),
             Due::SyncDue { proc, life, token, files } => self.sync_due(proc, life, token, &files),
             Due::JobEnds { job, number, how } => self.job_ends(&job, number, how),
             Due::Resume { proc } => self.resume(proc),

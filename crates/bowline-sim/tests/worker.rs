@@ -26,6 +26,7 @@ use bowline_sim::supervisor::SupervisorProcess;
 use bowline_sim::trace::Keep;
 use bowline_sim::worker;
 use bowline_sim::world::{Alive, Observe, Role, Slot, WorkerRole, World};
+use bowline_worker::config::LeftBehind;
 
 /// Tasks of one run.
 const TASKS: u64 = 24;
@@ -239,7 +240,7 @@ impl Observe for Facts {
         }
     }
 
-    fn job_ended(&mut self, _: u64, job: &JobId) {
+    fn job_ended(&mut self, _: u64, job: &JobId, _: Ended) {
         self.live.remove(job);
     }
 
@@ -272,6 +273,8 @@ fn role() -> Role {
         amounts: BTreeMap::new(),
         capabilities: Capabilities::new(),
         prefetch: None,
+        left: LeftBehind::Wait,
+        queue_us: 0,
     }))
 }
 

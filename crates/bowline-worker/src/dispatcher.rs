@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation};
+use bowline_core::mutant::{self, Mutant};
 use bowline_core::name::WorkerName;
 use bowline_core::probe::{self, Path};
 use bowline_protocol::WorkerMessage;
@@ -208,6 +209,9 @@ impl Dispatcher {
         self.sweep_leftovers();
         self.timers.start(self.now.at);
         self.begin_checks(found);
+        if mutant::is(Mutant::HelloBeforeSupervisor) {
+            self.later(Duration::ZERO, Timer::Reconnect);
+        }
     }
 
     /// Something has happened at this time: what follows from it is appended to `out`. After [`Action::Exit`]

@@ -125,7 +125,6 @@ impl Engine {
         });
         match known {
             KnownAs::Gone => {
-                probe::reached(Path::HelloWithAGoneJob);
                 self.lose_attempt(attempt, "its worker found that its job is gone");
                 self.note_gone(id, attempt.task.task);
                 Verdict::Gone

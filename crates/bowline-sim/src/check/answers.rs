@@ -1,15 +1,15 @@
 //! What clients asked and were answered: I3, I11, keys, and `explain`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::answer::{Answer, RefusalCode, Reply};
 use bowline_core::id::{RunId, TaskId};
-use bowline_core::input::{DryRun, IdempotencyKey, Request};
+use bowline_core::input::{DryRun, IdempotencyKey, Request, TaskVerb};
 use bowline_core::state::StateKind;
 
 use super::book::Book;
 use super::{Found, Invariant};
-use crate::process::ProcId;
+use crate::process::{ConnId, ProcId};
 
 /// What a client asked, as far as its answer can be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ struct Made {
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
     open: BTreeMap<(ProcId, u64), Question>,
+    /// Connections over which a cancel was asked for.
+    cancels: BTreeSet<ConnId>,
     made: BTreeMap<String, Made>,
     /// Tasks that were acknowledged.
     pub tasks: Vec<TaskId>,
@@ -46,9 +48,13 @@ impl Asked {
     /// A store was put back: what was asked is still asked.
     pub(super) fn keep_open_questions(&mut self, newer: Self) {
         self.open = newer.open;
+        self.cancels = newer.cancels;
     }
 
-    pub(super) fn asked(&mut self, number: (ProcId, u64), request: &Request) {
+    pub(super) fn asked(&mut self, (from, conn): (ProcId, ConnId), number: u64, request: &Request) {
+        if matches!(request, Request::Tasks { verb: TaskVerb::Cancel { .. }, .. }) {
+            self.cancels.insert(conn);
+        }
         let question = match request {
             Request::Submit(submit) => Question::Submit {
                 key: submit.key.clone(),
@@ -58,7 +64,7 @@ impl Asked {
             Request::StartRun(start) => Question::Run { key: start.key.clone() },
             _ => Question::Other,
         };
-        self.open.insert(number, question);
+        self.open.insert((from, number), question);
     }
 
     /// An answer has reached its client.
@@ -141,7 +147,8 @@ fn explained(found: &mut Found, at: u64, reply: &Reply) {
 }
 
 /// I3: an answer leaves a server.
-pub(super) fn leaves(book: &Book, found: &mut Found, at: u64, reply: &Reply) {
+pub(super) fn leaves(view: &super::View, found: &mut Found, at: u64, conn: ConnId, reply: &Reply) {
+    let book = &view.book;
     match reply {
         Ok(Answer::Submitted { tasks, .. }) => {
             for task in tasks {
@@ -153,11 +160,13 @@ pub(super) fn leaves(book: &Book, found: &mut Found, at: u64, reply: &Reply) {
             let durable = book.runs.contains_key(run) || book.runs_gone.contains(run);
             found.unless(durable, at, Invariant::I3, || format!("run {run} is acknowledged, and not committed"));
         }
-        Ok(Answer::Tasks(each)) => {
+        // What is being given back may be given out again before the answer leaves; a cancel stands.
+        Ok(Answer::Tasks(each)) if view.asked.cancels.contains(&conn) => {
             for (unit, state) in each {
                 let Ok(StateKind::Cancelled | StateKind::Stopping) = state else { continue };
                 let Some(seen) = book.unit(*unit) else { continue };
-                let fits = seen.state == StateKind::Stopping || seen.state.is_ended();
+                let again = book.retried.contains(&unit.task);
+                let fits = seen.state == StateKind::Stopping || seen.state.is_ended() || again;
                 let array = unit.index.is_none() && book.tasks.get(&unit.task).is_some_and(|task| task.count.is_some());
                 found.unless(fits || array, at, Invariant::I3, || {
                     format!("{unit} is answered as {state:?}, and is {} in the store", seen.state)

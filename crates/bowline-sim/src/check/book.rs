@@ -58,6 +58,8 @@ pub struct TaskSeen {
 /// An attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptSeen {
+    /// Of which round.
+    pub round: Round,
     /// Who has it.
     pub worker: Option<WorkerId>,
     /// For which session.
@@ -73,8 +75,8 @@ pub struct AttemptSeen {
 impl AttemptSeen {
     /// As its row says.
     pub fn of(row: &AttemptRow) -> Self {
-        let (worker, session, assigned_at) = (row.worker, row.session, row.assigned_at);
-        Self { worker, session, assigned_at, started: row.started_at.is_some(), end: row.end }
+        let (round, worker, session, assigned_at) = (row.round, row.worker, row.session, row.assigned_at);
+        Self { round, worker, session, assigned_at, started: row.started_at.is_some(), end: row.end }
     }
 }
 
@@ -112,6 +114,8 @@ pub struct Book {
     pub workers: BTreeMap<WorkerId, WorkerSeen>,
     /// Runs.
     pub runs: BTreeMap<RunId, RunState>,
+    /// Tasks of which the last commit began a new round.
+    pub retried: BTreeSet<TaskId>,
     /// Tasks and runs that were deleted, or swept.
     pub gone: BTreeSet<TaskId>,
     /// The same of runs.

@@ -34,7 +34,7 @@ struct Said {
 
 /// The assured kinds, in an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     Started,
     Finished,
     Released,
@@ -53,13 +53,17 @@ pub struct Sessions {
     clusters: BTreeMap<ConnId, ClusterId>,
     /// Attempts of which a worker has said that they succeeded.
     succeeded: BTreeSet<(ClusterId, AttemptRef)>,
+    /// Who was told that another one acts in its place, and by which cluster.
+    fenced: BTreeSet<(ProcId, ClusterId)>,
+    /// Attempts that the next holder of their identity gave back, whatever became of them.
+    given_away: BTreeSet<(ClusterId, AttemptRef)>,
     /// What a worker had seen when it said Hello.
     seen: BTreeMap<ConnId, (Generation, CommitNo)>,
     /// Assignments that have left.
     pub assigned: u64,
 }
 
-fn kind_of(message: &WorkerMessage) -> Option<(AttemptRef, Kind)> {
+pub(super) fn kind_of(message: &WorkerMessage) -> Option<(AttemptRef, Kind)> {
     match message {
         WorkerMessage::Engine(FromWorker::Started(attempt)) => Some((*attempt, Kind::Started)),
         WorkerMessage::Engine(FromWorker::Finished(finished)) => Some((finished.attempt, Kind::Finished)),
@@ -120,6 +124,11 @@ impl Sessions {
         }
     }
 
+    /// The next holder of its identity has given it back.
+    pub(super) fn given_away(&mut self, cluster: ClusterId, attempt: AttemptRef) {
+        self.given_away.insert((cluster, attempt));
+    }
+
     /// Whether a worker has ever said that this attempt succeeded.
     pub(super) fn has_succeeded(&self, cluster: ClusterId, attempt: AttemptRef) -> bool {
         self.succeeded.contains(&(cluster, attempt))
@@ -153,13 +162,22 @@ impl Sessions {
         }
     }
 
-    /// A server hears.
-    #[expect(clippy::unused_self, reason = "kept beside its pair for what is to be seen there later")]
-    pub(super) fn said(&self, _: ConnId, _: &[(WorkerMessage, Option<Delivery>)]) {}
+    /// Whose session a connection carries, as far as its server has welcomed it.
+    pub(super) fn of_conn(&self, conn: ConnId) -> Option<(ClusterId, WorkerId)> {
+        self.by_conn.get(&conn).map(|session| (session.cluster, session.id))
+    }
+
+    /// Of which cluster's server a connection is.
+    pub(super) fn cluster_of(&self, conn: ConnId) -> Option<ClusterId> {
+        self.clusters.get(&conn).copied()
+    }
 
     /// A worker hears.
-    pub(super) fn heard(&mut self, to: ProcId, messages: &[ServerMessage]) {
+    pub(super) fn heard(&mut self, to: ProcId, conn: ConnId, messages: &[ServerMessage]) {
         for message in messages {
+            if let ServerMessage::Engine(ToWorker::Fenced { .. }) = message {
+                self.fenced.extend(self.clusters.get(&conn).map(|cluster| (to, *cluster)));
+            }
             let (attempt, kind) = match message {
                 ServerMessage::Engine(ToWorker::Ack { attempt, of }) => (
                     *attempt,
@@ -185,6 +203,12 @@ impl Sessions {
     /// Assured messages that nobody has acknowledged: whose, and what.
     pub fn unacknowledged(&self) -> impl Iterator<Item = (ProcId, ClusterId, AttemptRef, String)> {
         self.unacked.iter().map(|said| (said.worker, said.cluster, said.attempt, format!("{:?}", said.kind)))
+    }
+
+    /// A process has ended: where another one acts in its place, nobody owes it anything.
+    pub(super) fn ended(&mut self, proc: ProcId) {
+        self.unacked.retain(|said| said.worker != proc || !self.fenced.contains(&(proc, said.cluster)));
+        self.fenced.retain(|(of, _)| *of != proc);
     }
 
     /// A worker begins anew without what it had: nobody owes it anything.
@@ -276,7 +300,10 @@ impl Sessions {
         (cluster, attempt): (ClusterId, AttemptRef),
         kind: &Assured,
     ) {
-        if *kind != Assured::Finished || !self.has_succeeded(cluster, attempt) {
+        if *kind != Assured::Finished
+            || !self.has_succeeded(cluster, attempt)
+            || self.given_away.contains(&(cluster, attempt))
+        {
             return;
         }
         let end = book.attempts.get(&attempt).and_then(|row| row.end);

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::id::{AttemptNo, AttemptRef, Fence, Generation, TaskRef};
+use bowline_core::state::AttemptEnd;
 
 use super::{Found, Invariant, View};
-use crate::job::JobId;
+use crate::job::{Ended, JobId};
 use crate::process::ClusterId;
 use crate::world::WorkerRole;
 
@@ -33,6 +34,8 @@ pub struct Facts {
     excused: BTreeSet<(ClusterId, TaskRef)>,
     /// Attempts of a state directory that was left behind: its jobs run on unheard.
     count: u64,
+    /// Attempts whose job ended by itself, and well.
+    well: BTreeSet<(String, AttemptRef)>,
     /// Clusters that were put back once: attempts of a time that they do not know may still begin.
     put_back: BTreeSet<ClusterId>,
 }
@@ -100,6 +103,10 @@ impl Facts {
         found.unless(is_known || put_back, at, Invariant::I3, || {
             format!("{attempt} begins, and no such attempt was ever committed")
         });
+        let row = book.attempts.get(&attempt);
+        let given_back = row.is_some_and(|row| row.end == Some(AttemptEnd::Released));
+        let is_wrong = given_back && !put_back && !self.excused.contains(&(cluster, attempt.task));
+        found.unless(!is_wrong, at, Invariant::I13, || format!("{attempt} begins, and it was given back before that"));
         let disowned = put_back && book.attempts.get(&attempt).is_none_or(|row| row.end.is_some());
         let slots = book.tasks.get(&attempt.task.task).map_or(1, |task| task.spec.slots);
         let unit = (cluster, attempt.task);
@@ -125,7 +132,29 @@ impl Facts {
         });
     }
 
-    pub(super) fn ended(&mut self, job: &JobId) {
+    /// Whether a job of this attempt ended by itself, and well, under this state directory.
+    pub(super) fn ended_well(&self, dir: &str, attempt: AttemptRef) -> bool {
+        self.well.contains(&(dir.to_owned(), attempt))
+    }
+
+    /// Whether a job of this attempt lives under this state directory, and somebody still answers for it.
+    pub(super) fn lives_in(&self, dir: &str, attempt: AttemptRef) -> bool {
+        let is_it = |(job, living): (&JobId, &Living)| job.dir == dir && living.attempt == attempt && !living.disowned;
+        self.living.iter().any(is_it)
+    }
+
+    /// Somebody took away what a state directory knows of its jobs: of these two may live, for a moment.
+    pub(super) fn forgotten(&mut self, dir: &str) {
+        for (_, living) in self.living.iter_mut().filter(|(job, _)| job.dir == dir) {
+            living.slots = 0;
+            self.excused.insert((living.cluster, living.attempt.task));
+        }
+    }
+
+    pub(super) fn ended(&mut self, job: &JobId, how: Ended) {
+        if let Some(attempt) = attempt_of(&job.key).filter(|_| how == Ended::Status(0)) {
+            self.well.insert((job.dir.clone(), attempt));
+        }
         if let Some(living) = self.living.remove(job) {
             let unit = (living.cluster, living.attempt.task);
             if let Some(jobs) = self.by_unit.get_mut(&unit) {

@@ -38,7 +38,8 @@ pub fn commit(
         Subject::Task(unit) => Some(unit.task),
         Subject::Run(_) | Subject::Worker(_) | Subject::Namespace(_) => None,
     });
-    let retried = retried.collect();
+    let retried: BTreeSet<TaskId> = retried.collect();
+    book.retried.clone_from(&retried);
     let mut turn =
         Turn { book, found, at, retried, touched: BTreeSet::new(), claimed: BTreeSet::new(), ended: Vec::new() };
     // Elements belong to the round that their task is in after the batch.

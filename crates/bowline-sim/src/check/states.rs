@@ -55,6 +55,7 @@ pub fn commit(
     let by_people = by_people.collect();
     let mut turn = Turn { states, book, found, at, by_people };
     batch.rows.iter().for_each(|row| turn.note(row));
+    batch.history.iter().for_each(|line| turn.passed(&line.subject, &line.what));
     for row in &batch.rows {
         match row {
             Row::Attempt(row) => turn.attempt(row, &succeeded),
@@ -132,6 +133,15 @@ impl Turn<'_> {
     fn end(&mut self, unit: TaskRef, row: &Unit) {
         if row.state.is_ended() {
             self.states.ends.entry(unit).or_default().insert(row.state);
+        }
+    }
+
+    /// What has ended and begun a new round in the same batch has ended all the same: the history alone says so.
+    fn passed(&mut self, subject: &Subject, what: &str) {
+        let ends = [StateKind::Succeeded, StateKind::Failed, StateKind::Cancelled, StateKind::Skipped];
+        let end = ends.into_iter().find(|end| end.name() == what);
+        if let (Subject::Task(unit), Some(end)) = (subject, end) {
+            self.states.ends.entry(*unit).or_default().insert(end);
         }
     }
 
@@ -221,13 +231,23 @@ impl Turn<'_> {
             }
             StateKind::Stopping => self.stopping(unit),
             StateKind::Failed => self.counted(unit, round, row),
+            StateKind::Cancelled => self.undone(unit, round, row),
             StateKind::Scheduled
             | StateKind::Blocked
             | StateKind::InDoubt
             | StateKind::Succeeded
-            | StateKind::Cancelled
             | StateKind::Skipped => {}
         }
+    }
+
+    /// I2: whose newest attempt has succeeded is not cancelled after that.
+    fn undone(&mut self, unit: TaskRef, round: Round, row: &Unit) {
+        let newest = AttemptRef { task: unit, fence: row.fence() };
+        let end =
+            self.book.attempts.get(&newest).filter(|attempt| attempt.round == round).and_then(|attempt| attempt.end);
+        self.found.unless(end != Some(AttemptEnd::Succeeded), self.at, Invariant::I2, || {
+            format!("{newest} has succeeded, and {unit} ends as cancelled")
+        });
     }
 
     /// What depends on others begins when each of them has ended as it must.

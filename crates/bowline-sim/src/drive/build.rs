@@ -7,6 +7,7 @@ use bowline_core::input::Request;
 use bowline_core::name::{Key, PoolName, WorkerName};
 use bowline_leader::LeaderConfig;
 use bowline_store::RetentionPolicy;
+use bowline_worker::config::LeftBehind;
 
 use super::{Drive, Later, Setup, Staff};
 use crate::check::Check;
@@ -37,6 +38,14 @@ fn start(role: &Role) -> Box<dyn Process> {
     }
 }
 
+fn left(shape: &Shape) -> LeftBehind {
+    match shape.theme.as_ref().map_or(0, |theme| theme.left) {
+        0 => LeftBehind::Wait,
+        1 => LeftBehind::Release,
+        _ => LeftBehind::Fail,
+    }
+}
+
 fn roles(shape: &Shape, random: &mut Random) -> Vec<WorkerRole> {
     let servers: Vec<ClusterId> = (0..shape.clusters).map(ClusterId).collect();
     let key = |name: &str| Key::new(name).ok();
@@ -59,6 +68,8 @@ fn roles(shape: &Shape, random: &mut Random) -> Vec<WorkerRole> {
             amounts: key("memory").map(|key| (key, 8)).into_iter().collect(),
             capabilities,
             prefetch: Some(shape.prefetch),
+            left: left(shape),
+            queue_us: shape.theme.as_ref().map_or(0, |theme| theme.queue_us),
         }
     };
     let mut all: Vec<WorkerRole> = (0..shape.workers).map(|number| role(number, number, random)).collect();

@@ -3,7 +3,7 @@
 use bowline_core::time::Timestamp;
 use bowline_store::{LeaderStore, RollbackStore};
 
-use super::{Drive, Later};
+use super::{Drive, Later, Trap};
 use crate::fault::Fault;
 use crate::net::Conn;
 use crate::process::{Address, ClusterId, ConnId, Event, MachineId, ProcId};
@@ -12,7 +12,7 @@ use crate::store::Fate;
 use crate::world::Role;
 
 /// One second, in the world's time.
-const SECOND: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1_000_000;
 
 /// For how long something stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,23 @@ impl Drive {
             Fault::StallWorker => self.stall_worker(still(Still::Short, random), random),
             Fault::StallWorkerLong => self.stall_worker(still(Still::Long, random), random),
             Fault::StallSupervisor => self.stall_supervisor(random),
-            Fault::Reboot | Fault::Suspend | Fault::DiskFull | Fault::WallJump | Fault::Drift => {
+            Fault::Reboot | Fault::Suspend | Fault::DiskFull | Fault::SyncFails | Fault::WallJump | Fault::Drift => {
                 self.machine(fault, random)
             }
             Fault::SecondIncarnation => self.second_incarnation(random),
             Fault::CutLink | Fault::HalfOpen | Fault::StallLink => self.link(fault, random),
             Fault::CutOff => self.cut_off(still(Still::Short, random), random),
             Fault::CutOffLong => self.cut_off(still(Still::Long, random), random),
+            Fault::KillAtStart => self.lay(Trap::KillAtStart, number, random),
+            Fault::KillAtKill => self.lay(Trap::KillAtKill, number, random),
+            Fault::EndAtKill => self.lay(Trap::EndAtKill, number, random),
+            Fault::CutAtReport => self.lay(Trap::CutAtReport, number, random),
+            Fault::LeaveAtAssign => self.lay(Trap::LeaveAtAssign, number, random),
+            Fault::KillAtStep => self.lay(Trap::KillAtStep, number, random),
+            Fault::LateAnswer => self.lay(Trap::LateAnswer, number, random),
+            Fault::Deaf => self.deaf(cluster, random),
+            Fault::TermSupervisor => self.term_supervisor(random),
+            Fault::LoseJournal => self.lose_journal(random),
             Fault::RepeatAsk => {
                 let client = self.clients[cluster.0 as usize][1];
                 self.world.tell(client, Event::Woken(crate::client::ASK_TWICE));
@@ -142,7 +152,7 @@ impl Drive {
         true
     }
 
-    fn supervisors_of(&self, place: usize) -> Vec<ProcId> {
+    pub(super) fn supervisors_of(&self, place: usize) -> Vec<ProcId> {
         let staff = &self.staff[place];
         let procs = (0..).map(ProcId).zip(&self.world.slots);
         let own = procs.filter(|(_, slot)| {
@@ -151,7 +161,7 @@ impl Drive {
         own.map(|(proc, _)| proc).filter(|proc| self.world.is_running(*proc)).collect()
     }
 
-    fn a_worker(&self, random: &mut Random) -> Option<usize> {
+    pub(super) fn a_worker(&self, random: &mut Random) -> Option<usize> {
         let running = |place: &usize| self.world.is_running(self.staff[*place].proc);
         let running: Vec<usize> = (0..self.staff.len()).filter(running).collect();
         random.one_of(&running).copied()
@@ -212,6 +222,10 @@ impl Drive {
         match fault {
             Fault::DiskFull => {
                 found.disk.full = true;
+                self.later(random.between(1, 40) * SECOND, Later::Room(machine));
+            }
+            Fault::SyncFails => {
+                found.refuses_sync = true;
                 self.later(random.between(1, 40) * SECOND, Later::Room(machine));
             }
             Fault::WallJump => {

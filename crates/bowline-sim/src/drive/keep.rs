@@ -25,13 +25,19 @@ impl Drive {
                 }
             }
             Later::Boot(machine) => self.boot(machine),
-            Later::Room(machine) => self.world.machines[machine.0 as usize].disk.full = false,
+            Later::Room(machine) => {
+                let machine = &mut self.world.machines[machine.0 as usize];
+                (machine.disk.full, machine.refuses_sync) = (false, false);
+            }
             Later::Quick(cluster) => self.world.clusters[cluster.0 as usize].commit_us = self.shape.pace.commit_us,
             Later::Forgotten(client) => self.forgotten(client),
             Later::Look => {
                 self.look();
                 self.later(LOOK_EVERY_US, Later::Look);
             }
+            Later::CutOff(machine, length_us) => self.world.cut_off(machine, length_us),
+            // It comes with what touched the wire.
+            Later::Trap(..) => {}
         }
     }
 

@@ -4,7 +4,7 @@ use bowline_core::input::{Request, TaskVerb};
 use bowline_core::name::WorkerName;
 use bowline_core::time::Timestamp;
 
-use super::{Drive, Later};
+use super::{Drive, Later, Trap};
 use crate::clock::WALL_START_US;
 use crate::process::{ClusterId, Event, ProcId};
 use crate::random::Random;
@@ -23,7 +23,7 @@ impl Drive {
         ClusterId(u32::try_from(random.below(u64::from(self.shape.clusters))).unwrap_or(0))
     }
 
-    fn worker_names(&mut self, cluster: ClusterId) -> Vec<WorkerName> {
+    pub(super) fn worker_names(&mut self, cluster: ClusterId) -> Vec<WorkerName> {
         self.check().view(cluster).book.workers.values().map(|worker| worker.name.clone()).collect()
     }
 
@@ -31,6 +31,9 @@ impl Drive {
     pub(super) fn work(&mut self, work: Work, number: u32) -> bool {
         let mut random = self.stream(number);
         let cluster = self.a_cluster(&mut random);
+        if work == Work::AtEnd {
+            return self.lay(Trap::AtEnd, number, &mut random);
+        }
         if work == Work::Forget {
             return self.forget(cluster, &mut random);
         }
@@ -55,7 +58,7 @@ impl Drive {
     }
 
     /// Who says how a task in doubt really ended, or has it done again, or ends it, can be wrong: then two may live.
-    fn vouch(&mut self, cluster: ClusterId, request: &Request) {
+    pub(super) fn vouch(&mut self, cluster: ClusterId, request: &Request) {
         let Request::Tasks { tasks, verb, .. } = request else { return };
         match verb {
             TaskVerb::Resolve { .. } | TaskVerb::Retry | TaskVerb::Cancel { .. } => {}

@@ -68,13 +68,15 @@ impl Drive {
     fn heal(&mut self) {
         let stays = |later: &Later| match later {
             Later::Look | Later::Start(_) | Later::Boot(_) | Later::Forgotten(_) => true,
-            Later::Room(_) | Later::Quick(_) => false,
+            Later::Room(_) | Later::Quick(_) | Later::CutOff(..) | Later::Trap(..) => false,
         };
         self.later.retain(|_, later| stays(later));
         let (now, quick) = (self.world.now, self.shape.pace.commit_us);
         self.world.note_world(format_args!("everything is healed"));
+        self.world.wires.clear();
         for machine in &mut self.world.machines {
             machine.disk.full = false;
+            machine.refuses_sync = false;
             machine.cut_off_until = None;
         }
         for cluster in &mut self.world.clusters {

@@ -16,7 +16,7 @@ use crate::job::{AtTerm, Escapes, JobId, Plan};
 use crate::process::{Address, Caller, ConnId, Event, Io, MachineId, Packet, ProcId, Process};
 use crate::random::Random;
 use crate::trace::Keep;
-use crate::world::{Alive, Observe, Role, World};
+use crate::world::{Alive, Due, Observe, Role, World};
 
 const DIR: &str = "d";
 const STOP_AFTER: Duration = Duration::from_secs(20);
@@ -42,7 +42,7 @@ impl Observe for Blind {
     fn arrives(&mut self, _: u64, _: ProcId, _: ConnId, _: &Packet) {}
     fn sends(&mut self, _: u64, _: ProcId, _: ConnId, _: &Packet) {}
     fn job_began(&mut self, _: u64, _: &JobId) {}
-    fn job_ended(&mut self, _: u64, _: &JobId) {}
+    fn job_ended(&mut self, _: u64, _: &JobId, _: crate::job::Ended) {}
     fn process(&mut self, _: u64, _: ProcId, _: &Role, _: Alive) {}
     fn as_any(&mut self) -> &mut dyn std::any::Any {
         self
@@ -90,17 +90,22 @@ impl Asker {
 
 fn plan_of(number: u64) -> Plan {
     let mut random = Random::new(number, 77);
-    Plan {
+    let mut plan = Plan {
         length_us: (!random.per_mille(300)).then(|| random.around(3_000_000)),
         at_term: match random.below(3) {
             0 => AtTerm::Ends,
             1 => AtTerm::Ignores,
             _ => AtTerm::Succeeds,
         },
-        dies_in_us: if random.per_mille(100) { random.below(45_000_000) } else { 0 },
+        dies_in_us: if random.per_mille(250) { random.below(45_000_000) } else { 0 },
         escapes: if random.per_mille(400) { Escapes::Yes } else { Escapes::No },
         ..Plan::short(0)
+    };
+    // Whoever cannot be killed does not hear TERM either.
+    if plan.dies_in_us > 0 {
+        plan.at_term = AtTerm::Ignores;
     }
+    plan
 }
 
 impl Process for Asker {
@@ -121,7 +126,8 @@ impl Process for Asker {
                 let argv = plan_of(number).to_argv().into_iter().map(Into::into).collect();
                 let mut start = Start::new(format!("j{number}"), argv, "/".into(), "/out".into());
                 start.grace = GRACE;
-                start.run_limit = Some(RUN_LIMIT);
+                // Each has one limit: another one would hide that the first is passed over.
+                start.run_limit = (!number.is_multiple_of(2)).then_some(RUN_LIMIT);
                 start.stop_after = number.is_multiple_of(2).then_some(STOP_AFTER);
                 self.ask(io, Request::Start(Box::new(start)));
             }
@@ -173,9 +179,10 @@ impl House {
         Self { world, machine, asker, random: Random::new(seed, 5) }
     }
 
-    fn asker(&self) -> &Asker {
+    /// `None`: it is down for the moment.
+    fn asker(&self) -> Option<&Asker> {
         let process = self.world.slots[self.asker.0 as usize].process.as_deref();
-        process.and_then(|process| process.as_any().downcast_ref()).expect("it runs")
+        process.and_then(|process| process.as_any().downcast_ref())
     }
 
     fn supervisor(&self) -> Option<ProcId> {
@@ -208,7 +215,7 @@ impl House {
 
     /// What is told is so.
     fn compare(&self) -> Result<(), String> {
-        for (key, end) in &self.asker().ends {
+        for (key, end) in self.asker().iter().flat_map(|asker| &asker.ends) {
             if self.is_alive(key) {
                 return Err(format!("{end:?} was told, and a process of it lives"));
             }
@@ -237,7 +244,8 @@ impl House {
             3 => self.world.tell(self.asker, Event::Woken(CONNECT)),
             4 => {
                 self.world.kill(self.asker);
-                self.world.start(self.asker);
+                let length = self.random.around(2_000_000);
+                self.world.queue.push(self.world.now + length, Due::Restart { proc: self.asker });
             }
             _ => {}
         }
@@ -266,6 +274,10 @@ fn run(seed: u64) -> Result<(), String> {
         let length = house.random.around(1_000_000);
         house.pass(length)?;
     }
+    for _ in 0..6 {
+        jobs += 1;
+        house.world.tell(house.asker, Event::Woken(START | jobs));
+    }
     // Nothing more breaks. Limits, leases and leftovers are all that is to be waited for.
     house.world.tell(house.asker, Event::Woken(CONNECT));
     house.pass(90_000_000)?;
@@ -275,11 +287,12 @@ fn run(seed: u64) -> Result<(), String> {
     if !left.is_empty() {
         return Err(format!("{left:?} live on past every limit"));
     }
-    for exited in &house.asker().exits {
+    for exited in &house.asker().ok_or("whoever asks is down")?.exits {
         let length = exited.ended_at.saturating_sub(exited.started_at);
         let number: u64 = exited.key[1..].parse().map_err(|_| exited.key.clone())?;
         // A supervisor may stand still for some seconds, and KILL may take its time.
-        let most = if number.is_multiple_of(2) { STOP_AFTER } else { RUN_LIMIT } + Duration::from_secs(30);
+        let slow = Duration::from_secs(30) + Duration::from_micros(plan_of(number).dies_in_us);
+        let most = if number.is_multiple_of(2) { STOP_AFTER } else { RUN_LIMIT } + slow;
         if exited.stopped != Some(StopReason::Asked) && length > most {
             return Err(format!("{} ran for {length:?}", exited.key));
         }
@@ -297,7 +310,7 @@ fn list(seed: u64) -> Result<(), String> {
     let alive: Vec<String> = (1..=8).map(|job| format!("j{job}")).filter(|key| house.is_alive(key)).collect();
     house.world.tell(house.asker, Event::Woken(CONNECT));
     house.pass(100_000)?;
-    let Some(listed) = &house.asker().listed else { return Ok(()) };
+    let Some(listed) = house.asker().and_then(|asker| asker.listed.as_ref()) else { return Ok(()) };
     let missing = alive.iter().find(|key| !listed.contains(*key) && house.is_alive(key));
     missing.map_or(Ok(()), |key| Err(format!("{key} lives, and the list does not name it")))
 }

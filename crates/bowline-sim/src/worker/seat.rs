@@ -26,6 +26,8 @@ use crate::world::WorkerRole;
 const JOURNAL: &str = "journal";
 /// How long what a connection says lies in the process's own queue.
 const QUEUED: Duration = Duration::from_micros(40);
+/// So many of a thousand lie there for longer, where any do.
+const LONG_PER_MILLE: u64 = 150;
 
 /// See the module.
 #[derive(Debug)]
@@ -47,6 +49,10 @@ pub struct Seat {
     pub(super) bulk: Bulk,
     watch: Watch,
     told: Told,
+    /// What a connection says may lie in the process's own queue for so long, in microseconds.
+    queue_us: u64,
+    /// When the last of it is taken out.
+    queued_until: Duration,
     pub(super) exit: Option<WorkerExit>,
 }
 
@@ -70,6 +76,7 @@ fn settings(role: &WorkerRole, place: (&str, String), share: Share, hands: &mut 
     config.room.amounts.clone_from(&role.amounts);
     config.capabilities.clone_from(&role.capabilities);
     config.prefetch = role.prefetch;
+    config.left = role.left;
     config.on_term = on_term;
     let key = role.key.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     Settings {
@@ -122,6 +129,8 @@ impl Seat {
             bulk: Bulk::default(),
             watch,
             told: Told::Nothing,
+            queue_us: role.queue_us,
+            queued_until: Duration::ZERO,
             exit: None,
         };
         seat.connect_supervisor(hands);
@@ -241,7 +250,7 @@ impl Seat {
                 if let Some((link, _)) = self.link.filter(|(_, own)| *own == conn) {
                     let (generation, commit_no) = (generation.0, commit_no.0);
                     let messages = LinkEvent::Messages { messages, generation, commit_no };
-                    heard(hands, Event::Link(link, messages));
+                    self.heard(hands, Event::Link(link, messages));
                 }
             }
             Packet::FromSupervisor(event) => self.supervisor_says(hands, event),
@@ -259,14 +268,23 @@ impl Seat {
                 CloseWhy::UnknownKey => LinkEnd::UnknownKey("unknown key".to_owned()),
                 CloseWhy::Unavailable(why) => LinkEnd::Broken(why.clone()),
             };
-            heard(hands, Event::Link(link, LinkEvent::Down(end)));
+            self.heard(hands, Event::Link(link, LinkEvent::Down(end)));
         }
     }
-}
 
-/// What a connection says waits a moment in the process's own queue: it may be let go of meanwhile.
-fn heard(hands: &mut Hands<'_, '_>, event: Event) {
-    hands.after(QUEUED, Later::Happens(Box::new(event)));
+    /// What a connection says waits a moment in the process's own queue, now and then for long: it may be let go of
+    /// meanwhile.
+    fn heard(&mut self, hands: &mut Hands<'_, '_>, event: Event) {
+        let mut length = QUEUED;
+        if self.queue_us > 0 {
+            let random = hands.io.random();
+            let more = if random.per_mille(LONG_PER_MILLE) { random.below(self.queue_us) } else { 0 };
+            let now = hands.io.now().mono;
+            self.queued_until = self.queued_until.max(now + QUEUED + Duration::from_micros(more));
+            length = self.queued_until.saturating_sub(now);
+        }
+        hands.after(length, Later::Happens(Box::new(event)));
+    }
 }
 
 /// What the process before left.

@@ -4,6 +4,7 @@
 //! in which everything happens all the time hides what only shows while most things are quiet.
 
 use super::Work;
+use super::theme::Theme;
 use crate::fault::Fault;
 use crate::random::Random;
 use crate::world::Pace;
@@ -49,6 +50,14 @@ pub struct Tastes {
     pub unruly: u64,
     /// Ask for more than one slot, for amounts or capabilities.
     pub greedy: u64,
+    /// Ignore TERM, and take their time to die.
+    pub stubborn: u64,
+    /// Never end by themselves.
+    pub endless: u64,
+    /// Are lost sooner than others.
+    pub impatient: u64,
+    /// Most elements of an array.
+    pub elements: u64,
     /// The mean length of a job, in microseconds.
     pub length_us: u64,
 }
@@ -78,7 +87,12 @@ pub struct Shape {
     pub drift_ppm: u64,
     /// What has ended is kept for so long, in seconds.
     pub keep_s: u64,
+    /// What comes on top, for newer seeds.
+    pub theme: Option<Theme>,
 }
+
+/// Seeds below it have the shapes that they had when they were found; from it on a theme comes on top.
+pub const THEMES_FROM: u64 = 10_000;
 
 /// Most happenings of one run.
 const HAPPENINGS_MAX: u64 = 260;
@@ -95,6 +109,10 @@ fn tastes(random: &mut Random) -> Tastes {
         held: rate(300),
         unruly: rate(500),
         greedy: rate(500),
+        stubborn: 0,
+        impatient: 0,
+        endless: 0,
+        elements: 12,
         length_us: [200_000, 2_000_000, 10_000_000, 40_000_000][random.place(4).unwrap_or(0)],
     }
 }
@@ -108,7 +126,7 @@ impl Shape {
         let commit_us = [300, 3_000, 30_000][random.place(3).unwrap_or(0)];
         let journal_us = [300, 4_000, 40_000][random.place(3).unwrap_or(0)];
         let workers = u32::try_from(random.between(1, 4)).unwrap_or(1);
-        Self {
+        let mut shape = Self {
             clusters,
             servers: if random.per_mille(600) { 2 } else { 1 },
             workers,
@@ -124,15 +142,24 @@ impl Shape {
             pace: Pace { link_us, local_us: 60, commit_us, journal_us },
             drift_ppm: if random.per_mille(300) { 20_000 } else { 100 },
             keep_s: if random.per_mille(300) { 20 } else { 86_400 },
+            theme: None,
+        };
+        if seed >= THEMES_FROM {
+            let theme = Theme::new(&mut Random::new(seed, 4));
+            theme.colour(&mut shape, &mut Random::new(seed, 5));
+            shape.theme = Some(theme);
         }
+        shape
     }
 
     /// Everything that is to happen under this seed, in the order of time.
     pub fn happenings(&self, seed: u64) -> Vec<Happening> {
         let random = &mut Random::new(seed, 2);
-        let works: Vec<(Work, u64)> = Work::ALL.iter().map(|work| (*work, weight(*work, random))).collect();
+        let works = Work::ALL.iter().filter(|work| !work.is_newer());
+        let works: Vec<(Work, u64)> = works.map(|work| (*work, weight(*work, random))).collect();
         let faults: Vec<(Fault, u64)> = Fault::ALL
             .iter()
+            .filter(|fault| !fault.is_newer())
             .map(|fault| (*fault, if random.per_mille(300) { random.between(1, 10) } else { 0 }))
             .collect();
         let calm = random.per_mille(50);
@@ -148,6 +175,9 @@ impl Shape {
                 Some(Happening { number: u32::try_from(number).unwrap_or(0), at, what })
             })
             .collect();
+        if let Some(theme) = &self.theme {
+            all.extend(theme.happenings(HAPPENINGS_MAX, self.length_us, &mut Random::new(seed, 6)));
+        }
         all.sort_by_key(|happening| (happening.at, happening.number));
         all
     }
@@ -193,7 +223,7 @@ mod tests {
     fn seeds_differ_and_together_have_everything() {
         let mut works = std::collections::BTreeSet::new();
         let mut faults = std::collections::BTreeSet::new();
-        for seed in 0..200 {
+        for seed in (0..200).chain(THEMES_FROM..THEMES_FROM + 200) {
             for happening in Shape::new(seed).happenings(seed) {
                 match happening.what {
                     What::Work(work) => works.insert(work),

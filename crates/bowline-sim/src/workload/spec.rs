@@ -30,6 +30,14 @@ pub fn plan(tastes: &Tastes, random: &mut Random) -> Plan {
             plan.length_us = Some(random.below(100_000));
         }
     }
+    if tastes.stubborn > 0 && random.per_mille(tastes.stubborn) {
+        plan.at_term = AtTerm::Ignores;
+        plan.dies_in_us = random.around(16_000_000);
+        plan.escapes = if random.per_mille(400) { Escapes::Yes } else { Escapes::No };
+    }
+    if tastes.endless > 0 && random.per_mille(tastes.endless) {
+        plan.length_us = None;
+    }
     if random.per_mille(tastes.unruly) {
         match random.below(5) {
             0 => plan.at_term = AtTerm::Ignores,
@@ -89,7 +97,9 @@ fn losses(spec: &mut TaskSpec, tastes: &Tastes, random: &mut Random) {
     if random.per_mille(tastes.stop_after) {
         spec.stop_after = Some(Span::secs(random.between(10, 60)));
     }
-    if random.per_mille(100) {
+    if tastes.impatient > 0 && random.per_mille(tastes.impatient) {
+        spec.lost_after = Some(Span::secs(random.between(5, 30)));
+    } else if random.per_mille(100) {
         spec.lost_after = Some(Span::secs(random.between(20, 90)));
     }
 }

@@ -71,8 +71,9 @@ impl Desk<'_> {
             | Work::Resolve
             | Work::Delete
             | Work::Explain => self.one(work, random).into_iter().collect(),
-            // Whoever drives the world sees to it that the worker is gone first.
-            Work::Forget => Vec::new(),
+            Work::Whatever => self.whatever(random).into_iter().collect(),
+            // Whoever drives the world sees to it that the worker is gone first, or waits for the moment.
+            Work::Forget | Work::AtEnd => Vec::new(),
         }
     }
 
@@ -81,7 +82,7 @@ impl Desk<'_> {
     }
 
     fn submit_some(tasks: Vec<NewTask>, random: &mut Random) -> Request {
-        let key = random.per_mille(150).then(|| key(random.below(6), random.below(1_000)));
+        let key = random.per_mille(150).then(|| key(random.below(6), random.next()));
         submit(tasks, key)
     }
 
@@ -102,7 +103,7 @@ impl Desk<'_> {
     fn array(&self, random: &mut Random) -> NewTask {
         let mut spec = spec::any(self.tastes, self.moment, random);
         let at_most = random.per_mille(500).then(|| u32::try_from(random.between(1, 3)).unwrap_or(1));
-        let count = u32::try_from(random.between(1, 12)).unwrap_or(1);
+        let count = u32::try_from(random.between(1, self.tastes.elements)).unwrap_or(1);
         let (first, step) = if random.per_mille(200) { (5, 3) } else { (0, 1) };
         spec.array = Some(ArraySpec { first, count, step, at_most });
         spec::new_task(spec)
@@ -165,6 +166,28 @@ impl Desk<'_> {
                 Request::Explain { namespace: namespace(), task }
             }
         })
+    }
+
+    fn whatever(&self, random: &mut Random) -> Option<Request> {
+        let unit = self.unit(random, |_| true)?;
+        Some(self.crossing(unit, random))
+    }
+
+    /// What crosses the end of a unit, or comes after it.
+    pub fn crossing(&self, unit: TaskRef, random: &mut Random) -> Request {
+        let whole = TaskRef::whole(unit.task);
+        let run = self.book.tasks.get(&unit.task).and_then(|task| task.run);
+        if let Some(run) = run.filter(|_| random.per_mille(500)) {
+            let said = [RunVerb::Pause, RunVerb::Resume, RunVerb::Cancel, RunVerb::Retry];
+            return run_verb(run, said[random.place(said.len()).unwrap_or(0)]);
+        }
+        match random.below(6) {
+            0 | 1 => verb(unit, TaskVerb::Cancel { why: "too late".to_owned() }),
+            2 => verb(whole, TaskVerb::Cancel { why: "too late".to_owned() }),
+            3 => verb(whole, TaskVerb::Delete),
+            4 => verb(whole, TaskVerb::Retry),
+            _ => verb(whole, TaskVerb::Pause),
+        }
     }
 
     fn run(&self, work: Work, random: &mut Random) -> Option<Request> {

@@ -43,7 +43,7 @@ impl World {
         let Some(row) = self.jobs.all.get_mut(job).filter(alive) else { return };
         row.ended = Some((now, how));
         let parent = row.parent;
-        self.observer.job_ended(now, job);
+        self.observer.job_ended(now, job, how);
         if let Some((proc, life)) = parent {
             self.hand_over(proc, life, Event::JobEnded { key: job.key.clone(), ended: how });
         }
@@ -76,8 +76,17 @@ impl World {
             ended.push(job.clone());
         }
         for job in ended {
-            self.observer.job_ended(now, &job);
+            self.observer.job_ended(now, &job, Ended::Kill);
         }
+    }
+
+    /// A job ends by itself, now and not later.
+    pub fn ends_now(&mut self, by: ProcId, key: &str) {
+        let machine = self.machine_of(by);
+        let named = |(job, row): &(&JobId, &Job)| job.machine == machine && job.key == key && row.is_alive();
+        let Some((job, row)) = self.jobs.all.iter().find(named) else { return };
+        let (job, number, how) = (job.clone(), row.number, Ended::Status(row.plan.status));
+        self.queue.push(self.now, Due::JobEnds { job, number, how });
     }
 
     pub(crate) fn living_jobs(&self, by: ProcId, dir: &str) -> Vec<String> {

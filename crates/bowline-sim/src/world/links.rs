@@ -25,6 +25,9 @@ impl World {
         if let Address::Cluster(cluster) = to {
             self.observer.opens(self.now, from, conn, *cluster);
         }
+        if let Address::Supervisor { dir } = to {
+            self.observer.opens_local(self.now, conn, dir);
+        }
         let at = self.delay(conn);
         self.queue.push(at, Due::Opening { conn, caller });
         conn
@@ -89,6 +92,11 @@ impl World {
             None => at + found.delay_us * 4,
         };
         self.observer.sends(self.now, from, conn, &packet);
+        let to = found.ends[other].map(|end| end.proc);
+        let due = self.wires.sent(self.now, (from, to, conn), &packet);
+        if let Some((at, number)) = due {
+            self.queue.push(at, Due::Other(number));
+        }
         self.queue.push(at, Due::Arrival { conn, side: other, packet: Box::new(packet) });
     }
 

@@ -23,6 +23,8 @@ pub struct Machine {
     pub cut_off_until: Option<u64>,
     /// No batch of a file becomes durable before the one before it did.
     pub(super) journal_busy_until: u64,
+    /// Syncs fail.
+    pub refuses_sync: bool,
 }
 
 impl Machine {
@@ -34,6 +36,7 @@ impl Machine {
             is_down: false,
             cut_off_until: None,
             journal_busy_until: 0,
+            refuses_sync: false,
         }
     }
 }
@@ -140,33 +143,52 @@ impl World {
         self.slot_mut(proc).holds_lock = false;
         if has_written {
             let (folder, random) = (self.folder(proc), &mut self.random);
-            self.machines[machine.0 as usize].disk.process_died(&folder, random);
+            let unheard = self.machines[machine.0 as usize].disk.process_died(&folder, random);
+            for (file, batch) in unheard {
+                self.observer.durable(self.now, &file, batch.as_ref());
+            }
         }
     }
 
     pub(crate) fn put(&mut self, proc: ProcId, file: &str, batch: Rc<dyn Any>, token: u64) {
         let file = self.folder(proc) + file;
-        self.disk_mut(proc).put(&file, batch);
+        let place = self.disk_mut(proc).put(&file, batch);
         let length = self.random.around(self.pace.journal_us);
         let (life, now) = (self.life(proc), self.now);
         let machine = self.machine_of(proc);
         let machine = self.machine_mut(machine);
         let at = machine.journal_busy_until.max(now) + length;
         machine.journal_busy_until = at;
-        self.queue.push(at, Due::JournalDue { proc, life, file, token });
+        self.queue.push(at, Due::JournalDue { proc, life, file, place, token });
     }
 
-    pub(super) fn journal_due(&mut self, proc: ProcId, life: u32, file: &str, token: u64) {
+    pub(super) fn journal_due(&mut self, (proc, life): (ProcId, u32), file: &str, place: usize, token: u64) {
         if self.life(proc) != life || !self.is_running(proc) {
             return;
         }
-        let result = self.disk_mut(proc).durable(file);
+        // What comes later waits behind what is tried again.
+        let is_next = self.disk(proc).next_place(file) == Some(place);
+        let result = if is_next { self.disk_mut(proc).durable(file) } else { Err(DiskError::Refused) };
+        if result.is_ok()
+            && let Some(batch) = self.disk(proc).newest_durable(file)
+        {
+            self.observer.durable(self.now, file, batch.as_ref());
+        }
         if result.is_err() {
-            // The writer tries again until there is room, as the real one does; what comes later waits behind it.
+            // The writer tries again until there is room, as the real one does.
             let at = self.now + 1_000_000;
-            self.queue.push(at, Due::JournalDue { proc, life, file: file.to_owned(), token });
+            self.queue.push(at, Due::JournalDue { proc, life, file: file.to_owned(), place, token });
+        }
+        if !is_next {
+            return;
         }
         self.hand_over(proc, life, Event::Written { token, result });
+    }
+
+    /// Somebody removes a process's files of batches. It must not run.
+    pub fn lose_batches(&mut self, proc: ProcId) {
+        let folder = self.folder(proc);
+        self.disk_mut(proc).lose_batches(&folder);
     }
 
     pub(crate) fn batches<T: 'static>(&self, proc: ProcId, file: &str) -> Vec<Rc<T>> {
@@ -203,8 +225,12 @@ impl World {
 
     pub(super) fn sync_due(&mut self, proc: ProcId, life: u32, token: u64, files: &str) {
         if self.life(proc) == life && self.is_running(proc) {
-            self.disk_mut(proc).sync(files);
-            self.hand_over(proc, life, Event::Written { token, result: Ok(()) });
+            let refuses = self.machine(self.machine_of(proc)).refuses_sync;
+            if !refuses {
+                self.disk_mut(proc).sync(files);
+            }
+            let result = if refuses { Err(DiskError::Refused) } else { Ok(()) };
+            self.hand_over(proc, life, Event::Written { token, result });
         }
     }
 

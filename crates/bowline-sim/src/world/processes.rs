@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bowline_core::name::{Key, PoolName, WorkerName};
 use bowline_core::worker::Capabilities;
+use bowline_worker::config::LeftBehind;
 
 use super::{Alive, Due, World};
 use crate::clock::Local;
@@ -56,6 +57,10 @@ pub struct WorkerRole {
     pub capabilities: Capabilities,
     /// Attempts beyond its slots. `None`: by the length of what it gets.
     pub prefetch: Option<u32>,
+    /// What becomes of what its identity's last holder left elsewhere.
+    pub left: LeftBehind,
+    /// What a connection says lies in the process's own queue for so long at most, now and then. In microseconds.
+    pub queue_us: u64,
 }
 
 impl WorkerRole {
@@ -197,6 +202,7 @@ impl World {
         let slot = self.slot_mut(proc);
         slot.stalled_until = Some(slot.stalled_until.map_or(until, |before| before.max(until)));
         self.note(proc, format_args!("stands still for {length_us} us"));
+        self.observer.stands_still(self.now, proc);
         self.queue.push(until, Due::Resume { proc });
     }
 
@@ -217,6 +223,8 @@ impl World {
             return;
         }
         slot.stalled_until = None;
+        self.observer.goes_on(now, proc);
+        let slot = self.slot_mut(proc);
         let (life, backlog) = (slot.life, std::mem::take(&mut slot.backlog));
         for event in backlog {
             self.queue.push(now, Due::Handle { proc, life, event });

@@ -62,6 +62,8 @@ pub enum Due {
         life: u32,
         /// Which file.
         file: String,
+        /// Which of the file's batches.
+        place: usize,
         /// As it was named.
         token: u64,
     },

@@ -56,6 +56,10 @@ impl World {
         };
         if let Ok(commit) = &result {
             self.observer.committed(self.now, cluster, (epoch, *commit), &batch);
+            let due = self.wires.committed(self.now, proc, &batch);
+            if let Some((at, number)) = due {
+                self.queue.push(at, Due::Other(number));
+            }
         }
         if let Err(error) = &result
             && fate != Fate::Fails
