@@ -15,6 +15,7 @@ use crate::clock::Moment;
 use crate::collect::Collected;
 use crate::logs::LogMark;
 use crate::prepare::splits_output;
+use crate::shares::Weight;
 use machine::State;
 
 /// What the driver keeps of an attempt.
@@ -30,6 +31,8 @@ pub(crate) struct Attempt {
     pub(crate) state: State,
     /// Whether `Started` is on its way or was.
     pub(crate) announced: Announced,
+    /// What it counts for among all that this worker has.
+    pub(crate) weight: Weight,
     /// When it began.
     pub(crate) begun: Option<Moment>,
     /// Its logs, where it has any.
@@ -80,6 +83,7 @@ impl Attempt {
             work: Arc::new(work),
             state: State::Queued,
             announced: Announced::No,
+            weight: Weight::Nothing,
             begun: None,
             logs: Vec::new(),
             folder,

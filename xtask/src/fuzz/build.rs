@@ -45,12 +45,18 @@ pub(super) fn build(root: &Path) -> Result<PathBuf> {
         .current_dir(root.join("fuzz"))
         .args(["build", "--quiet", "--locked", "--bin", ALL, "--target-dir"])
         .arg(&folder);
-    cargo.env("RUSTC_WRAPPER", std::env::current_exe().context("where this program is")?);
+    cargo.env("RUSTC_WRAPPER", lasting(std::env::current_exe().context("where this program is")?));
     say("fuzz: building the targets");
     let began = now();
     run(&mut cargo).context("building the fuzz targets")?;
     say(&format!("fuzz: built in {} s", now().duration_since(began).as_secs()));
     Ok(folder.join("debug").join(ALL))
+}
+
+/// Where a program is that was perhaps built anew since it began: the newer one is as good.
+fn lasting(program: PathBuf) -> PathBuf {
+    let newer = program.to_str().and_then(|name| name.strip_suffix(" (deleted)")).map(PathBuf::from);
+    newer.filter(|newer| !program.exists() && newer.is_file()).unwrap_or(program)
 }
 
 /// Whether cargo calls this program in the place of the compiler.
@@ -83,4 +89,18 @@ pub(crate) fn wrapped(arguments: &[OsString]) -> ExitCode {
 
 fn is_target(arguments: &[OsString]) -> bool {
     arguments.iter().any(|argument| argument.to_string_lossy().starts_with("fuzz_targets/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_built_anew_is_found() {
+        let there = std::env::current_exe().unwrap();
+        let gone = PathBuf::from(format!("{} (deleted)", there.display()));
+        assert_eq!(lasting(gone), there);
+        assert_eq!(lasting(there.clone()), there);
+        assert_eq!(lasting("/nowhere (deleted)".into()), PathBuf::from("/nowhere (deleted)"));
+    }
 }

@@ -13,7 +13,7 @@ use bowline_supervisor::wire::{Request, Start};
 
 use super::{Action as Wanted, Dispatcher, Plan, Timer, Trouble, Unprepared};
 use crate::attempt::machine::{End, Event, Over, State, Step, Then};
-use crate::attempt::{Announced, Requested};
+use crate::attempt::{Announced, Origin, Requested};
 use crate::collect::Collected;
 use crate::config::GRACE;
 use crate::journal::{After, Op};
@@ -85,8 +85,16 @@ impl Dispatcher {
 
     /// Counts what an attempt takes, where that has changed.
     pub(super) fn weigh(&mut self, attempt: AttemptRef, before: State, next: State) {
+        let is_known = self.supervision.is_known() || mutant::is(Mutant::JournaledBegunUnasked);
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
-        self.share.moved(&known.claim, (weight(before), weight(next)), self.now.at);
+        let weight = match known.origin {
+            // Its job may live, and what killed this worker's process may have left it to a supervisor that is
+            // still clearing up: another server's work waits until it is known.
+            Origin::Journal if next == State::Queued && !is_known => Weight::Begun,
+            Origin::Journal | Origin::Handed | Origin::Settled => weight(next),
+        };
+        let was = std::mem::replace(&mut known.weight, weight);
+        self.share.moved(&known.claim, (was, weight), self.now.at);
         match (has_begun(before), has_begun(next)) {
             (false, true) => {
                 known.begun = Some(self.now.at);

@@ -269,7 +269,21 @@ impl Dispatcher {
         self.kill_what_is_stopping();
         if !self.supervision.ever_listed {
             self.supervision.ever_listed = true;
+            self.unbegun_weigh_less();
             self.later(Duration::ZERO, Timer::Reconnect);
+        }
+    }
+
+    /// Of what the journal holds, the supervisor has named all that has begun: the others only wait.
+    fn unbegun_weigh_less(&mut self) {
+        let queued: Vec<_> = self
+            .attempts
+            .iter()
+            .filter(|(_, known)| known.state == State::Queued)
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        for attempt in queued {
+            self.weigh(attempt, State::Queued, State::Queued);
         }
     }
 

@@ -45,9 +45,13 @@ fn settings(with: impl FnOnce(&mut WorkerConfig)) -> Settings {
 
 impl Bench {
     fn new(left: Left, with: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::with(left, settings(with))
+    }
+
+    fn with(left: Left, settings: Settings) -> Self {
         let now = Now { at: Moment::BEGIN, boot: Duration::from_secs(1), wall_us: 1 };
         let mut done = Vec::new();
-        let dispatcher = Dispatcher::new(settings(with), left, now, &mut done);
+        let dispatcher = Dispatcher::new(settings, left, now, &mut done);
         let mut bench = Self { dispatcher, now, held: vec![], disk: Memory::default(), opened: None, done };
         bench.keep();
         bench
@@ -389,4 +393,33 @@ fn whoever_is_to_stop_what_is_not_here_says_so_at_once_and_once() {
     let wanted = cancel(&mut bench, here);
     assert!(wanted.iter().any(|action| matches!(action, Action::Job(Request::Kill { .. }))), "{wanted:?}");
     assert_eq!(said_of(&bench.held, here), []);
+}
+
+#[test]
+fn what_the_journal_holds_takes_its_room_from_another_server_s_work_until_the_supervisor_has_told_of_all() {
+    let attempt = sample::attempt(1, None);
+    for begins in [true, false] {
+        let mut before = Bench::new(Left::default(), |_| {});
+        before.supervisor_is_up();
+        before.listed();
+        before.is_given(attempt);
+        if begins {
+            before.runs(attempt);
+        }
+        before.is_durable();
+        // The next process serves two servers.
+        let journal = before.disk.recovered();
+        assert_eq!(journal.attempts.len(), 1);
+        let room = |slots| Room { slots, amounts: BTreeMap::new() };
+        let mut both = shares(&room(2), 2);
+        let other = both.remove(1);
+        let settings = Settings { share: both.remove(0), ..settings(|_| {}) };
+        let mut bench = Bench::with(Left { journal, ..Left::default() }, settings);
+        assert!(other.may_begin(&room(1)) && !other.may_begin(&room(2)), "it may live: {begins}");
+        bench.supervisor_is_up();
+        assert!(!other.may_begin(&room(2)), "its supervisor may be clearing up: {begins}");
+        // Its job is gone, or never began and waits for its server's word.
+        bench.listed();
+        assert!(other.may_begin(&room(2)), "{begins}");
+    }
 }
