@@ -284,6 +284,7 @@ impl Observe for Check {
             Packet::FromServer { messages, .. } => {
                 self.sessions.heard(to, conn, messages);
                 if let Some(dir) = self.dir_of(to, conn) {
+                    self.facts.heard(&dir, messages);
                     self.leases.heard(conn, &dir, messages);
                     self.words.heard(&dir, messages);
                 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::id::{AttemptNo, AttemptRef, Fence, Generation, TaskRef};
 use bowline_core::state::AttemptEnd;
+use bowline_protocol::ServerMessage;
 
 use super::{Found, Invariant, View};
 use crate::job::{Ended, JobId};
@@ -30,6 +31,9 @@ pub struct Facts {
     /// State directories of the servers' parts of workers: whose, and of which cluster.
     dirs: BTreeMap<String, (String, ClusterId)>,
     slots: BTreeMap<String, u32>,
+    /// What the worker at a state directory was told that an attempt takes. The number of its task may mean another one
+    /// since, where the store was put back.
+    claims: BTreeMap<(String, AttemptRef), u32>,
     /// Units of which somebody vouched wrongly, or was allowed to be wrong.
     excused: BTreeSet<(ClusterId, TaskRef)>,
     /// Attempts of a state directory that was left behind: its jobs run on unheard.
@@ -88,6 +92,20 @@ impl Facts {
         self.began.retain(|(of, _), _| *of != cluster);
     }
 
+    /// Whether this cluster was ever put back to an earlier state.
+    pub fn was_put_back(&self, cluster: ClusterId) -> bool {
+        self.put_back.contains(&cluster)
+    }
+
+    /// This was heard at a state directory.
+    pub(super) fn heard(&mut self, dir: &str, messages: &[ServerMessage]) {
+        for message in messages {
+            if let ServerMessage::Assign(handover) = message {
+                self.claims.insert((dir.to_owned(), handover.assign.attempt), handover.assign.slots);
+            }
+        }
+    }
+
     pub(super) fn began(&mut self, views: &[View], found: &mut Found, at: u64, job: &JobId) {
         self.count += 1;
         let Some((worker, cluster)) = self.dirs.get(&job.dir).cloned() else { return };
@@ -108,7 +126,8 @@ impl Facts {
         let is_wrong = given_back && !put_back && !self.excused.contains(&(cluster, attempt.task));
         found.unless(!is_wrong, at, Invariant::I13, || format!("{attempt} begins, and it was given back before that"));
         let disowned = put_back && book.attempts.get(&attempt).is_none_or(|row| row.end.is_some());
-        let slots = book.tasks.get(&attempt.task.task).map_or(1, |task| task.spec.slots);
+        let told = self.claims.get(&(job.dir.clone(), attempt)).copied();
+        let slots = told.unwrap_or_else(|| book.tasks.get(&attempt.task.task).map_or(1, |task| task.spec.slots));
         let unit = (cluster, attempt.task);
         let others = self.by_unit.entry(unit).or_default();
         if let Some(other) = others.first().filter(|_| !disowned && !self.excused.contains(&unit)) {

@@ -72,7 +72,7 @@ impl Drive {
             if self.world.is_running(proc) || self.starting.contains(&proc) {
                 continue;
             }
-            if self.world.slots[proc.0 as usize].last_end == Some(Some(FENCED)) {
+            if self.world.slots[proc.0 as usize].last_end == Some(Some(FENCED)) && !self.is_fenced_by_nobody(proc) {
                 // Nothing starts it again by itself.
                 self.staff[place].retired = true;
                 continue;
@@ -83,6 +83,16 @@ impl Drive {
             self.look_after(cluster);
             self.enrol_again(cluster);
         }
+    }
+
+    /// Whether a worker was sent away for another one that is not there: a store that was put back takes it for one that came
+    /// later. Whoever put it back starts the worker again.
+    fn is_fenced_by_nobody(&mut self, proc: ProcId) -> bool {
+        let Role::Worker(role) = &self.world.slots[proc.0 as usize].role else { return false };
+        let (name, servers) = (role.name.clone(), role.servers.clone());
+        let facts = &self.check().facts;
+        servers.iter().any(|cluster| facts.was_put_back(*cluster))
+            && !self.staff.iter().any(|staff| staff.proc != proc && self.acts_as(staff.proc, &name))
     }
 
     /// Whether a worker has ended for one of its servers, and goes on for the others.
