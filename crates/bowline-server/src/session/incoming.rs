@@ -82,8 +82,7 @@ impl<'a> Incoming<'a> {
             }
             WorkerMessage::Engine(message) => {
                 let late = delivery.and_then(|delivery| delivery.late(&message));
-                let messages: Vec<_> = late.into_iter().chain([message]).collect();
-                self.engine(messages).await
+                self.engine(late, message).await
             }
             WorkerMessage::Upload(progress) => {
                 self.shared.state.uploads.progress(self.worker, progress);
@@ -95,22 +94,23 @@ impl<'a> Incoming<'a> {
     }
 
     /// What the engine judges by itself: what is said, behind how it got here.
-    async fn engine(&mut self, messages: Vec<FromWorker>) -> Result<(), Status> {
-        if let Some(FromWorker::Finished(finished)) = messages.last() {
+    async fn engine(&mut self, late: Option<FromWorker>, message: FromWorker) -> Result<(), Status> {
+        if let FromWorker::Finished(finished) = &message {
             self.shared.state.uploads.ended(finished.attempt);
             if let Some(awaited) = self.awaited.get_mut(&finished.attempt) {
                 // Said again meanwhile, it is the same.
-                awaited.end = messages;
+                awaited.end = late.into_iter().chain([message]).collect();
                 return Ok(());
             }
         }
-        let settled = match messages.last() {
-            Some(FromWorker::ArtifactUndelivered { attempt, name, .. }) => Some((*attempt, name.clone())),
+        let settled = match &message {
+            FromWorker::ArtifactUndelivered { attempt, name, .. } => Some((*attempt, name.clone())),
             _ => None,
         };
-        for message in messages {
-            self.pass_on(message).await?;
+        if let Some(late) = late {
+            self.pass_on(late).await?;
         }
+        self.pass_on(message).await?;
         match settled {
             Some((attempt, name)) => self.settled(attempt, &name).await,
             None => Ok(()),

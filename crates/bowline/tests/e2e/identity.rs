@@ -1,12 +1,15 @@
 //! Who acts under which identity: never two that act, nothing taken over while it may live elsewhere.
 
+use std::path::PathBuf;
+
 use bowline_api::NewTask;
+use bowline_core::id::TaskRef;
 use bowline_core::spec::Overlap;
 use bowline_core::state::{AttemptEnd, StateKind};
 use rustix::process::Signal;
 
 use crate::harness::fleet::Fleet;
-use crate::harness::parts::{runtime, said};
+use crate::harness::parts::{Part, runtime, said};
 use crate::harness::until;
 
 const RELEASE: [&str; 4] = ["--slots", "1", "--on-term", "release"];
@@ -43,15 +46,21 @@ fn the_process_that_came_later_acts_and_the_one_that_stood_still_is_fenced_off()
     fleet.over(vec![new]);
 }
 
-#[test]
-fn another_state_folder_waits_for_what_may_live_until_it_is_said_that_it_does_not() {
-    let fleet = Fleet::new();
+/// A worker `lab` with a running job that must not run beside another one, its gate, and another folder with the worker's key.
+fn has_begun_and_may_not_overlap(fleet: &Fleet) -> (Part, PathBuf, TaskRef) {
     let old = fleet.worker("lab", &RELEASE);
     let gate = fleet.gate("gate");
     let id = fleet.submit(&NewTask { overlap: Some(Overlap::Forbid), ..fleet.gated(&gate) });
     until("the job has begun", || fleet.marks("begun") == 1);
     fleet.is(id, StateKind::Running);
-    with_its_key(&fleet, "lab", "again");
+    with_its_key(fleet, "lab", "again");
+    (old, gate, id)
+}
+
+#[test]
+fn another_state_folder_waits_for_what_may_live_until_it_is_said_that_it_does_not() {
+    let fleet = Fleet::new();
+    let (old, gate, id) = has_begun_and_may_not_overlap(&fleet);
     fleet.destroy(old, "lab");
     let again = [&["--identity", "lab", "--state", "again"], &RELEASE[..]].concat();
     let waits = fleet.start("waits", &again);
@@ -119,12 +128,7 @@ fn a_job_that_runs_goes_on_under_another_state_folder_that_reaches_its_superviso
 #[test]
 fn another_state_folder_gets_in_when_what_ran_in_the_first_has_ended_there() {
     let fleet = Fleet::new();
-    let old = fleet.worker("lab", &RELEASE);
-    let gate = fleet.gate("gate");
-    let id = fleet.submit(&NewTask { overlap: Some(Overlap::Forbid), ..fleet.gated(&gate) });
-    until("the job has begun", || fleet.marks("begun") == 1);
-    fleet.is(id, StateKind::Running);
-    with_its_key(&fleet, "lab", "again");
+    let (old, gate, id) = has_begun_and_may_not_overlap(&fleet);
     let new = fleet.start("again", &[&["--identity", "lab", "--state", "again"], &RELEASE[..]].concat());
     until("it is told what is in its way", || {
         said(&fleet.room, "again").contains("live on in another state directory")
@@ -145,12 +149,7 @@ fn another_state_folder_gets_in_when_what_ran_in_the_first_has_ended_there() {
 #[test]
 fn what_another_state_folder_left_fails_where_its_successor_says_so() {
     let fleet = Fleet::new();
-    let old = fleet.worker("lab", &RELEASE);
-    let gate = fleet.gate("gate");
-    let id = fleet.submit(&NewTask { overlap: Some(Overlap::Forbid), ..fleet.gated(&gate) });
-    until("the job has begun", || fleet.marks("begun") == 1);
-    fleet.is(id, StateKind::Running);
-    with_its_key(&fleet, "lab", "again");
+    let (old, gate, id) = has_begun_and_may_not_overlap(&fleet);
     fleet.destroy(old, "lab");
     // It waits unless it is told otherwise, and says so either way.
     let args = [&["--identity", "lab", "--state", "again"], &RELEASE[..]].concat();
@@ -180,7 +179,7 @@ fn a_pool_gives_out_its_identities_by_turns_and_its_token_opens_nothing_else() {
         let server = ["worker", "start", "--server", &fleet.server.url, "--token-file", token.to_str().unwrap()];
         let mut command = fleet.room.command(&[&server[..], &who, &["--state", state], &RELEASE[..]].concat());
         command.stdout(std::process::Stdio::null());
-        crate::harness::parts::Part::start(&fleet.room, state, command)
+        Part::start(&fleet.room, state, command)
     };
     let pool = ["--pool", "lab"];
     let first = start("one", pool);

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +46,15 @@ impl Both {
         Part::start(room, "w", command)
     }
 
+    /// A worker that serves both, connected to each.
+    fn at_work(&self, room: &Room, more: &[&str]) -> (Part, Work, Work) {
+        let (first, second) = self.works();
+        let process = self.worker(room, more);
+        first.until_connected("w");
+        second.until_connected("w");
+        (process, first, second)
+    }
+
     fn over(self, room: &Room) {
         room.stop_supervisor("w");
         room.stop_supervisor(&format!("w/servers/{}", self.second.address().replace(':', "_")));
@@ -76,15 +86,18 @@ fn job(room: &Room, name: &str) -> NewTask {
     NewTask { name: Some(name.to_owned()), shell: Some(script), ..NewTask::default() }
 }
 
+/// A job that ends when this file is there.
+fn waits_for(gate: &Path) -> NewTask {
+    let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
+    NewTask { shell: Some(script), ..NewTask::default() }
+}
+
 #[test]
 fn two_servers_share_the_slots_evenly_and_each_job_knows_its_own() {
     const EACH: usize = 24;
     let room = Room::new();
     let both = Both::new(&room);
-    let (first, second) = both.works();
-    let process = both.worker(&room, &["--slots", "3"]);
-    first.until_connected("w");
-    second.until_connected("w");
+    let (process, first, second) = both.at_work(&room, &["--slots", "3"]);
     let jobs = |letter: &str| (0..EACH).map(|number| job(&room, &format!("{letter}{number}"))).collect::<Vec<_>>();
     let ids = [first.submit(jobs("a")), second.submit(jobs("b"))];
     for (work, ids) in [&first, &second].into_iter().zip(&ids) {
@@ -112,13 +125,9 @@ fn two_servers_share_the_slots_evenly_and_each_job_knows_its_own() {
 fn one_server_s_absence_is_not_the_other_s_trouble() {
     let room = Room::new();
     let mut both = Both::new(&room);
-    let (first, second) = both.works();
-    let process = both.worker(&room, &["--slots", "2"]);
-    first.until_connected("w");
-    second.until_connected("w");
+    let (process, first, second) = both.at_work(&room, &["--slots", "2"]);
     let gate = room.work().join("gate");
-    let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
-    let waits = first.one(NewTask { shell: Some(script), ..NewTask::default() });
+    let waits = first.one(waits_for(&gate));
     first.until_state(waits, StateKind::Running);
     let address = both.first.address().to_owned();
     both.first.part.kill();
@@ -204,13 +213,9 @@ impl Listener {
 fn an_impostor_in_one_server_s_place_disturbs_nobody_s_work() {
     let room = Room::new();
     let mut both = Both::new(&room);
-    let (first, second) = both.works();
-    let process = both.worker(&room, &["--slots", "2"]);
-    first.until_connected("w");
-    second.until_connected("w");
+    let (process, first, second) = both.at_work(&room, &["--slots", "2"]);
     let gate = room.work().join("gate");
-    let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
-    let waits = second.one(NewTask { shell: Some(script), ..NewTask::default() });
+    let waits = second.one(waits_for(&gate));
     second.until_state(waits, StateKind::Running);
     let address = both.second.address().to_owned();
     both.second.part.kill();
@@ -239,13 +244,9 @@ fn a_full_disk_under_one_server_disturbs_nobody_s_work() {
     let room = Room::new();
     let Some(disk) = SmallDisk::mount(&room.work().join("second"), 48) else { return };
     let both = Both::new(&room);
-    let (first, second) = both.works();
-    let process = both.worker(&room, &["--slots", "2"]);
-    first.until_connected("w");
-    second.until_connected("w");
+    let (process, first, second) = both.at_work(&room, &["--slots", "2"]);
     let gate = room.work().join("gate");
-    let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
-    let waits = second.one(NewTask { shell: Some(script), ..NewTask::default() });
+    let waits = second.one(waits_for(&gate));
     second.until_state(waits, StateKind::Running);
     disk.fill();
     // Its end cannot be taken down there.
@@ -269,10 +270,7 @@ fn a_full_disk_under_one_server_disturbs_nobody_s_work() {
 fn one_server_that_was_put_back_stops_what_it_knows_nothing_of_and_the_other_is_not_disturbed() {
     let room = Room::new();
     let mut both = Both::new(&room);
-    let (first, second) = both.works();
-    let process = both.worker(&room, &["--slots", "4", "--on-term", "handoff"]);
-    first.until_connected("w");
-    second.until_connected("w");
+    let (process, first, second) = both.at_work(&room, &["--slots", "4", "--on-term", "handoff"]);
     let gate = room.work().join("gate");
     let gated = |name: &str| {
         let script = format!(
@@ -346,13 +344,9 @@ fn one_server_that_was_put_back_stops_what_it_knows_nothing_of_and_the_other_is_
 fn fenced_off_by_one_server_the_worker_serves_the_other_and_by_both_it_ends_with_70() {
     let room = Room::new();
     let both = Both::new(&room);
-    let (first, second) = both.works();
-    let process = both.worker(&room, &[]);
-    first.until_connected("w");
-    second.until_connected("w");
+    let (process, _, second) = both.at_work(&room, &[]);
     let gate = room.work().join("gate");
-    let script = format!("until test -e '{}'; do sleep 0.02; done; echo through", gate.display());
-    let runs = second.one(NewTask { shell: Some(script), ..NewTask::default() });
+    let runs = second.one(waits_for(&gate));
     second.until_state(runs, StateKind::Running);
     let newer = newer(&room, &both.first, "w", "newer");
     until("it is told", || said(&room, "w").contains("the others are served on"));
