@@ -23,13 +23,19 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     step("clippy", cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("doc tests", cargo(root, &["test", "--workspace", "--doc", "--quiet"]))?;
     step("build", cargo(root, &["build", "--workspace", "--all-targets"]))?;
-    step("chaos", chaos::bounded(root))?;
-    timed("fuzz", || fuzz::bounded(root))?;
-    timed("schema", || schema::bounded(root))?;
     step("building the simulation", sim::build(root))?;
-    step("simulation", sim::bounded(root))?;
-    step("mutants", sim::mutants(root))?;
-    step("tests", cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"]))
+    // From here on each step stands for itself: one that fails does not hide what the others find.
+    let outcomes = [
+        step("chaos", chaos::bounded(root)),
+        timed("fuzz", || fuzz::bounded(root)),
+        timed("schema", || schema::bounded(root)),
+        step("simulation", sim::bounded(root)),
+        step("mutants", sim::mutants(root)),
+        step("tests", cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"])),
+    ];
+    let failures: Vec<String> =
+        outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
 }
 
 /// What needs a quieter machine than others may have: real faults, fuzzing and the API's description, each within its

@@ -31,8 +31,11 @@ const WORKERS: usize = 1_000;
 const SETTLED_WITHIN: Duration = Duration::from_mins(3);
 /// All are back within this.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
-/// At most so many of a hundred of them come in any 100 ms.
-const ARRIVALS_PERCENT_MAX: usize = 40;
+/// At most so many of a hundred of them try again in any 100 ms. They lose their server at the same moment, and wait
+/// up to 250 ms before their first try: 40 of a hundred is what full jitter makes of that, without any it is all of
+/// them. What counts is when they try, not when they are welcome: a server that begins gathers those who came
+/// meanwhile, and a slow disk those of one commit, and either welcomes them at once.
+const TRIES_PERCENT_MAX: usize = 60;
 /// The server stands still for so long before it dies.
 const AWAY: Duration = Duration::from_millis(1_500);
 const ENROLLED_AT_ONCE: usize = 64;
@@ -40,9 +43,10 @@ const LISTEN: &str = "127.0.0.1:7440";
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// When each worker was welcomed, and whether it is connected.
+/// When workers tried again and were welcomed, and how many are connected.
 #[derive(Debug, Default)]
 struct Seen {
+    tries_ns: Vec<u64>,
     arrivals_ns: Vec<u64>,
     connected: usize,
 }
@@ -86,12 +90,19 @@ async fn scattered(server: &Part, data: &Path, findings: &mut Vec<String>) -> Re
     // It stands still, then dies: all of them notice at the same moment.
     server.signal(Signal::STOP);
     tokio::time::sleep(AWAY).await;
+    {
+        let mut seen = lock(&seen);
+        seen.arrivals_ns.clear();
+        seen.tries_ns.clear();
+    }
     server.signal(Signal::KILL);
-    lock(&seen).arrivals_ns.clear();
     let watch = Stopwatch::start();
     let (back, slowest) = tokio::join!(until_all_left_and_came(&seen), slowest_answer(&rest, watch));
     let took = watch.elapsed();
-    let peak = peak_per_100_ms(&lock(&seen).arrivals_ns);
+    let (tries, arrivals) = {
+        let seen = lock(&seen);
+        (peak_per_100_ms(&seen.tries_ns), peak_per_100_ms(&seen.arrivals_ns))
+    };
     herd.shutdown().await;
     if back.is_err() {
         findings.push(format!(
@@ -100,11 +111,11 @@ async fn scattered(server: &Part, data: &Path, findings: &mut Vec<String>) -> Re
             BACK_WITHIN.as_secs()
         ));
     }
-    if peak * 100 > WORKERS * ARRIVALS_PERCENT_MAX {
-        findings.push(format!("a stampede: {peak} of {WORKERS} workers came within 100 ms"));
+    if tries * 100 > WORKERS * TRIES_PERCENT_MAX {
+        findings.push(format!("a stampede: {tries} of {WORKERS} workers tried again within 100 ms"));
     }
     Ok(format!(
-        "{WORKERS} workers back in {:.1} s, at most {peak} in any 100 ms, the slowest answer meanwhile {} ms",
+        "{WORKERS} workers back in {:.1} s; in any 100 ms at most {tries} tried and {arrivals} were welcomed; the slowest answer meanwhile {} ms",
         took.as_secs_f64(),
         slowest.as_millis()
     ))
@@ -164,9 +175,9 @@ async fn slowest_answer(rest: &Rest, watch: Stopwatch) -> Duration {
     slowest
 }
 
-/// The most arrivals within any 100 ms.
-fn peak_per_100_ms(arrivals_ns: &[u64]) -> usize {
-    let mut sorted = arrivals_ns.to_vec();
+/// The most of these moments within any 100 ms.
+fn peak_per_100_ms(moments_ns: &[u64]) -> usize {
+    let mut sorted = moments_ns.to_vec();
     sorted.sort_unstable();
     let within = |from: usize| sorted[from..].iter().take_while(|at| **at - sorted[from] < 100_000_000).count();
     (0..sorted.len()).map(within).max().unwrap_or_default()
@@ -183,7 +194,10 @@ async fn live(name: String, seen: Shared) {
             lock(&seen).connected -= 1;
             backoff.reset();
         }
-        tokio::time::sleep(backoff.next()).await;
+        let pause = backoff.next();
+        // When it is due: a busy machine may wake them later, and together.
+        lock(&seen).tries_ns.push(boot_ns() + u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+        tokio::time::sleep(pause).await;
     }
 }
 
