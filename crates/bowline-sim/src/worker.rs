@@ -37,6 +37,8 @@ const ROUNDS_MAX: usize = 16;
 enum Later {
     /// What a thread or a task has done.
     Happens(Box<Happened>),
+    /// What a connection has said first of all that waits.
+    Heard,
     /// Whether the supervisor is there.
     Ping,
     /// The connection to the supervisor is opened anew.
@@ -126,6 +128,7 @@ impl Worker {
         let Some((seat, later)) = self.later.remove(&token) else { return };
         self.with(io, seat, |seat, hands| match later {
             Later::Happens(happened) => seat.happens(hands, *happened),
+            Later::Heard => seat.hear_next(hands),
             Later::Ping => seat.ping(hands),
             Later::Reconnect => seat.connect_supervisor(hands),
             Later::Deliver(attempt) => seat.deliver_log(hands, attempt),

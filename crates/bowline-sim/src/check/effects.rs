@@ -178,6 +178,11 @@ impl Sessions {
             if let ServerMessage::Engine(ToWorker::Fenced { .. }) = message {
                 self.fenced.extend(self.clusters.get(&conn).map(|cluster| (to, *cluster)));
             }
+            if let ServerMessage::Engine(ToWorker::Welcome { verdicts, .. }) = message {
+                // What the server knows nothing of is let go of, and nothing is said of it any more.
+                let gone = |said: &Said| verdicts.contains(&(said.attempt, Verdict::Gone));
+                self.unacked.retain(|said| said.worker != to || !gone(said));
+            }
             let (attempt, kind) = match message {
                 ServerMessage::Engine(ToWorker::Ack { attempt, of }) => (
                     *attempt,

@@ -24,8 +24,17 @@ pub struct States {
     paused_tasks: BTreeMap<TaskId, Timestamp>,
     /// How each unit has ended, in any of its rounds.
     ends: BTreeMap<TaskRef, BTreeSet<StateKind>>,
+    /// Rounds that have ended.
+    rounds: BTreeSet<(TaskRef, Round)>,
     /// Attempts that failed, by unit and round.
     failed: BTreeMap<(TaskRef, Round), BTreeSet<AttemptRef>>,
+}
+
+impl States {
+    /// So many rounds of tasks and elements have ended.
+    pub(super) fn ended(&self) -> usize {
+        self.rounds.len()
+    }
 }
 
 /// One batch that is in the books.
@@ -100,16 +109,19 @@ impl Turn<'_> {
         match row {
             Row::NewTask(new) => {
                 self.states.namespaces.insert(new.row.id, new.row.namespace.clone());
-                self.end(TaskRef::whole(new.row.id), &new.row.unit);
+                self.end(TaskRef::whole(new.row.id), new.row.round, &new.row.unit);
             }
             Row::Task(row) => {
-                self.end(TaskRef::whole(row.id), &row.unit);
+                self.end(TaskRef::whole(row.id), row.round, &row.unit);
                 match &row.paused {
                     Some(mark) => drop(self.states.paused_tasks.insert(row.id, mark.since)),
                     None => drop(self.states.paused_tasks.remove(&row.id)),
                 }
             }
-            Row::Element(row) => self.end(TaskRef::element(row.task, row.index), &row.unit),
+            Row::Element(row) => {
+                let round = self.book.tasks.get(&row.task).map_or(Round(1), |task| task.unit.round);
+                self.end(TaskRef::element(row.task, row.index), round, &row.unit);
+            }
             Row::Attempt(row) => self.failure(row),
             Row::Pause(row) => match &row.mark {
                 Some(mark) => drop(self.states.pauses.insert(row.namespace.clone(), mark.since)),
@@ -130,8 +142,9 @@ impl Turn<'_> {
         }
     }
 
-    fn end(&mut self, unit: TaskRef, row: &Unit) {
+    fn end(&mut self, unit: TaskRef, round: Round, row: &Unit) {
         if row.state.is_ended() {
+            self.states.rounds.insert((unit, round));
             self.states.ends.entry(unit).or_default().insert(row.state);
         }
     }

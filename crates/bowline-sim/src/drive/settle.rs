@@ -21,8 +21,8 @@ use crate::world::Role;
 const SLICE_US: u64 = 10_000_000;
 /// After so many looks without anything having ended everything must have: 25 minutes.
 const IDLE_SLICES_MAX: u32 = 150;
-/// No run has so much to do that it takes longer: 11 hours.
-const SLICES_MAX: u32 = 4_000;
+/// Each run has an end, so that whatever makes work without end is found: 11 days. Much to do for few slots takes its time.
+const SLICES_MAX: u32 = 100_000;
 /// After so many looks what nobody can do, or what never ends, is cancelled.
 const PATIENCE_SLICES: u32 = 6;
 /// So many looks to deliver what is left, and to kill it: 10 minutes.
@@ -33,15 +33,15 @@ const QUESTIONS_MAX: usize = 20;
 impl Drive {
     pub(super) fn settle(&mut self) {
         self.heal();
-        let (mut before, mut idle) = (u64::MAX, 0);
+        let (mut before, mut idle) = (0, 0);
         for slice in 0..SLICES_MAX {
             if self.check().is_all_ended() {
                 return self.finish();
             }
-            // More may come than was there at the healing: what a server that stood still has in its sockets, steps of runs.
-            let left = self.check().left();
-            idle = if left < before { 0 } else { idle + 1 };
-            before = left;
+            // More may come for as long as something ends: steps of runs. So it is not what is left that tells.
+            let ended = self.check().ended();
+            idle = if ended > before { 0 } else { idle + 1 };
+            before = ended;
             if idle > IDLE_SLICES_MAX {
                 break;
             }

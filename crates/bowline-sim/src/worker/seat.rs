@@ -53,6 +53,8 @@ pub struct Seat {
     queue_us: u64,
     /// When the last of it is taken out.
     queued_until: Duration,
+    /// What lies there, in its order: clocks that drift turn nothing round.
+    queued: VecDeque<Event>,
     pub(super) exit: Option<WorkerExit>,
 }
 
@@ -131,6 +133,7 @@ impl Seat {
             told: Told::Nothing,
             queue_us: role.queue_us,
             queued_until: Duration::ZERO,
+            queued: VecDeque::new(),
             exit: None,
         };
         seat.connect_supervisor(hands);
@@ -283,7 +286,15 @@ impl Seat {
             self.queued_until = self.queued_until.max(now + QUEUED + Duration::from_micros(more));
             length = self.queued_until.saturating_sub(now);
         }
-        hands.after(length, Later::Happens(Box::new(event)));
+        self.queued.push_back(event);
+        hands.after(length, Later::Heard);
+    }
+
+    /// What was heard first is taken out.
+    pub(super) fn hear_next(&mut self, hands: &mut Hands<'_, '_>) {
+        if let Some(event) = self.queued.pop_front() {
+            self.happens(hands, event);
+        }
     }
 }
 

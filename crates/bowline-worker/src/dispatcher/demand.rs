@@ -82,7 +82,11 @@ impl Demand {
     /// A new session: the server is told anew.
     pub(super) fn rewind(&mut self) {
         self.told = None;
-        self.health_told = Health::Ok;
+    }
+
+    /// Hello says how the worker is; what has changed since then is told once the session is open.
+    pub(super) fn said_hello(&mut self, health: &Health) {
+        self.health_told.clone_from(health);
     }
 
     /// It did not leave in time: it is told again.

@@ -107,6 +107,7 @@ impl Dispatcher {
         self.link.count += 1;
         let no = LinkNo(self.link.count);
         let hello = Box::new(self.hello());
+        self.demand.said_hello(&hello.health);
         self.want(Action::Open(no, hello));
         self.link.open = Some(Open { no, lanes: Lanes::default(), welcomed: Welcomed::No, session: None });
         self.link.heard_at = self.now.at;

@@ -4,7 +4,7 @@
 use bowline_core::id::Epoch;
 use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, StopWhy, ToWorker, Verdict};
 use bowline_core::spec::{Action as Work, Command};
-use bowline_core::worker::Room;
+use bowline_core::worker::{Health, Room};
 use bowline_protocol::{Handover, Kind, ServerMessage, sample, wire};
 use bowline_supervisor::wire::{Event as JobEvent, Exit, Exited, Start};
 
@@ -421,5 +421,39 @@ fn what_the_journal_holds_takes_its_room_from_another_server_s_work_until_the_su
         // Its job is gone, or never began and waits for its server's word.
         bench.listed();
         assert!(other.may_begin(&room(2)), "{begins}");
+    }
+}
+
+#[test]
+fn a_worker_that_was_broken_at_hello_and_is_well_when_it_is_welcomed_says_so() {
+    let broken = Found { disk: Some("the disk has no room".to_owned()), memory: None };
+    for is_well in [true, false] {
+        let mut bench = Bench::with(Left::default(), Settings { found: broken.clone(), ..settings(|_| {}) });
+        bench.supervisor_is_up();
+        bench.listed();
+        bench.passes(Duration::from_millis(1));
+        let (link, hello) = bench.opened.take().expect("it connects");
+        assert!(matches!(hello.health, Health::Broken(_)), "{hello:?}");
+        let mut sent = bench.happens(Event::Room(link));
+        if is_well {
+            sent.extend(bench.happens(Event::Checked(Found::default())));
+        }
+        let messages = vec![ServerMessage::Engine(welcome(&hello))];
+        sent.extend(bench.happens(Event::Link(link, LinkEvent::Messages { messages, generation: 0, commit_no: 1 })));
+        sent.extend(bench.happens(Event::Room(link)));
+        let parcels = sent.iter().filter_map(|action| match action {
+            Action::Send(_, parcels) => Some(parcels),
+            _ => None,
+        });
+        let healths: Vec<&Health> = parcels
+            .flatten()
+            .filter_map(|(message, _)| match message {
+                WorkerMessage::Engine(FromWorker::Health(health)) => Some(health),
+                _ => None,
+            })
+            .collect();
+        // What Hello has said, and still holds, is not said again.
+        let wanted: &[&Health] = if is_well { &[&Health::Ok] } else { &[] };
+        assert_eq!(healths, wanted, "{sent:?}");
     }
 }
