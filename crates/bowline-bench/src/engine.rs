@@ -76,7 +76,7 @@ impl Driver {
             pool: None,
             name: worker,
             incarnation: Incarnation(0),
-            seat: Seat { state_dir: "bench".into(), boot_id: "bench".into(), process: "bench".into() },
+            seat: Seat { state_dir: "bench".into(), boot_id: "bench".into(), process: "bench".into(), said_at: None },
             version: env!("CARGO_PKG_VERSION").into(),
             offer: Offer {
                 capabilities: BTreeMap::new(),

@@ -74,6 +74,8 @@ listed! {
         HelloNamesASupersededAttempt = "hello-names-a-superseded-attempt",
         /// An older process of an identity came back, and was fenced off.
         OlderProcessFenced = "older-process-fenced",
+        /// A Hello came after a later one of the same state directory, and was turned away.
+        HelloOvertaken = "hello-overtaken",
         /// A process from another state directory had to wait for what the last holder may still run.
         NewcomerMustWait = "newcomer-must-wait",
         /// A new process took an identity that was being handed over.

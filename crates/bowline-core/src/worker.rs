@@ -1,6 +1,7 @@
 //! What a worker is and has, as it says of itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,4 +66,22 @@ pub struct Seat {
     pub boot_id: String,
     /// The process's own id: random, made at its start.
     pub process: String,
+    /// When its newest Hello was said, by the clock of its machine since that boot. `None`: an older worker does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<Duration>,
+}
+
+impl Seat {
+    /// Whether a Hello of this seat was overtaken by one of the other: both come from the same state directory, of which one
+    /// process at a time has the lock, under the same boot; so their moments are of one clock, and whoever said the earlier
+    /// one has died or let go of that connection.
+    pub fn is_overtaken_by(&self, other: &Self) -> bool {
+        let is_of_one_clock = self.state_dir == other.state_dir && self.boot_id == other.boot_id;
+        is_of_one_clock && self.said_at.zip(other.said_at).is_some_and(|(own, other)| own < other)
+    }
+
+    /// Whether both are the same process, whenever each was said.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.state_dir, &self.boot_id, &self.process) == (&other.state_dir, &other.boot_id, &other.process)
+    }
 }

@@ -147,6 +147,7 @@ fn hello(hello: wire::Hello) -> Checked<Hello> {
             state_dir: short(hello.state_dir, "state_dir")?,
             boot_id: short(hello.boot_id, "boot_id")?,
             process: short(hello.process, "process")?,
+            said_at: hello.said_at_us.map(Duration::from_micros),
         },
         version: short(hello.version, "version")?,
         offer: Offer {

@@ -177,6 +177,7 @@ fn hello(hello: &Hello) -> wire::Hello {
             .collect(),
         pool: hello.pool.as_ref().map(|pool| pool.as_str().to_owned()),
         health: Some(health(&hello.health)),
+        said_at_us: hello.seat.said_at.map(|at| u64::try_from(at.as_micros()).unwrap_or(u64::MAX)),
     }
 }
 

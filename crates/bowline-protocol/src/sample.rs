@@ -104,7 +104,12 @@ fn hello(attempt: AttemptRef) -> Hello {
         name: WorkerName::new("lab-3").expect("a valid name"),
         pool: Some(PoolName::new("lab").expect("a valid name")),
         incarnation: Incarnation(2),
-        seat: Seat { state_dir: "d".to_owned(), boot_id: "b".to_owned(), process: "p".to_owned() },
+        seat: Seat {
+            state_dir: "d".to_owned(),
+            boot_id: "b".to_owned(),
+            process: "p".to_owned(),
+            said_at: Some(Duration::from_micros(7)),
+        },
         version: "0.1.0".to_owned(),
         offer: Offer {
             capabilities: BTreeMap::from([

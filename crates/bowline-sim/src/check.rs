@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_core::effect::Batch;
 use bowline_core::id::{AttemptRef, CommitNo, Epoch};
 use bowline_core::message::KnownAs;
+use bowline_core::time::Timestamp;
 use bowline_protocol::{Delivery, WorkerMessage};
 use bowline_store::{CommitError, Swept};
 use bowline_supervisor::wire;
@@ -253,6 +254,10 @@ impl Observe for Check {
         for attempt in ended.into_iter().filter(|_| !self.blind.contains(&cluster)) {
             self.facts.attempt_ended(&mut self.found, at, cluster, attempt);
         }
+    }
+
+    fn commits(&mut self, at: u64, cluster: ClusterId, now: Timestamp) {
+        self.times.commits(at, cluster, now);
     }
 
     fn refused(&mut self, at: u64, _: ClusterId, error: &CommitError) {

@@ -34,6 +34,8 @@ use bowline_core::id::{CommitNo, Epoch};
 pub trait Observe: std::fmt::Debug {
     /// A batch is in the store now.
     fn committed(&mut self, at: u64, cluster: ClusterId, commit: (Epoch, CommitNo), batch: &Batch);
+    /// A batch is on its way to the store, at this moment of its leader's clock.
+    fn commits(&mut self, _at: u64, _cluster: ClusterId, _now: bowline_core::time::Timestamp) {}
     /// The store refused a batch of whoever leads.
     fn refused(&mut self, at: u64, cluster: ClusterId, error: &bowline_store::CommitError);
     /// A connection is opened towards a cluster.

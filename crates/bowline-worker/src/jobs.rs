@@ -260,13 +260,13 @@ impl Keeper {
 
     /// Asks all whether they are there, and tells who has not answered the last time.
     fn ask(&self, lines: &[Line], request: &Request) -> Result<(), Error> {
-        let silent = self.table.lock().silent();
+        let silent = self.table.lock().silent(boottime());
         if let Some((pid, length)) = silent {
             // Nobody listens any more: then the inbox says so.
             let _told = self.says.blocking_send(FromSupervisor::Silent { pid, length });
         }
         for line in lines.iter().filter(|line| line.supervisor.version() >= PING_SINCE) {
-            self.table.lock().asked(line.number);
+            self.table.lock().asked(line.number, boottime());
         }
         self.pass_on(lines, request)
     }

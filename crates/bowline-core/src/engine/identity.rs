@@ -24,6 +24,8 @@ enum Seating {
     New,
     /// Not now: these are in the way.
     Later(Vec<Left>),
+    /// A later Hello from the same state directory came first.
+    Overtaken,
     /// Never.
     Fenced(&'static str),
 }
@@ -51,6 +53,7 @@ impl Engine {
         match self.seating(id, &hello) {
             Seating::Fenced(why) => self.turn_away(session, ToWorker::Fenced { why: why.to_owned() }),
             Seating::Later(left) => self.turn_away(session, later(left)),
+            Seating::Overtaken => self.turn_away(session, overtaken()),
             seating @ (Seating::Same | Seating::New) => {
                 let moved = self.take_seat(id, &hello, key, &seating);
                 self.replace_session(id, &seating);
@@ -67,6 +70,12 @@ impl Engine {
     fn seating(&self, id: WorkerId, hello: &Hello) -> Seating {
         let Some(worker) = self.workers.get(&id) else { return Seating::Fenced("it was forgotten") };
         let Some(seat) = &worker.row.seat else { return Seating::New };
+        // It lay in a connection that stood still, and whoever said it is gone: it must not take the seat of whoever is there,
+        // nor settle what that one was given since.
+        if hello.seat.is_overtaken_by(seat) {
+            probe::reached(Path::HelloOvertaken);
+            return Seating::Overtaken;
+        }
         if seat.process == hello.seat.process {
             return Seating::Same;
         }
@@ -122,7 +131,8 @@ impl Engine {
             is_new_process: is_new,
         };
         let row = &mut worker.row;
-        let changes = is_new || row.seat.as_ref() != Some(&hello.seat) || row.offer.as_ref() != Some(&hello.offer);
+        let is_same = row.seat.as_ref().is_some_and(|seat| seat.is_same(&hello.seat));
+        let changes = is_new || !is_same || row.offer.as_ref() != Some(&hello.offer);
         if is_new {
             if row.drain.as_ref().is_some_and(|mark| mark.mode == crate::message::DrainMode::Handoff) {
                 probe::reached(Path::SecondIncarnationDuringHandoff);
@@ -195,6 +205,11 @@ impl Engine {
         let name = name.expect("a pool's name leaves room for a number, and there are more numbers than workers");
         self.make_worker(&crate::name::Actor::server(), &name, Claimed { key: [0; 32], pool: Some(pool.clone()) })
     }
+}
+
+fn overtaken() -> ToWorker {
+    let why = "a later Hello from the same state directory was heard before this one".to_owned();
+    ToWorker::TryLater { why, left: Vec::new() }
 }
 
 fn later(left: Vec<Left>) -> ToWorker {

@@ -89,7 +89,12 @@ pub(crate) fn hello(name: &str, process: &str, slots: u32) -> Hello {
         pool: None,
         name: WorkerName::new(name).unwrap(),
         incarnation: Incarnation(0),
-        seat: Seat { state_dir: format!("dir of {name}"), boot_id: "boot".into(), process: process.to_owned() },
+        seat: Seat {
+            state_dir: format!("dir of {name}"),
+            boot_id: "boot".into(),
+            process: process.to_owned(),
+            said_at: None,
+        },
         version: "0.1.0".into(),
         offer: Offer { capabilities: BTreeMap::new(), actions, room },
         prefetch: 0,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_core::answer::{Answer, Connection, RefusalCode};
-use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
+use bowline_core::id::{AttemptRef, Incarnation, SessionId, TaskId, TaskRef};
 use bowline_core::input::{Completion, Input, Request, TaskVerb, Token, TokenRole};
 use bowline_core::message::{
     DrainMode, Fate, FromWorker, Hello, JobEnd, KnownAs, Left, Paused, StopWhy, ToWorker, Verdict,
@@ -468,4 +468,47 @@ fn inputs_that_wait_for_rows_are_bounded_by_their_bytes() {
     assert!(!refused(&answers[0]) && !refused(&answers[1]));
     assert_eq!(bench.tables.tasks.len(), 3, "the third was refused, the others were served");
     assert!(!refused(&submit(&mut bench)), "there is room again");
+}
+
+#[test]
+fn a_hello_that_was_overtaken_by_a_later_one_takes_nobody_s_seat_and_settles_nothing() {
+    let said = |process: &str, seconds, attempts: &[(AttemptRef, KnownAs)]| {
+        let mut hello = with("lab", process, attempts);
+        hello.seat.said_at = Some(Duration::from_secs(seconds));
+        hello
+    };
+    for (of, process) in [("of a connection that its process gave up", "p2"), ("of a process that has died", "p1")] {
+        for restarts in [false, true] {
+            let mut bench = Bench::new();
+            bench.enrol("lab");
+            let mut session = bench.connect(said("p2", 20, &[]));
+            let task = bench.one(forbids());
+            let attempt = bench.assigned()[0].attempt;
+            bench.say(session, FromWorker::Started(attempt));
+            if restarts {
+                bench.crash();
+                let of_this_process =
+                    Hello { incarnation: Incarnation(1), ..said("p2", 25, &[(attempt, KnownAs::Running)]) };
+                session = bench.connect(of_this_process);
+            }
+            // Said before all that, it lay in a connection that stood still.
+            let late = bench.connect(said(process, 10, &[]));
+            let welcomes = bench.sent(late, |message| matches!(message, ToWorker::Welcome { .. }).then_some(()));
+            assert!(welcomes.is_empty(), "{of}");
+            let fenced = bench.sent(session, |message| matches!(message, ToWorker::Fenced { .. }).then_some(()));
+            assert!(fenced.is_empty(), "{of}");
+            assert_eq!((bench.state(task), end_of(&bench, attempt)), (StateKind::Running, None), "{of}");
+            bench.say(session, FromWorker::Heartbeat);
+            let answers = bench.sent(session, |message| matches!(message, ToWorker::HeartbeatAck).then_some(()));
+            assert_eq!(answers.len(), 1, "{of}");
+            // A process that began later is heard, and so is one after a new boot, whose clock begins anew.
+            let running = [(attempt, KnownAs::Running)];
+            let next = bench.connect(said("p3", 30, &running));
+            assert_eq!(verdicts(&bench, next), [(attempt, Verdict::Continue)], "{of}");
+            let mut rebooted = said("p4", 1, &running);
+            rebooted.seat.boot_id = "next boot".to_owned();
+            let rebooted = bench.connect(rebooted);
+            assert_eq!(verdicts(&bench, rebooted), [(attempt, Verdict::Superseded)], "{of}");
+        }
+    }
 }

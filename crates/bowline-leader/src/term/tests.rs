@@ -66,7 +66,7 @@ fn hello(seen: Option<(Generation, CommitNo)>) -> Box<Hello> {
         name: WorkerName::new("w").unwrap(),
         pool: None,
         incarnation: Incarnation(0),
-        seat: Seat { boot_id: "b".to_owned(), state_dir: "d".to_owned(), process: "p".to_owned() },
+        seat: Seat { boot_id: "b".to_owned(), state_dir: "d".to_owned(), process: "p".to_owned(), said_at: None },
         version: "1".to_owned(),
         offer: Offer { capabilities: BTreeMap::new(), actions: Vec::new(), room: Room::default() },
         prefetch: 0,

@@ -10,6 +10,7 @@ use bowline_core::id::{AttemptRef, TaskId, WorkerId};
 use bowline_core::row::{Row, Subject};
 use bowline_core::spec::TaskSpec;
 use bowline_core::state::{AttemptEnd, StateKind};
+use bowline_core::time::Timestamp;
 
 use super::book::Book;
 use super::{Found, Invariant};
@@ -31,6 +32,9 @@ const SLACK_US: u64 = 1_500_000;
 /// A leader that has been well for so long has seen to every limit that has passed.
 const LIMIT_SLACK_US: u64 = 30_000_000;
 
+/// Of each worker so many words are remembered: more than come while a batch is on its way.
+const HEARD_MAX: usize = 256;
+
 /// When a process stood still; `None`: it still does.
 type Still = Vec<(u64, Option<u64>)>;
 
@@ -43,7 +47,10 @@ pub struct Times {
     leads: BTreeMap<ClusterId, (ProcId, u64)>,
     /// When a Hello came, by connection.
     hellos: BTreeMap<ConnId, u64>,
-    heard: BTreeMap<(ClusterId, WorkerId), u64>,
+    /// When each worker was heard, not so long ago.
+    heard: BTreeMap<(ClusterId, WorkerId), BTreeSet<u64>>,
+    /// When the newest batch left for the store, and what its leader's clock said then.
+    commits: BTreeMap<ClusterId, (u64, Timestamp)>,
     /// When a round was first seen.
     rounds: BTreeMap<(ClusterId, TaskId), (u32, u64)>,
 }
@@ -86,8 +93,22 @@ impl Times {
 
     /// A worker was heard.
     pub(super) fn heard(&mut self, at: u64, cluster: ClusterId, worker: WorkerId) {
-        let newest = self.heard.entry((cluster, worker)).or_default();
-        *newest = at.max(*newest);
+        let heard = self.heard.entry((cluster, worker)).or_default();
+        heard.insert(at);
+        if heard.len() > HEARD_MAX {
+            heard.pop_first();
+        }
+    }
+
+    /// A batch leaves for the store.
+    pub(super) fn commits(&mut self, at: u64, cluster: ClusterId, now: Timestamp) {
+        self.commits.insert(cluster, (at, now));
+    }
+
+    /// When a line of the batch that became durable last was decided: its leader may have heard more until then.
+    fn decided(&self, at: u64, cluster: ClusterId, line: Timestamp) -> u64 {
+        let Some((left_at, now)) = self.commits.get(&cluster).copied() else { return at };
+        left_at.saturating_sub(micros(now.since(line)))
     }
 
     /// Whether a process has run since then without having been started anew.
@@ -109,21 +130,22 @@ impl Times {
 
     /// A batch is in the store, and in the book.
     pub(super) fn committed(&mut self, found: &mut Found, at: u64, (cluster, book): (ClusterId, &Book), batch: &Batch) {
-        let mut silent = BTreeSet::new();
+        let mut silent = BTreeMap::new();
         for line in &batch.history {
             if let Subject::Task(unit) = &line.subject
                 && line.what == "lost"
                 && line.reason == BY_SILENCE
             {
-                silent.insert((*unit, line.attempt));
+                silent.insert((*unit, line.attempt), line.at);
             }
         }
         for row in &batch.rows {
             match row {
                 Row::Attempt(row) => {
                     let attempt = row.attempt;
-                    if row.end == Some(AttemptEnd::Lost) && silent.contains(&(attempt.task, attempt.fence.attempt)) {
-                        self.silence(found, at, (cluster, book), (attempt, row.worker));
+                    let line = silent.get(&(attempt.task, attempt.fence.attempt));
+                    if let Some(line) = line.filter(|_| row.end == Some(AttemptEnd::Lost)) {
+                        self.silence(found, (at, *line), (cluster, book), (attempt, row.worker));
                     }
                     if row.end.is_none() && row.version == 1 {
                         self.limit(found, at, (cluster, book), (attempt.task.task, "is claimed"));
@@ -148,13 +170,16 @@ impl Times {
     fn silence(
         &self,
         found: &mut Found,
-        at: u64,
+        (at, line): (u64, Timestamp),
         (cluster, book): (ClusterId, &Book),
         (attempt, worker): (AttemptRef, Option<WorkerId>),
     ) {
         let Some(task) = book.tasks.get(&attempt.task.task) else { return };
         let Some((leader, led_from)) = self.leads.get(&cluster).copied() else { return };
-        let Some(heard) = worker.and_then(|worker| self.heard.get(&(cluster, worker))) else { return };
+        // What came after it was decided, while its batch was on its way, came too late.
+        let decided = self.decided(at, cluster, line);
+        let heard = worker.and_then(|worker| self.heard.get(&(cluster, worker)));
+        let Some(heard) = heard.and_then(|heard| heard.range(..=decided).next_back()) else { return };
         let Some(needed) = patience(&task.spec, book, attempt.task.task) else {
             return found.add(at, Invariant::I1, || {
                 format!("{attempt} is lost by silence alone, and nothing may overlap with it")

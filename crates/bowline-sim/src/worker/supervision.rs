@@ -92,7 +92,7 @@ impl Seat {
             self.happens(hands, Event::Supervisor(FromSupervisor::Up { pid: 1 }));
         }
         self.line.asked_at = None;
-        let was_silent = std::mem::take(&mut self.line.is_silent);
+        let was_silent = told == Told::Pong && std::mem::take(&mut self.line.is_silent);
         match told {
             Told::Pong if was_silent => self.happens(hands, Event::Supervisor(FromSupervisor::Answers)),
             Told::Pong => {}

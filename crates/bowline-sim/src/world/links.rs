@@ -164,9 +164,11 @@ impl World {
         }
     }
 
-    /// A machine is gone without a word: nothing of what is under way arrives, and nobody is told.
-    pub(super) fn mute_connections(&mut self, proc: ProcId, life: u32) {
-        for conn in self.net.conns.values_mut().filter(|conn| conn.side_of(proc, life).is_some()) {
+    /// A machine is gone without a word: nothing of what is under way arrives, not what the kernel still had of processes that
+    /// died before it either, and nobody is told.
+    pub(super) fn mute_connections(&mut self, proc: ProcId) {
+        let is_its = |conn: &crate::net::Conn| conn.ends.iter().flatten().any(|end| end.proc == proc);
+        for conn in self.net.conns.values_mut().filter(|conn| is_its(conn)) {
             conn.cut = true;
         }
     }

@@ -97,11 +97,10 @@ impl World {
     /// [`World::boot`].
     pub fn power_off(&mut self, machine: MachineId) {
         let procs = (0..).map(ProcId).zip(&self.slots);
-        let here: Vec<(ProcId, u32)> =
-            procs.filter(|(_, slot)| slot.machine == machine).map(|(proc, slot)| (proc, slot.life)).collect();
-        for (proc, life) in here {
+        let here: Vec<ProcId> = procs.filter(|(_, slot)| slot.machine == machine).map(|(proc, _)| proc).collect();
+        for proc in here {
             // Nobody is told: the others find out.
-            self.mute_connections(proc, life);
+            self.mute_connections(proc);
             self.kill(proc);
         }
         self.jobs_lose_power(machine);

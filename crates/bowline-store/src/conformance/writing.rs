@@ -143,7 +143,7 @@ pub fn workers_follow_the_rule_of_writing(factory: Factory) {
     let mut second = first;
     second.version = 2;
     second.paused = Some(mark(3));
-    let seat = Seat { state_dir: "s".to_owned(), boot_id: "b".to_owned(), process: "p".to_owned() };
+    let seat = Seat { state_dir: "s".to_owned(), boot_id: "b".to_owned(), process: "p".to_owned(), said_at: None };
     second.seat = Some(seat);
     stand.commit(vec![Row::Worker(Box::new(second.clone()))]);
     stand.refuse(&[Row::Worker(Box::new(second.clone()))]);

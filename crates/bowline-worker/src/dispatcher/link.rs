@@ -132,6 +132,7 @@ impl Dispatcher {
                 state_dir: self.state_id.clone(),
                 boot_id: self.boot_id.clone(),
                 process: self.process.clone(),
+                said_at: Some(self.now.boot),
             },
             version: self.config.version.clone(),
             offer: Offer {

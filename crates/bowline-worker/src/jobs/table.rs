@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bowline_supervisor::boottime;
 use bowline_supervisor::wire::Event;
 
 /// A supervisor that has not answered for so long is silent.
@@ -87,16 +86,15 @@ impl Table {
         self.lines.values_mut().for_each(|line| line.listing = Listing::Awaited);
     }
 
-    /// Something was sent that is answered at once.
-    pub(super) fn asked(&mut self, number: Number) {
+    /// Something was sent now that is answered at once.
+    pub(super) fn asked(&mut self, number: Number, now: Duration) {
         if let Some(line) = self.lines.get_mut(&number) {
-            line.asked_at.get_or_insert_with(boottime);
+            line.asked_at.get_or_insert(now);
         }
     }
 
     /// Who has fallen silent since it was last asked, and for how long.
-    pub(super) fn silent(&mut self) -> Option<(u32, Duration)> {
-        let now = boottime();
+    pub(super) fn silent(&mut self, now: Duration) -> Option<(u32, Duration)> {
         self.lines.values_mut().find_map(|line| {
             let length = now.saturating_sub(line.asked_at?);
             let is_news = length >= SILENCE_MAX && line.is_silent == Silence::No;
@@ -117,7 +115,8 @@ impl Table {
     pub(super) fn heard(&mut self, number: Number, event: Event) -> Heard {
         let Some(line) = self.lines.get_mut(&number) else { return Heard::Nothing };
         line.asked_at = None;
-        let was_silent = std::mem::replace(&mut line.is_silent, Silence::No) == Silence::Told;
+        // Whatever comes first may be the end of a job: that it answers again is told with the Pong, which follows.
+        let was_silent = event == Event::Pong && std::mem::replace(&mut line.is_silent, Silence::No) == Silence::Told;
         if let Event::Listed { live, ended, damaged } = event {
             line.listing = Listing::Done;
             self.told.live += live;

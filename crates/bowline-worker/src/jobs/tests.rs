@@ -1,5 +1,7 @@
 //! Supervisors side by side, as the table keeps them apart.
 
+use std::time::Duration;
+
 use bowline_supervisor::wire::{Event, LostWhy};
 
 use super::table::{Heard, Table};
@@ -8,7 +10,7 @@ const OWN: u64 = 4;
 const OTHER: u64 = 5;
 
 fn started(key: &str) -> Event {
-    Event::Started { key: key.to_owned(), pid: 7, started_at: std::time::Duration::ZERO }
+    Event::Started { key: key.to_owned(), pid: 7, started_at: Duration::ZERO }
 }
 
 fn listed(live: u32, damaged: &[&str]) -> Event {
@@ -49,7 +51,22 @@ fn all_is_told_when_the_last_has_told() {
 #[test]
 fn an_answer_is_no_news_where_nobody_was_silent() {
     let mut table = two();
-    table.asked(OWN);
-    assert_eq!(table.silent(), None);
+    table.asked(OWN, Duration::ZERO);
+    assert_eq!(table.silent(Duration::from_secs(4)), None);
     assert_eq!(table.heard(OWN, Event::Pong), Heard::Nothing);
+}
+
+#[test]
+fn who_was_silent_answers_again_also_where_a_job_s_word_comes_before_its_answer() {
+    let mut table = two();
+    for seconds in [0_u64, 100] {
+        let after = |more| Duration::from_secs(seconds + more);
+        table.asked(OWN, after(0));
+        assert_eq!(table.silent(after(5)), Some((100, Duration::from_secs(5))));
+        assert_eq!(table.silent(after(6)), None, "it is told once");
+        // It stood still, and its job went on meanwhile.
+        assert_eq!(table.heard(OWN, started("job")), Heard::Tell(started("job")));
+        assert_eq!(table.heard(OWN, Event::Pong), Heard::TellThatItAnswers);
+        assert_eq!(table.heard(OWN, Event::Pong), Heard::Nothing);
+    }
 }
