@@ -178,7 +178,12 @@ pub(crate) fn hello(name: &str) -> Hello {
         pool: None,
         name: WorkerName::new(name).unwrap(),
         incarnation: Incarnation(0),
-        seat: Seat { state_dir: "dir".to_owned(), boot_id: "boot".to_owned(), process: "process".to_owned(), said_at: None },
+        seat: Seat {
+            state_dir: "dir".to_owned(),
+            boot_id: "boot".to_owned(),
+            process: "process".to_owned(),
+            said_at: None,
+        },
         version: "0.1.0".to_owned(),
         offer: Offer {
             capabilities: BTreeMap::new(),

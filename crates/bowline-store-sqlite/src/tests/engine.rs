@@ -54,7 +54,12 @@ impl Led {
             pool: None,
             name: rows::worker_name("lab"),
             incarnation: Incarnation(0),
-            seat: Seat { state_dir: "s".into(), boot_id: "b".into(), process: format!("p{}", led.epoch), said_at: None },
+            seat: Seat {
+                state_dir: "s".into(),
+                boot_id: "b".into(),
+                process: format!("p{}", led.epoch),
+                said_at: None,
+            },
             version: "0.1.0".into(),
             offer: Offer {
                 capabilities: BTreeMap::new(),
