@@ -111,6 +111,8 @@ struct Staff {
     retired: bool,
     /// It is held down until somebody has been answered.
     held: Option<ProcId>,
+    /// Somebody asked that it be forgotten, once.
+    forgotten: bool,
 }
 
 /// One run at work.

@@ -27,6 +27,14 @@ struct Made {
     run: Option<RunId>,
 }
 
+impl Made {
+    /// When what it made is gone, a key may be used for something else.
+    fn is_gone(&self, book: &Book) -> bool {
+        self.tasks.iter().any(|task| book.gone.contains(task))
+            || self.run.is_some_and(|run| book.runs_gone.contains(&run))
+    }
+}
+
 /// What clients of one cluster asked and were answered.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
@@ -92,7 +100,8 @@ impl Asked {
                 if refusal.code == RefusalCode::KeyReused =>
             {
                 let body = key.as_ref().map(|key| key.body);
-                let known = key.and_then(|key| self.made.get(&key.key));
+                // When what it made is gone, another request may have it now, whose answer is still on its way.
+                let known = key.and_then(|key| self.made.get(&key.key)).filter(|made| !made.is_gone(book));
                 let is_same = known.is_some_and(|made| Some(made.body) == body);
                 found.unless(!is_same, at, Invariant::I11, || {
                     "the same key with the same body is refused as another".to_owned()
@@ -113,12 +122,7 @@ impl Asked {
     ) {
         let Some(key) = key else { return };
         let new = Made { body: key.body, tasks, run };
-        // When what it made is gone, a key may be used for something else.
-        let is_gone = |made: &Made| {
-            made.tasks.iter().any(|task| book.gone.contains(task))
-                || made.run.is_some_and(|run| book.runs_gone.contains(&run))
-        };
-        if let Some(old) = self.made.get(&key.key).filter(|old| !is_gone(old)) {
+        if let Some(old) = self.made.get(&key.key).filter(|old| !old.is_gone(book)) {
             found.unless(*old == new, at, Invariant::I11, || {
                 format!("the key {} made {old:?} first, and {new:?} after that", key.key)
             });

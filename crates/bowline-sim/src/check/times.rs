@@ -91,8 +91,11 @@ impl Times {
         self.hellos.get(&conn).copied()
     }
 
-    /// A worker was heard.
-    pub(super) fn heard(&mut self, at: u64, cluster: ClusterId, worker: WorkerId) {
+    /// A worker was heard by this server. What one hears that leads no more, its successor has not heard.
+    pub(super) fn heard(&mut self, at: u64, (cluster, by): (ClusterId, ProcId), worker: WorkerId) {
+        if self.leads.get(&cluster).is_none_or(|(leader, _)| *leader != by) {
+            return;
+        }
         let heard = self.heard.entry((cluster, worker)).or_default();
         heard.insert(at);
         if heard.len() > HEARD_MAX {

@@ -104,7 +104,7 @@ impl Drive {
             let machine = world.add_machine(drift(random));
             let dirs = (0..role.servers.len()).map(|number| role.dir_of(number)).collect();
             let proc = world.add_process(Role::Worker(Box::new(role.clone())), machine);
-            Staff { proc, machine, dirs, retired: false, held: None }
+            Staff { proc, machine, dirs, retired: false, held: None, forgotten: false }
         });
         let staff = staff.collect();
         let happenings = shape.happenings(setup.seed);

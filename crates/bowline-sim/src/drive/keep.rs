@@ -86,12 +86,14 @@ impl Drive {
     }
 
     /// Whether a worker was sent away for another one that is not there: a store that was put back takes it for one that came
-    /// later. Whoever put it back starts the worker again.
+    /// later; or the question to forget it, asked before it was started anew, lay in a server that stood still until after
+    /// that. Whoever put the store back, or asked, starts the worker again.
     fn is_fenced_by_nobody(&mut self, proc: ProcId) -> bool {
+        let was_forgotten = self.staff.iter().any(|staff| staff.proc == proc && staff.forgotten);
         let Role::Worker(role) = &self.world.slots[proc.0 as usize].role else { return false };
         let (name, servers) = (role.name.clone(), role.servers.clone());
         let facts = &self.check().facts;
-        servers.iter().any(|cluster| facts.was_put_back(*cluster))
+        (was_forgotten || servers.iter().any(|cluster| facts.was_put_back(*cluster)))
             && !self.staff.iter().any(|staff| staff.proc != proc && self.acts_as(staff.proc, &name))
     }
 

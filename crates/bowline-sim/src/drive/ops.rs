@@ -89,6 +89,7 @@ impl Drive {
         self.world.power_off(machine);
         self.world.boot(machine);
         self.staff[place].held = Some(client);
+        self.staff[place].forgotten = true;
         self.world.tell(client, Event::Do(Box::new(Request::ForgetWorker { worker: name })));
         self.later(2_000_000, Later::Forgotten(client));
         true
