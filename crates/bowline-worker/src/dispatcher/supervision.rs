@@ -257,8 +257,11 @@ impl Dispatcher {
                     self.happen(attempt, Event::JobLost);
                 }
                 State::Starting => self.start_again(attempt),
-                State::Running | State::Stopping { under: Under::Job, .. } => self.happen(attempt, Event::JobLost),
+                State::Running => self.happen(attempt, Event::JobLost),
+                // The order to start it may still lie behind the question that was just answered. It is killed below, behind
+                // that order: the answer is its end, or that there is none.
                 State::Queued
+                | State::Stopping { under: Under::Job, .. }
                 | State::Preparing
                 | State::Stopping { under: Under::Preparation, .. }
                 | State::Collecting

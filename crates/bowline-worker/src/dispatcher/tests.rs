@@ -457,3 +457,28 @@ fn a_worker_that_was_broken_at_hello_and_is_well_when_it_is_welcomed_says_so() {
         assert_eq!(healths, wanted, "{sent:?}");
     }
 }
+
+#[test]
+fn a_job_whose_start_may_still_be_under_way_is_not_said_to_be_gone() {
+    let attempt = sample::attempt(1, None);
+    let mut bench = Bench::new(Left::default(), |_| {});
+    bench.supervisor_is_up();
+    bench.listed();
+    bench.is_given(attempt);
+    bench.is_durable();
+    bench.happens(Event::Supervisor(FromSupervisor::Down("killed".to_owned())));
+    // Ordered while there is no connection, it is delivered behind the question for all jobs.
+    let start = Start::new(key_of(attempt), vec!["true".into()], "/w".into(), "/w/log".into());
+    bench.happens(Event::Prepared(attempt, Ok(Some(Box::new(start)))));
+    let messages = vec![ServerMessage::Engine(ToWorker::Cancel { attempt, why: StopWhy::Cancel })];
+    bench.happens(Event::Link(LinkNo(1), LinkEvent::Messages { messages, generation: 0, commit_no: 2 }));
+    bench.supervisor_is_up();
+    let wanted = bench.supervisor(JobEvent::Listed { live: 0, ended: 0, damaged: vec![] });
+    let kills = |action: &Action| matches!(action, Action::Job(Request::Kill { key, .. }) if *key == key_of(attempt));
+    assert!(wanted.iter().any(kills), "{wanted:?}");
+    assert_eq!(said_of(&bench.held, attempt), []);
+    // That answers in any case: the job was started and is over, or there is none.
+    let refused = bowline_supervisor::wire::Refusal::UnknownKey;
+    bench.supervisor(JobEvent::Refused { key: Some(key_of(attempt)), why: refused });
+    assert!(!said_of(&bench.held, attempt).is_empty());
+}
