@@ -24,6 +24,7 @@ mod disk;
 mod faults;
 mod herd;
 mod job;
+mod lines;
 mod load;
 mod nest;
 mod net;

@@ -1,0 +1,476 @@
+//! Plays the events, one by one, in books of its own, and says what is wrong about each grant.
+
+mod idle;
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::ask::Ask;
+use super::resource::{Declared, Held, Place, Resource};
+use super::wrong::{Kind, Wrong};
+use super::{At, Unit};
+#[cfg(test)]
+pub(super) use told::{Snapshot, Told};
+
+/// So many ended tasks are remembered: they may be retried, and their ticket is another one then.
+const ENDED_MAX: usize = 4_096;
+/// Findings that nobody has taken yet.
+const WRONGS_MAX: usize = 1_000;
+
+/// What happened to a task, as an event tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) at: At,
+    /// The server's clock, in microseconds.
+    pub(crate) at_us: i64,
+    pub(crate) unit: Unit,
+    pub(crate) what: String,
+}
+
+/// What is known of a task from whoever submitted it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shape {
+    pub(crate) asks: Vec<Ask>,
+    pub(crate) is_array: bool,
+    /// An array that lets only so many elements go at a time: the others stand aside, and nobody says so.
+    pub(crate) has_window: bool,
+    pub(crate) release_while_retrying: bool,
+}
+
+/// What is counted, so that it is seen that something was judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    pub(crate) grants: u64,
+    /// Of these: whose place was known.
+    pub(crate) placed: u64,
+    pub(crate) units_known: u64,
+    pub(crate) asides: u64,
+    pub(crate) returns: u64,
+    pub(crate) losses: u64,
+    pub(crate) kept_for_retry: u64,
+    pub(crate) snapshots: u64,
+    pub(crate) longest_line: u64,
+    pub(crate) longest_wait_us: i64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Task {
+    shape: Shape,
+    /// `None`: it was forgotten, and came back.
+    round: Option<u64>,
+    /// By round, from the current one on.
+    tickets: BTreeMap<u64, u64>,
+    has_entered: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Stand {
+    Out,
+    InLine,
+    Aside,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    /// No attempt lives.
+    None,
+    /// An attempt lives, and its processes.
+    Live,
+    Stopping,
+    /// It was said that the attempt is lost, or was given back: what it held may be freed.
+    LetGo,
+    /// Between a failure and the next attempt.
+    Retrying,
+    Doubt,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Life {
+    stand: Stand,
+    phase: Phase,
+    holds: bool,
+    place: Option<Place>,
+    since_us: i64,
+    /// Grants in its lines when it came to stand.
+    grants_before: u64,
+    is_told: bool,
+}
+
+/// The books.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Judge {
+    at: At,
+    now_us: i64,
+    tasks: BTreeMap<u64, Task>,
+    lives: BTreeMap<Unit, Life>,
+    resources: BTreeMap<String, Resource>,
+    ended: BTreeMap<u64, (At, Option<Task>)>,
+    /// The highest ticket of earlier commits, and of this one.
+    tickets: (u64, u64),
+    given: BTreeMap<Unit, Vec<(String, i64, Vec<String>)>>,
+    touched: BTreeSet<String>,
+    /// Holders that had ended, as a resource told: who is told again is a finding.
+    ghosts: BTreeMap<String, BTreeSet<Unit>>,
+    wrongs: Vec<Wrong>,
+    pub(crate) counts: Counts,
+}
+
+impl Judge {
+    /// Up to where everything has been heard.
+    pub(crate) fn position(&self) -> At {
+        self.at
+    }
+
+    /// What was found since it was last asked.
+    pub(crate) fn take_wrongs(&mut self) -> Vec<Wrong> {
+        std::mem::take(&mut self.wrongs)
+    }
+
+    /// Whether it needs to be told what this task asks for.
+    pub(crate) fn knows(&self, task: u64) -> bool {
+        self.tasks.contains_key(&task) || self.ended.contains_key(&task)
+    }
+
+    /// Units that have not ended.
+    pub(crate) fn unended(&self) -> impl Iterator<Item = Unit> {
+        self.lives.keys().copied()
+    }
+
+    /// Who holds something, and what.
+    pub(crate) fn holding(&self) -> Vec<(Unit, String)> {
+        let all = self.resources.iter();
+        all.flat_map(|(name, resource)| resource.holders.keys().map(move |unit| (*unit, name.clone()))).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn shape_of(&self, task: u64) -> Shape {
+        let ended = || self.ended.get(&task)?.1.as_ref();
+        self.tasks.get(&task).or_else(ended).map(|task| task.shape.clone()).unwrap_or_default()
+    }
+
+    /// A task that was submitted. One that asks for nothing is none of ours.
+    pub(crate) fn introduce(&mut self, task: u64, shape: Shape) {
+        if shape.asks.is_empty() || self.knows(task) {
+            return;
+        }
+        self.tasks.insert(task, Task { shape, round: None, tickets: BTreeMap::new(), has_entered: false });
+    }
+
+    /// A resource is being declared: from the request on.
+    pub(crate) fn declare(&mut self, name: &str, declared: Declared, sent_us: i64) {
+        self.resources.entry(name.to_owned()).or_default().declare(declared, sent_us);
+    }
+
+    /// The newest declaration was answered.
+    pub(crate) fn declared(&mut self, name: &str, answered_us: i64) {
+        self.resources.entry(name.to_owned()).or_default().declared(answered_us);
+        self.touched.insert(name.to_owned());
+    }
+
+    /// What it is declared to be now.
+    pub(crate) fn declaration(&self, name: &str) -> Declared {
+        self.resources.get(name).map(Resource::newest).unwrap_or_default()
+    }
+
+    /// The next event. The commit of the one before may be over with it.
+    pub(crate) fn hear(&mut self, event: &Event) {
+        if event.at.commit != self.at.commit {
+            self.close();
+        }
+        self.at = event.at;
+        self.now_us = self.now_us.max(event.at_us);
+        self.counts.events += 1;
+        let unit = event.unit;
+        if event.what == "retried" {
+            self.retried(unit.task);
+        }
+        let Some(task) = self.tasks.get_mut(&unit.task) else { return };
+        match event.what.as_str() {
+            "submitted" => task.round = Some(1),
+            "waiting" | "ready" | "stands_aside" => self.enters(unit.task),
+            _ => {}
+        }
+        let is_whole = unit.index.is_none() && self.tasks.get(&unit.task).is_some_and(|task| task.shape.is_array);
+        match event.what.as_str() {
+            "succeeded" | "failed" | "cancelled" | "skipped" => self.ends(unit, &event.what),
+            _ if is_whole => {}
+            what => self.lives_on(unit, what),
+        }
+    }
+
+    /// A new round of what has ended.
+    fn retried(&mut self, task: u64) {
+        if let Some((_, ended)) = self.ended.remove(&task)
+            && let Some(mut ended) = ended
+        {
+            ended.round = ended.round.map(|round| round + 1);
+            ended.has_entered = false;
+            let round = ended.round.unwrap_or(u64::MAX);
+            ended.tickets.retain(|of, _| *of >= round);
+            self.tasks.insert(task, ended);
+        }
+    }
+
+    /// The first of its round that is heard of a ticket.
+    fn enters(&mut self, id: u64) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.has_entered) else { return };
+        task.has_entered = true;
+        let Some(ticket) = task.ticket() else { return };
+        let before = self.tickets.0;
+        self.tickets.1 = self.tickets.1.max(ticket);
+        if ticket <= before {
+            let text = format!("{id} took ticket {ticket} at {}; ticket {before} had been taken before", self.at);
+            self.find(Wrong::new(Kind::Ticket, text));
+        }
+    }
+
+    fn lives_on(&mut self, unit: Unit, what: &str) {
+        let now_us = self.now_us;
+        self.lives.entry(unit).or_insert_with(|| Life::new(now_us));
+        match what {
+            "waiting" => self.waits(unit),
+            "ready" => self.granted(unit),
+            "stands_aside" => self.stands_aside(unit),
+            "steps_back" => {
+                self.counts.returns += 1;
+                self.stand(unit);
+            }
+            // A lost attempt that came back before a newer one began.
+            "running" if self.is(unit, |life| life.phase == Phase::LetGo && !life.holds) => {
+                self.granted(unit);
+                self.enter_phase(unit, Phase::Live);
+            }
+            "assigned" | "running" => self.begins(unit, what),
+            "stopping" => self.enter_phase(unit, Phase::Stopping),
+            "in_doubt" => self.enter_phase(unit, Phase::Doubt),
+            "lost" | "given_back" => {
+                self.counts.losses += u64::from(what == "lost");
+                self.enter_phase(unit, Phase::LetGo);
+            }
+            "scheduled" => self.schedules(unit),
+            "blocked" => self.leave(unit),
+            _ => {}
+        }
+    }
+
+    /// In line, holding nothing. Between a failure and the next attempt it is passed through, and keeps what it holds.
+    fn waits(&mut self, unit: Unit) {
+        if self.is(unit, |life| life.holds && life.phase == Phase::Retrying) {
+            return;
+        }
+        if self.is(unit, |life| life.holds && life.phase == Phase::Live) {
+            let text = format!(
+                "{unit} waits again at {}, and nobody said that its attempt is lost or was given back",
+                self.at
+            );
+            self.find(Wrong::new(Kind::FreedEarly, text));
+        }
+        self.release(unit);
+        self.stand(unit);
+    }
+
+    fn stands_aside(&mut self, unit: Unit) {
+        self.counts.asides += 1;
+        if self.is(unit, |life| life.holds && matches!(life.phase, Phase::Live | Phase::Stopping | Phase::Doubt)) {
+            let text = format!("{unit} stood aside at {} with an attempt that lives", self.at);
+            self.find(Wrong::new(Kind::FreedEarly, text));
+        }
+        self.release(unit);
+        self.leave(unit);
+        if let Some(life) = self.lives.get_mut(&unit) {
+            life.stand = Stand::Aside;
+        }
+    }
+
+    fn schedules(&mut self, unit: Unit) {
+        self.leave(unit);
+        let gives_up = self.tasks.get(&unit.task).is_some_and(|task| task.shape.release_while_retrying);
+        if gives_up {
+            self.release(unit);
+            self.enter_phase(unit, Phase::None);
+        } else if self.is(unit, |life| life.holds) {
+            self.counts.kept_for_retry += 1;
+            self.enter_phase(unit, Phase::Retrying);
+        }
+    }
+
+    fn begins(&mut self, unit: Unit, what: &str) {
+        if !self.is(unit, |life| life.holds) {
+            let text = format!("{unit} is {what} at {}, and was not granted what it asks for", self.at);
+            self.find(Wrong::new(Kind::NotHeld, text));
+        }
+        self.leave(unit);
+        self.enter_phase(unit, Phase::Live);
+    }
+
+    fn ends(&mut self, unit: Unit, what: &str) {
+        if what == "cancelled" && self.is(unit, |life| life.holds && life.phase == Phase::Live) {
+            let text = format!("{unit} was cancelled at {} while it ran, before its processes were gone", self.at);
+            self.find(Wrong::new(Kind::FreedEarly, text));
+        }
+        self.release(unit);
+        self.leave(unit);
+        self.lives.remove(&unit);
+        self.given.remove(&unit);
+        if unit.index.is_some() {
+            return;
+        }
+        // Elements that never began end with their array, and nobody says so.
+        let elements = Unit { task: unit.task, index: Some(0) }..=Unit { task: unit.task, index: Some(u64::MAX) };
+        let left: Vec<Unit> = self.lives.range(elements).map(|(unit, _)| *unit).collect();
+        for element in left {
+            if self.is(element, |life| life.holds && life.phase != Phase::None) {
+                let text =
+                    format!("array {} ended at {} while {element} had not and held something", unit.task, self.at);
+                self.find(Wrong::new(Kind::NoTask, text));
+            }
+            self.release(element);
+            self.leave(element);
+            self.lives.remove(&element);
+            self.given.remove(&element);
+        }
+        let task = self.tasks.remove(&unit.task);
+        self.ended.insert(unit.task, (self.at, task));
+        while self.ended.len() > ENDED_MAX {
+            self.ended.pop_first();
+        }
+    }
+
+    fn stand(&mut self, unit: Unit) {
+        self.leave(unit);
+        let Some(task) = self.tasks.get(&unit.task) else { return };
+        let place = task.ticket().map(|ticket| (ticket, unit));
+        let mut grants_before = 0;
+        for ask in &task.shape.asks {
+            let resource = self.resources.entry(ask.resource.clone()).or_default();
+            match place {
+                Some(place) => resource.line.insert(place),
+                None => resource.unplaced.insert(unit),
+            };
+            grants_before += resource.grants;
+            self.touched.insert(ask.resource.clone());
+            self.counts.longest_line = self.counts.longest_line.max(resource.line.len() as u64);
+        }
+        let now_us = self.now_us;
+        if let Some(life) = self.lives.get_mut(&unit) {
+            (life.stand, life.place, life.since_us, life.grants_before) = (Stand::InLine, place, now_us, grants_before);
+        }
+    }
+
+    /// Leaves every line.
+    fn leave(&mut self, unit: Unit) {
+        let Some(life) = self.lives.get_mut(&unit).filter(|life| life.stand != Stand::Out) else { return };
+        let place = life.place.take();
+        life.stand = Stand::Out;
+        for ask in self.tasks.get(&unit.task).iter().flat_map(|task| &task.shape.asks) {
+            let Some(resource) = self.resources.get_mut(&ask.resource) else { continue };
+            resource.unplaced.remove(&unit);
+            place.map(|place| resource.line.remove(&place));
+            self.touched.insert(ask.resource.clone());
+        }
+    }
+
+    /// All that it asks for is its own from here on. Everything is judged before it is written down.
+    fn granted(&mut self, unit: Unit) {
+        if self.is(unit, |life| life.holds) {
+            self.enter_phase(unit, Phase::None);
+            return;
+        }
+        let Some(task) = self.tasks.get(&unit.task) else { return };
+        let (asks, ticket) = (task.shape.asks.clone(), task.ticket());
+        let stood_us = self.lives.get(&unit).filter(|life| life.stand == Stand::InLine).map(|life| life.since_us);
+        self.leave(unit);
+        self.counts.grants += 1;
+        self.counts.placed += u64::from(ticket.is_some());
+        self.counts.longest_wait_us = self.counts.longest_wait_us.max(self.now_us - stood_us.unwrap_or(self.now_us));
+        let (given, at, now_us) = (self.given.remove(&unit).unwrap_or_default(), self.at, self.now_us);
+        for ask in &asks {
+            let units = given.iter().find(|(name, when, _)| *name == ask.resource && *when == now_us);
+            let units = units.map(|(_, _, units)| units.clone());
+            self.counts.units_known += u64::from(units.as_ref().is_some_and(|units| !units.is_empty()));
+            let resource = self.resources.entry(ask.resource.clone()).or_default();
+            let mut wrongs = resource.wrongs_of(unit, ask, units.as_deref(), now_us);
+            let (tasks, name) = (&self.tasks, &ask.resource);
+            let before = ticket.and_then(|ticket| resource.overtaken((ticket, unit), ask, asked(tasks, name), now_us));
+            wrongs.extend(before.zip(ticket).map(|((first, other), ticket)| {
+                let text = format!("{unit} (ticket {ticket}) was granted `{name}` at {at} before {other} (ticket {first}), which stood in that line");
+                Wrong::new(Kind::Overtaken, text)
+            }));
+            let held = Held { mode: ask.mode, amount: ask.amount, units, since: at, is_stopping: false };
+            resource.holders.insert(unit, held);
+            resource.grants += 1;
+            self.find_all(wrongs);
+        }
+        if let Some(life) = self.lives.get_mut(&unit) {
+            (life.holds, life.phase) = (true, Phase::None);
+        }
+    }
+
+    /// It holds nothing any more.
+    fn release(&mut self, unit: Unit) {
+        let Some(life) = self.lives.get_mut(&unit).filter(|life| life.holds) else { return };
+        life.holds = false;
+        for ask in self.tasks.get(&unit.task).iter().flat_map(|task| &task.shape.asks) {
+            if let Some(resource) = self.resources.get_mut(&ask.resource) {
+                resource.holders.remove(&unit);
+            }
+            self.touched.insert(ask.resource.clone());
+        }
+    }
+
+    fn enter_phase(&mut self, unit: Unit, phase: Phase) {
+        if let Some(life) = self.lives.get_mut(&unit) {
+            life.phase = phase;
+        }
+        for ask in self.tasks.get(&unit.task).iter().flat_map(|task| &task.shape.asks) {
+            let held = self.resources.get_mut(&ask.resource).and_then(|resource| resource.holders.get_mut(&unit));
+            if let Some(held) = held {
+                held.is_stopping = phase == Phase::Stopping;
+            }
+        }
+    }
+
+    fn is(&self, unit: Unit, what: impl Fn(&Life) -> bool) -> bool {
+        self.lives.get(&unit).is_some_and(what)
+    }
+
+    fn find_all(&mut self, wrongs: Vec<Wrong>) {
+        for wrong in wrongs {
+            self.find(wrong);
+        }
+    }
+
+    fn find(&mut self, wrong: Wrong) {
+        if self.wrongs.len() < WRONGS_MAX {
+            self.wrongs.push(wrong);
+        }
+    }
+}
+
+impl Task {
+    fn ticket(&self) -> Option<u64> {
+        self.tickets.get(&self.round?).copied()
+    }
+}
+
+impl Life {
+    const fn new(now_us: i64) -> Self {
+        Self {
+            stand: Stand::Out,
+            phase: Phase::None,
+            holds: false,
+            place: None,
+            since_us: now_us,
+            grants_before: 0,
+            is_told: false,
+        }
+    }
+}
+
+/// What a unit asks of that resource.
+fn asked<'a>(tasks: &'a BTreeMap<u64, Task>, resource: &'a str) -> impl Fn(Unit) -> Option<Ask> + 'a {
+    move |unit| tasks.get(&unit.task)?.shape.asks.iter().find(|ask| ask.resource == resource).cloned()
+}
