@@ -9,8 +9,9 @@ use crate::problem::Mistake;
 /// Longest part of what was sent that a message repeats, in characters.
 const QUOTED_CHARS_MAX: usize = 80;
 
-/// Reads a JSON document. A mistake says at which field it is, and at which line and column.
+/// Reads a JSON document, which is an object. A mistake says at which field it is, and at which line and column.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Mistake>> {
+    no_list(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let document = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let mut mistake = mistake(error.path(), &without_place(error.inner()));
@@ -27,6 +28,18 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Mistake>> {
         })
     })?;
     Ok(document)
+}
+
+/// A list would be read as the fields of a document in their order, an empty one as a document that says nothing.
+fn no_list(bytes: &[u8]) -> Result<(), Box<Mistake>> {
+    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => Err(Box::new(mistake_of_whole("it is a list, and must be an object: `{…}`"))),
+        _ => Ok(()),
+    }
+}
+
+fn mistake_of_whole(problem: &str) -> Mistake {
+    Mistake { message: format!("The document cannot be read: {problem}."), ..Mistake::default() }
 }
 
 /// Reads a document from any other form: a part of one that was read already, or a query.
@@ -52,7 +65,7 @@ fn mistake(path: &Path, problem: &str) -> Mistake {
     let problem = quoted(problem);
     let message = match &place {
         Some(place) => format!("`{place}`: {problem}."),
-        None => format!("The document cannot be read: {problem}."),
+        None => return mistake_of_whole(&problem),
     };
     Mistake { path: place, message, ..Mistake::default() }
 }
@@ -139,6 +152,15 @@ mod tests {
         assert_eq!(mistake.path.as_deref(), Some("tasks[1].timeouts.rum"));
         assert_eq!(mistake.suggestion.as_deref(), Some("run"));
         assert_eq!(mistake.message, "There is no field `tasks[1].timeouts.rum`. Did you mean `run`?");
+    }
+
+    #[test]
+    fn a_list_is_no_document() {
+        for list in ["[]", " [null, null]", "\n[\"true\"]"] {
+            let said =
+                [wrong::<crate::PauseRequest>(list), wrong::<crate::ResourceChange>(list)].map(|one| one.message);
+            assert!(said.iter().all(|said| said.contains("it is a list, and must be an object")), "{said:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Event {
     pub id: String,
     /// What it is about.
     pub kind: EventKind,
-    /// Where that lives. Absent for workers and for what concerns everything.
+    /// Where that lives. Absent for workers, for resources and for what concerns everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The task or element.
@@ -25,6 +25,9 @@ pub struct Event {
     /// The worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// The resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// When.
     pub at: jiff::Timestamp,
     /// What: a state's name, or another word such as `submitted`, `retried`, `artifact`.
@@ -51,6 +54,8 @@ pub enum EventKind {
     Worker,
     /// A namespace, or everything.
     Namespace,
+    /// A resource.
+    Resource,
 }
 
 impl EventKind {
@@ -61,6 +66,7 @@ impl EventKind {
             Self::Run => "run",
             Self::Worker => "worker",
             Self::Namespace => "namespace",
+            Self::Resource => "resource",
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod new_task;
 pub mod problem;
 pub mod query;
 pub mod resolve;
+pub mod resource;
 pub mod run;
 pub mod system;
 pub mod task;
@@ -33,12 +34,17 @@ pub use list::List;
 pub use log::{LOG_TRUNCATED, log_left_out};
 pub use new_task::{After, AfterWhat, Amount, Array, NewElement, NewTask, Retry, Submit, Submitted, Timeouts};
 pub use problem::{Mistake, PROBLEM_TYPE, Problem};
-pub use query::{ElementQuery, EventQuery, LogQuery, PageQuery, RunQuery, TaskQuery, WaitQuery, WriteQuery};
+pub use query::{
+    ElementQuery, EventQuery, LogQuery, PageQuery, RunQuery, SubmitQuery, TaskQuery, WaitQuery, WriteQuery,
+};
+pub use resource::{
+    Ask, NewUnit, Resource, ResourceChange, ResourceEntry, ResourceHolder, ResourcePlace, ResourceUnit, TaskResource,
+};
 pub use run::{NewRun, Progress, Run, RunArtifact, RunStarted, Step, StepState, Workflow};
 pub use system::{Lane, NewGeneration, NewToken, PauseRequest, PausedNamespace, Queue, Token, TokenIssued, Version};
 pub use task::{
     ArrayProgress, Artifact, Attempt, Bulk, BulkAnswer, BulkFilter, BulkItem, Complete, DependsOn, Explanation,
-    HistoryEntry, OutcomeDoc, PausedDoc, Reason, Resource, Task, TaskVerbName, Verdict, Why, WorkDoc,
+    HistoryEntry, OutcomeDoc, PausedDoc, Reason, Task, TaskVerbName, Verdict, Why, WorkDoc,
 };
 pub use time::{from_core_time, to_core_time};
 pub use worker::{

@@ -14,12 +14,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::resource::Ask;
+
 /// Many tasks: all are accepted, or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
     /// 1 to 10,000 of them.
     pub tasks: Vec<NewTask>,
+    /// Refuse what is not possible now: where no known worker fits, or a resource is out of service. It waits, with a
+    /// warning, where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
 }
 
 /// A task to submit. Exactly one of `command`, `shell` and `action` says what it does.
@@ -88,6 +94,12 @@ pub struct NewTask {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub amounts: BTreeMap<Key, Amount>,
+    /// Resources that it holds while it runs: all of them, or none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Ask>,
+    /// Give them up between a failure and its retry; it keeps its place in line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release_while_retrying: Option<bool>,
     /// Higher goes first. 0 where not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,

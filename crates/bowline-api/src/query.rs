@@ -25,6 +25,9 @@ pub struct TaskQuery {
     /// Last given to this worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// That hold this resource or are going to: unfinished ones that ask for it; with `state` also others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// Submitted at or after this time (RFC 3339), or within this long: `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -131,6 +134,23 @@ pub struct WriteQuery {
     /// Check and answer, but change nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+}
+
+/// How to submit.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct SubmitQuery {
+    /// In this namespace. `default` where not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Check and answer, but change nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+    /// Refuse what is not possible now: where no known worker fits, or a resource is out of service. It waits, with a
+    /// warning, where not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
 }
 
 /// Which bytes of which log.

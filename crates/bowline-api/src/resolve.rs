@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::input::NewTask as CoreTask;
+use bowline_core::resource::Ask;
 use bowline_core::spec::{
     ARRAY_ELEMENTS_MAX, ArraySpec, Condition, DEPENDENCIES_MAX, Dependency, ITEMS_MAX, LOG_BYTES_MIN, RetryPolicy,
     SLOTS_MAX, SPEC_BYTES_MAX, SUBMIT_TASKS_MAX, TaskSpec, Timeouts as CoreTimeouts, Work, file_path_is_good,
@@ -131,6 +132,8 @@ fn resolve(task: &NewTask, place: usize, found: &mut Found<'_>) -> Option<CoreTa
     spec.requires.clone_from(&task.requires);
     spec.slots = task.slots.unwrap_or(1);
     spec.amounts = task.amounts.iter().map(|(name, amount)| (name.clone(), amount.0)).collect();
+    spec.resources = resources(task, found);
+    spec.release_while_retrying = task.release_while_retrying.unwrap_or(false);
     spec.priority = task.priority.unwrap_or(0);
     spec.after = after;
     spec.delay = task.delay;
@@ -274,6 +277,17 @@ fn dependencies(task: &NewTask, place: usize, found: &mut Found<'_>) -> (Vec<Dep
     (after, earlier)
 }
 
+fn resources(task: &NewTask, found: &mut Found<'_>) -> Vec<Ask> {
+    let mut asks = Vec::with_capacity(task.resources.len());
+    for (at, ask) in task.resources.iter().enumerate() {
+        match ask.resolve(&format!("resources[{at}]")) {
+            Ok(ask) => asks.push(ask),
+            Err(mistake) => found.add(*mistake),
+        }
+    }
+    asks
+}
+
 fn timeouts(task: &NewTask, found: &mut Found<'_>) -> CoreTimeouts {
     let given = task.timeouts.unwrap_or_default();
     if task.timeout.is_some() && given.run.is_some() {
@@ -372,6 +386,7 @@ fn check_counts(task: &NewTask, found: &mut Found<'_>) {
         ("labels", task.labels.len(), ITEMS_MAX),
         ("requires", task.requires.len(), ITEMS_MAX),
         ("amounts", task.amounts.len(), ITEMS_MAX),
+        ("resources", task.resources.len(), ITEMS_MAX),
         ("artifacts", task.artifacts.len(), ITEMS_MAX),
         ("after", task.after.len(), DEPENDENCIES_MAX),
         ("env", task.env.len(), ENV_MAX),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::new_task::{Retry, Timeouts};
+use crate::resource::TaskResource;
 
 /// A task, or an element of an array.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -64,7 +65,10 @@ pub struct Task {
     /// Amounts that it takes while it runs.
     pub amounts: BTreeMap<String, u64>,
     /// Resources that it asks for and holds.
-    pub resources: Vec<Resource>,
+    pub resources: Vec<TaskResource>,
+    /// Whether it gives them up between a failure and its retry.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub release_while_retrying: bool,
     /// What must have ended before.
     pub depends_on: Vec<DependsOn>,
     /// Its limits in time.
@@ -148,25 +152,6 @@ pub struct PausedDoc {
     pub by: String,
     /// Since when.
     pub since: jiff::Timestamp,
-}
-
-/// A resource that a task asks for or holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Resource {
-    /// Its name.
-    pub name: String,
-    /// `exclusive` or `shared`.
-    pub mode: String,
-    /// How much of it.
-    pub amount: u64,
-    /// The place in its line.
-    pub ticket: u64,
-    /// `waiting` or `granted`.
-    pub state: String,
-    /// When it was granted.
-    pub granted_at: Option<jiff::Timestamp>,
-    /// The unit granted.
-    pub unit: Option<String>,
 }
 
 /// What must have ended before.
@@ -336,7 +321,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reason {
     /// For programs: `not_before`, `backoff`, `dependency`, `paused`, `no_worker_fits`,
-    /// `workers_unavailable`, `no_room`, `behind`, `array_window`, `held`, `stuck`.
+    /// `workers_unavailable`, `no_room`, `behind`, `array_window`, `resource`, `aside`, `held`, `stuck`.
     pub reason: String,
     /// For people.
     pub sentence: String,
@@ -409,6 +394,9 @@ pub struct BulkFilter {
     /// With all these labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// That ask for this resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// Last given to this worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,

@@ -1,5 +1,7 @@
 //! Why something waits: the engine's reasons in words, and as documents.
 
+mod line;
+
 use std::fmt::Write as _;
 
 use bowline_core::explain::{AHEAD_MAX, Explanation as CoreExplanation, FullWorker, Nearest, PausedThing, WaitReason};
@@ -46,13 +48,27 @@ fn reason(reason: &WaitReason) -> Reason {
     let mut detail = serde_json::to_value(reason).unwrap_or(Value::Null);
     if let Value::Object(fields) = &mut detail {
         fields.remove("reason");
-        for moment in ["until", "since", "lost_at"] {
-            if let Some(at) = fields.get(moment).and_then(Value::as_u64) {
-                fields.insert(moment.to_owned(), from_core_time(Timestamp(at)).to_string().into());
+    }
+    write_times(&mut detail);
+    Reason { reason: name(reason).to_owned(), sentence: sentence(reason), detail }
+}
+
+/// Times as people write them, wherever they stand.
+fn write_times(detail: &mut Value) {
+    match detail {
+        Value::Array(items) => items.iter_mut().for_each(write_times),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_u64() {
+                    Some(at) if ["until", "since", "lost_at"].contains(&name.as_str()) => {
+                        *value = from_core_time(Timestamp(at)).to_string().into();
+                    }
+                    _ => write_times(value),
+                }
             }
         }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-    Reason { reason: name(reason).to_owned(), sentence: sentence(reason), detail }
 }
 
 /// The reason's name, for programs.
@@ -69,6 +85,8 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::ArrayWindow { .. } => "array_window",
         WaitReason::WorkerSilent { .. } => "worker_silent",
         WaitReason::InDoubt { .. } => "in_doubt",
+        WaitReason::Resource { .. } => "resource",
+        WaitReason::Aside { .. } => "aside",
         WaitReason::Held { .. } => "held",
     }
 }
@@ -135,6 +153,8 @@ pub fn sentence(reason: &WaitReason) -> String {
                  ended by `bowline task resolve`, or run it again by `bowline task retry`."
             )
         }
+        WaitReason::Resource { .. } => line::resource(reason),
+        WaitReason::Aside { ticket, why } => line::aside(*ticket, why),
         WaitReason::Held { until: Some(until) } => format!("The server holds it until {}.", moment(*until)),
         WaitReason::Held { until: None } => {
             "The server holds it until somebody says `bowline task complete`.".to_owned()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use bowline_core::effect::{Batch, Effect};
 use bowline_core::id::{AttemptRef, Epoch, Generation, Incarnation, ReplyTo, SessionId};
-use bowline_core::input::{DryRun, NewTask, Request, Submit};
+use bowline_core::input::{DryRun, NewTask, Request, Strict, Submit};
 use bowline_core::message::{Finished, FromWorker, Hello, JobEnd, ToWorker};
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, SUBMIT_TASKS_MAX, TaskSpec, Work};
@@ -120,7 +120,8 @@ impl Driver {
             after_earlier: Vec::new(),
         };
         let tasks = (0..count).map(|_| task()).collect();
-        let submit = Submit { namespace: Namespace::default(), tasks, key: None, dry_run: DryRun::No };
+        let submit =
+            Submit { namespace: Namespace::default(), tasks, key: None, dry_run: DryRun::No, strict: Strict::No };
         self.engine.apply(clock::now(), request(Request::Submit(submit)));
         self.submitted += count;
     }

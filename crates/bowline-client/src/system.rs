@@ -1,8 +1,8 @@
-//! Workers, tokens, pauses, and the server itself.
+//! Workers, resources, tokens, pauses, and the server itself.
 
 use bowline_api::{
-    Enrol, Enrolled, List, NewGeneration, NewToken, PauseRequest, Queue, Token, TokenIssued, Version, Worker,
-    WorkerBulk, WorkerBulkAnswer,
+    Enrol, Enrolled, List, NewGeneration, NewToken, PauseRequest, Queue, Resource, ResourceChange, ResourceEntry,
+    Token, TokenIssued, Version, Worker, WorkerBulk, WorkerBulkAnswer,
 };
 use bowline_core::message::Paused;
 use reqwest::Method;
@@ -69,6 +69,26 @@ impl Client {
     /// Makes an identity with a key of its own. The same name and key again is fine.
     pub async fn enrol(&self, enrol: &Enrol) -> Result<Enrolled, ClientError> {
         self.call(Method::POST, &["workers", "enrol"]).json(enrol)?.read().await
+    }
+
+    /// All resources, by name.
+    pub async fn resources(&self) -> Result<List<ResourceEntry>, ClientError> {
+        self.call(Method::GET, &["resources"]).read().await
+    }
+
+    /// One resource: who holds it, and who is next.
+    pub async fn resource(&self, name: &str) -> Result<Resource, ClientError> {
+        self.call(Method::GET, &["resources", name]).read().await
+    }
+
+    /// Declares a resource, or changes it.
+    pub async fn set_resource(&self, name: &str, change: &ResourceChange) -> Result<Resource, ClientError> {
+        self.call(Method::PUT, &["resources", name]).json(change)?.read().await
+    }
+
+    /// Removes a declared resource that nobody holds or waits for. As it was.
+    pub async fn delete_resource(&self, name: &str) -> Result<Resource, ClientError> {
+        self.call(Method::DELETE, &["resources", name]).read().await
     }
 
     /// Makes a token. Its secret is told this once.

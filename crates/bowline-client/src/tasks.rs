@@ -21,6 +21,8 @@ pub struct Write {
     pub key: Option<String>,
     /// Only check, and say what would be done.
     pub dry_run: bool,
+    /// Refuse what is not possible now, where it would wait with a warning.
+    pub strict: bool,
 }
 
 impl Write {
@@ -37,13 +39,16 @@ impl Client {
 
     /// Submits many: all are accepted, or none. At most 10,000.
     pub async fn submit_many(&self, tasks: Vec<NewTask>, write: &Write) -> Result<Submitted, ClientError> {
-        self.submit_document(&Submit { tasks }, write).await
+        self.submit_document(&Submit { tasks, strict: None }, write).await
     }
 
     async fn submit_document<T: Serialize>(&self, document: &T, write: &Write) -> Result<Submitted, ClientError> {
         let mut call = self.call(Method::POST, &["tasks"]).key(write.key()).json(document)?;
         if write.dry_run {
             call = call.pair("dry_run", "true");
+        }
+        if write.strict {
+            call = call.pair("strict", "true");
         }
         call.read().await
     }

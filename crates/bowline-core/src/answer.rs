@@ -4,6 +4,7 @@ use crate::explain::{Explanation, WaitReason};
 use crate::id::{Incarnation, RunId, TaskId, TaskRef, WorkerId};
 use crate::message::Paused;
 use crate::name::{Namespace, PoolName, WorkerName};
+use crate::resource::{ResourceSummary, ResourceView};
 use crate::row::{AsideMark, DrainMark, PauseMark};
 use crate::state::StateKind;
 use crate::worker::{Health, Offer, Room};
@@ -42,6 +43,10 @@ pub enum Answer {
     WhyWaiting(Vec<(TaskRef, WaitReason)>),
     /// Counts, workers and lanes.
     Overview(Box<Overview>),
+    /// A resource with its line.
+    Resource(Box<ResourceView>),
+    /// All resources, by name.
+    Resources(Vec<ResourceSummary>),
 }
 
 /// Whether a request was done now or earlier under the same key.

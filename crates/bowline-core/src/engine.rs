@@ -13,16 +13,19 @@ mod depend;
 mod drain;
 mod element;
 mod explain;
+mod grant;
 mod identity;
 mod key;
 mod lane;
 mod late;
+mod lines;
 mod load;
 mod out;
 mod overview;
 mod park;
 mod pause;
 mod report;
+mod resource;
 mod retention;
 mod run;
 mod session;
@@ -44,6 +47,8 @@ use crate::name::{Actor, WorkerName};
 use crate::row::{AttemptRow, Counters, KeyRow, Loaded};
 use crate::state::StateKind;
 use crate::time::Timestamp;
+
+pub use resource::check_change as check_resource_change;
 
 /// How patient the engine is with workers. Bounds and defaults are the model's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub struct Timing {
     /// An identity of a pool whose holder is gone for so long, and that holds nothing, may be given to
     /// another. 10 min.
     pub pool_gone_after: Duration,
+    /// A ticket that no connected worker is able to serve for so long stands aside. 5 min.
+    pub aside_after: Duration,
 }
 
 impl Default for Timing {
@@ -83,6 +90,7 @@ impl Default for Timing {
             quick_within: Duration::from_secs(10),
             aside_for: Duration::from_mins(5),
             pool_gone_after: Duration::from_mins(10),
+            aside_after: Duration::from_mins(5),
         }
     }
 }
@@ -139,6 +147,9 @@ pub struct Engine {
     /// Workers that may have got room since the last matching.
     freed: BTreeSet<WorkerId>,
     lanes: lane::Lanes,
+    lines: lines::Lines,
+    /// Unfinished tasks that ask for resources, by lane.
+    asking: BTreeMap<lane::LaneId, grant::Asking>,
     policies: table::Policies,
     pauses: pause::Pauses,
     timers: BTreeSet<(Timestamp, timer::Timer)>,
@@ -176,6 +187,8 @@ impl Engine {
             free: BTreeSet::new(),
             freed: BTreeSet::new(),
             lanes: lane::Lanes::default(),
+            lines: lines::Lines::default(),
+            asking: BTreeMap::new(),
             policies: table::Policies::default(),
             pauses: pause::Pauses::default(),
             timers: BTreeSet::new(),
@@ -198,7 +211,7 @@ impl Engine {
     /// All rows are loaded: indexes are built, leases start afresh, what is due is due again.
     pub fn loaded(&mut self, now: Timestamp) {
         self.put_in_place(now);
-        self.match_lanes();
+        self.give_out();
     }
 
     /// Moves the engine. A `now` before the last one counts as the last one. Whatever is due by `now`
@@ -221,7 +234,18 @@ impl Engine {
                 }
             }
         }
-        self.match_lanes();
+        self.give_out();
+    }
+
+    /// Resources go to whoever is first in line, tasks to workers with room: as long as one follows from the other.
+    fn give_out(&mut self) {
+        loop {
+            self.serve_lines();
+            self.match_lanes();
+            if self.lines.is_still() {
+                return;
+            }
+        }
     }
 
     fn take(&mut self, input: Input) {
@@ -249,7 +273,7 @@ impl Engine {
             }
             Request::Run { namespace, run, verb } => self.run_verb(actor, &namespace, run, verb),
             Request::Pause { namespace, paused } => {
-                self.pause_namespace(actor, namespace, paused);
+                self.pause_namespace(actor, namespace.as_ref(), paused);
                 Ok(Answer::Done)
             }
             Request::PauseWorker { worker, paused } => self.pause_worker(actor, &worker, paused),
@@ -262,6 +286,10 @@ impl Engine {
             Request::Explain { namespace, task } => self.explain(&namespace, task),
             Request::WhyWaiting { tasks } => Ok(self.why_waiting(&tasks)),
             Request::Overview => Ok(self.overview()),
+            Request::SetResource { name, change } => self.set_resource(actor, &name, change),
+            Request::DeleteResource { name } => self.delete_resource(actor, &name),
+            Request::Resource { name } => self.resource(&name),
+            Request::Resources => Ok(self.resources()),
         }
     }
 

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AttemptRef, TaskRef};
-use crate::name::{Key, Namespace, WorkerName};
+use crate::id::{AttemptRef, TaskRef, Ticket};
+use crate::name::{Key, Namespace, ResourceName, UnitName, WorkerName};
+use crate::resource::Mode;
 use crate::spec::{Condition, Requirement};
 use crate::state::StateKind;
 use crate::time::Timestamp;
@@ -115,11 +116,81 @@ pub enum WaitReason {
         /// What is known.
         why: String,
     },
+    /// A resource that is not free, or in whose line others stand before it.
+    Resource {
+        /// Which.
+        name: ResourceName,
+        /// How it asks for it.
+        mode: Mode,
+        /// For how much of the capacity; 0 where exclusive or shared.
+        amount: u64,
+        /// Its own ticket.
+        ticket: Ticket,
+        /// How many stand before it in the line; counted no further than [`AHEAD_MAX`], where it is that many at least.
+        ahead: u64,
+        /// The first of those.
+        behind: Option<TaskRef>,
+        /// How much there is.
+        capacity: u64,
+        /// How much of that is free now.
+        free: u64,
+        /// Who holds it, longest first. At most 10; `more` counts the rest.
+        holders: Vec<ResourceHolder>,
+        /// Holders not listed.
+        more: u32,
+    },
+    /// Its ticket stands aside: it keeps its number, holds nothing and delays nobody.
+    Aside {
+        /// Its ticket.
+        ticket: Ticket,
+        /// Why, and what ends it.
+        why: AsideWhy,
+    },
     /// Held by the server itself: a `sleep` until then, a `wait` until somebody completes it.
     Held {
         /// Until then, where it has a time.
         until: Option<Timestamp>,
     },
+}
+
+/// Who holds a resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResourceHolder {
+    /// Which task.
+    pub task: TaskRef,
+    /// How.
+    pub mode: Mode,
+    /// Which units.
+    pub units: Vec<UnitName>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Why a ticket stands aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AsideWhy {
+    /// The task, its run, its namespace or everything is paused.
+    Paused,
+    /// A resource is out of service.
+    OutOfService {
+        /// Which.
+        name: ResourceName,
+        /// Why.
+        reason: String,
+    },
+    /// A resource has less than is asked for, since it was changed.
+    TooMuch {
+        /// Which.
+        name: ResourceName,
+    },
+    /// No connected worker was able to run it for too long.
+    NoWorker {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// As many elements of its array are under way as may be.
+    Window,
 }
 
 /// What is paused.

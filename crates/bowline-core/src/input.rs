@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::id::{NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef};
 use crate::message::{Drain, FromWorker, Hello, Paused};
-use crate::name::{Actor, Namespace, PoolName, WorkerName, WorkflowName};
+use crate::name::{Actor, Namespace, PoolName, ResourceName, WorkerName, WorkflowName};
+use crate::resource::ResourceChange;
 use crate::row::{EndedRun, EndedTask};
 use crate::run::{DueKind, Graph};
 use crate::spec::{TaskSpec, Work};
@@ -163,6 +164,25 @@ pub enum Request {
     },
     /// Counts, workers and lanes as they are now.
     Overview,
+    /// Declares a resource, or changes it. Answered by the resource as it is then.
+    SetResource {
+        /// Which.
+        name: ResourceName,
+        /// What changes.
+        change: ResourceChange,
+    },
+    /// Removes a declared resource that nobody holds or waits for.
+    DeleteResource {
+        /// Which.
+        name: ResourceName,
+    },
+    /// Who holds it, and who is next.
+    Resource {
+        /// Which.
+        name: ResourceName,
+    },
+    /// All resources: declared, held or waited for.
+    Resources,
 }
 
 /// New tasks.
@@ -176,6 +196,18 @@ pub struct Submit {
     pub key: Option<IdempotencyKey>,
     /// Checked and answered, but not done.
     pub dry_run: DryRun,
+    /// What to do about what is not possible now.
+    pub strict: Strict,
+}
+
+/// What becomes of a submit that is not possible now: no worker known fits, or a resource is out of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strict {
+    /// It waits, with a warning.
+    #[default]
+    No,
+    /// It is refused.
+    Yes,
 }
 
 /// Whether to do it or only to say what would be done.

@@ -19,6 +19,7 @@ pub mod message;
 pub mod mutant;
 pub mod name;
 pub mod probe;
+pub mod resource;
 pub mod rng;
 pub mod row;
 pub mod run;

@@ -16,6 +16,7 @@
 //!                                        ─Finished► as from running: a result is not thrown away
 //!   assigned, running ─Lost, must not rerun► in_doubt ─Retried► waiting
 //!                                                     ─late Finished, Resolved► succeeded | failed
+//!   ready ─StoodAside► waiting
 //!   waiting, ready, in_doubt ─Revived► running: the lost attempt goes on, where no newer one was claimed
 //!   every state that is not ended ─Cancelled, Expired(total, deadline)► ended, through stopping where
 //!                                                                              an attempt lives
@@ -200,6 +201,8 @@ pub enum Event {
     Unmeetable(String),
     /// All resources are granted.
     Granted,
+    /// Its ticket stands aside: what was granted is given back.
+    StoodAside,
     /// Claimed for somebody.
     Claimed(Holder),
     /// The job runs.
@@ -349,7 +352,11 @@ pub fn step(state: &State, event: Event, cx: &Context) -> Result<Step, Refused> 
         // Waiting => (Ready, Ended)
         (S::Waiting, E::Granted) => Ok(Step::to(S::Ready)),
         (S::Waiting, E::Due | E::Met | E::Unmeetable(_) | E::Claimed(_)) => Err(Refused::WaitsForOther),
-        // Ready => (Assigned, Running, Ended)
+        // Ready => (Waiting, Assigned, Running, Ended)
+        (S::Ready, E::StoodAside) => Ok(Step::to(S::Waiting)),
+        (S::Scheduled { .. } | S::Blocked | S::Waiting | S::InDoubt, E::StoodAside) => Err(Refused::WaitsForOther),
+        (S::Assigned { .. } | S::Running { .. } | S::Stopping { .. }, E::StoodAside) => Err(Refused::HasAttempt),
+        (S::Ended { .. }, E::StoodAside) => Err(Refused::Ended),
         (S::Ready, E::Claimed(Holder::Worker(worker))) => Ok(Step::to(S::Assigned { worker })),
         (S::Ready, E::Claimed(on @ (Holder::Server { .. } | Holder::Elements))) => Ok(Step::to(S::Running { on })),
         (S::Ready, E::Due | E::Met | E::Unmeetable(_) | E::Granted) => Err(Refused::WaitsForOther),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptRef, CommitNo, Epoch, Generation, Incarnation, SessionId};
-use crate::name::{Key, PoolName, WorkerName};
+use crate::name::{Key, PoolName, ResourceName, UnitName, WorkerName};
 use crate::state::{JobError, TimeoutKind};
 use crate::worker::{Health, Offer, Room, Seat};
 
@@ -340,6 +340,19 @@ pub struct Assign {
     pub slots: u32,
     /// Amounts that it takes, by name.
     pub amounts: Vec<(Key, u64)>,
+    /// Resources that it holds.
+    pub resources: Vec<Held>,
+}
+
+/// What a job is told of a resource that its task holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name.
+    pub name: ResourceName,
+    /// How much of its capacity; 0 for a lock, exclusive or shared.
+    pub amount: u64,
+    /// Which units, where it has named ones.
+    pub units: Vec<UnitName>,
 }
 
 /// Why a job is to be stopped.

@@ -58,6 +58,14 @@ listed! {
         WindowIgnored = "window-ignored",
         /// What is paused is claimed.
         PauseIgnored = "pause-ignored",
+        /// Resources are free as soon as their holder is told to stop.
+        StoppingFreesTheResources = "stopping-frees-the-resources",
+        /// The end of a round frees no resource.
+        EndKeepsTheResources = "end-keeps-the-resources",
+        /// Whoever finds a resource free takes it, whoever stands in line.
+        LineOvertaken = "line-overtaken",
+        /// A lock counts as free while somebody shares it.
+        SharedNotCounted = "shared-not-counted",
         /// A drained worker is given work.
         DrainedWorkerIsGivenWork = "drained-worker-is-given-work",
         /// A session goes on to be heard after a newer one was welcomed.

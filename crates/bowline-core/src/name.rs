@@ -111,6 +111,14 @@ name!(
     /// A capability's key, or an amount's name.
     Key, "capability or amount"
 );
+name!(
+    /// A resource.
+    ResourceName, "resource"
+);
+name!(
+    /// A unit of a resource.
+    UnitName, "unit"
+);
 
 impl Namespace {
     /// The namespace of those who name none.

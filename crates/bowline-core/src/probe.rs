@@ -56,6 +56,18 @@ listed! {
         SuspectHeardAgain = "suspect-heard-again",
         /// A lost attempt came back running, and went on under its own fence.
         LateAttemptRevived = "late-attempt-revived",
+        /// A ticket stands aside because its task is paused.
+        AsideForAPause = "aside-for-a-pause",
+        /// A ticket stands aside because a resource is out of service, or has too little now.
+        AsideForAResource = "aside-for-a-resource",
+        /// A ticket stands aside because no connected worker has been able to run its task for too long.
+        AsideForWantOfAWorker = "aside-for-want-of-a-worker",
+        /// An element's ticket stands aside because its array's window is full.
+        AsideForTheWindow = "aside-for-the-window",
+        /// A ticket steps back to its number.
+        SteppedBackToItsNumber = "stepped-back-to-its-number",
+        /// A task that was ready gives its grants back to stand aside.
+        GrantsGivenBackAside = "grants-given-back-aside",
         /// A lost attempt came back running, and was told to stop.
         LateAttemptTurnedAway = "late-attempt-turned-away",
         /// An attempt was lost while it was being stopped: the stop's intent came true.

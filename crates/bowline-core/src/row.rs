@@ -16,7 +16,8 @@ use crate::id::{
 };
 use crate::input::Token;
 use crate::message::{DrainMode, Exit};
-use crate::name::{Actor, Namespace, PoolName, StepName, WorkerName, WorkflowName};
+use crate::name::{Actor, Namespace, PoolName, ResourceName, StepName, WorkerName, WorkflowName};
+use crate::resource::{Grant, ResourceRow};
 use crate::run::{Graph, NodeState, RunState};
 use crate::spec::{TaskSpec, Work};
 use crate::state::{AttemptEnd, Outcome, Phase, StateKind};
@@ -48,6 +49,10 @@ pub enum Row {
     Node(Box<NodeRow>),
     /// A worker.
     Worker(Box<WorkerRow>),
+    /// A declared resource.
+    Resource(Box<ResourceRow>),
+    /// A declared resource is removed, and must have been there.
+    ResourceGone(ResourceName),
     /// A worker is forgotten: its row is removed, and must have been there.
     WorkerGone(WorkerId),
     /// What was done under an idempotency key. Inserted once.
@@ -161,6 +166,9 @@ pub struct Unit {
     pub started_at: Option<Timestamp>,
     /// When the round ended.
     pub ended_at: Option<Timestamp>,
+    /// The resources that it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Grant>,
 }
 
 impl Unit {
@@ -421,6 +429,8 @@ pub enum Subject {
     Worker(WorkerName),
     /// A namespace; `None`: everything.
     Namespace(Option<Namespace>),
+    /// A resource.
+    Resource(ResourceName),
 }
 
 /// One transition: what, when, by whom and why. Appended, never changed. An event too.
@@ -456,6 +466,8 @@ pub enum Loaded {
     Pause(PauseRow),
     /// A token.
     Token(Token),
+    /// A declared resource.
+    Resource(Box<ResourceRow>),
     /// An unfinished run with its shape.
     Run(Box<RunRow>, Arc<Graph>),
     /// A node of one.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::TaskRef;
 use crate::name::Key;
+use crate::resource::Ask;
 use crate::time::{Span, Timestamp};
 
 /// Largest task description, as JSON, in bytes. 1 MiB.
@@ -50,6 +51,12 @@ pub struct TaskSpec {
     /// Amounts taken while an attempt lives: cpu, memory in bytes, any name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub amounts: BTreeMap<Key, u64>,
+    /// Resources held while an attempt lives: all of them, or none. At most [`ITEMS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Ask>,
+    /// Between a failure and its retry the resources are given up; the ticket is kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub release_while_retrying: bool,
     /// Higher goes first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
@@ -112,6 +119,8 @@ impl TaskSpec {
             requires: Vec::new(),
             slots: 1,
             amounts: BTreeMap::new(),
+            resources: Vec::new(),
+            release_while_retrying: false,
             priority: 0,
             after: Vec::new(),
             delay: None,

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use crate::effect::Batch;
 use crate::id::{AttemptRef, NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use crate::input::{Fact, Need, Token};
-use crate::name::Namespace;
+use crate::name::{Namespace, ResourceName};
+use crate::resource::ResourceRow;
 use crate::row::{
     ArtifactRow, AttemptRow, Counters, ElementRow, EndedRun, EndedTask, HistoryRow, KeyRow, Loaded, NodeRow, PauseRow,
     ResultRow, Row, RunRow, TaskRow, WorkerRow,
@@ -50,6 +51,8 @@ pub struct Tables {
     pub keys: BTreeMap<(Namespace, String), KeyRow>,
     /// Pauses.
     pub pauses: BTreeMap<Option<Namespace>, PauseRow>,
+    /// Declared resources.
+    pub resources: BTreeMap<ResourceName, ResourceRow>,
     /// Tokens by hash.
     pub tokens: BTreeMap<[u8; 32], Token>,
     /// Every line.
@@ -118,6 +121,10 @@ impl Tables {
                     self.pauses.remove(&row.namespace);
                 }
             }
+            Row::Resource(row) => {
+                write(&mut self.resources, row.name.clone(), (**row).clone(), |row| row.version);
+            }
+            Row::ResourceGone(name) => assert!(self.resources.remove(name).is_some(), "the resource was there"),
             Row::Token(token) => {
                 self.tokens.insert(token.hash, token.clone());
             }
@@ -141,6 +148,7 @@ impl Tables {
         rows.extend(self.workers.values().map(|row| Loaded::Worker(Box::new(row.clone()))));
         rows.extend(self.pauses.values().map(|row| Loaded::Pause(row.clone())));
         rows.extend(self.tokens.values().map(|token| Loaded::Token(token.clone())));
+        rows.extend(self.resources.values().map(|row| Loaded::Resource(Box::new(row.clone()))));
         let runs: Vec<&RunRow> = self.runs.values().filter(|run| !run.state.is_ended()).collect();
         rows.extend(runs.iter().map(|run| Loaded::Run(Box::new((*run).clone()), Arc::clone(&self.graphs[&run.id]))));
         let is_open_run = |run: &RunId| self.runs.get(run).is_some_and(|run| !run.state.is_ended());
@@ -204,5 +212,7 @@ fn row_key(row: &Row) -> String {
         Row::Token(token) => format!("token {:?}", token.hash),
         Row::TokenGone(hash) => format!("token gone {hash:?}"),
         Row::TaskGone(id) => format!("task gone {id}"),
+        Row::Resource(row) => format!("resource {}", row.name),
+        Row::ResourceGone(name) => format!("resource gone {name}"),
     }
 }

@@ -7,11 +7,12 @@ use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, RunId, SessionId, TaskId, TaskRef,
 };
 use bowline_core::message::{
-    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Hello, JobEnd, KnownAs, LEFT_MAX, Left,
+    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Held, Hello, JobEnd, KnownAs, LEFT_MAX, Left,
     Paused, StopWhy, ToWorker, Verdict,
 };
-use bowline_core::name::{BadName, Key, Namespace, PoolName, StepName, WorkerName};
-use bowline_core::spec::{RESULT_BYTES_MAX, SLOTS_MAX};
+use bowline_core::name::{BadName, Key, Namespace, PoolName, ResourceName, StepName, UnitName, WorkerName};
+use bowline_core::resource::UNITS_MAX;
+use bowline_core::spec::{ITEMS_MAX, RESULT_BYTES_MAX, SLOTS_MAX};
 use bowline_core::state::{JobError, TimeoutKind};
 use bowline_core::worker::{Health, Offer, Room, Seat};
 use prost::bytes::Bytes;
@@ -188,6 +189,16 @@ fn amounts<T: FromIterator<(Key, u64)>>(amounts: Vec<wire::Amount>) -> Checked<T
     amounts.into_iter().map(|amount| Ok((name(Key::new(amount.name), "amounts")?, amount.amount))).collect()
 }
 
+fn resources(held: Vec<wire::Resource>) -> Checked<Vec<Held>> {
+    items(held.len(), "resources", ITEMS_MAX)?;
+    let one = |held: wire::Resource| {
+        items(held.units.len(), "units", UNITS_MAX)?;
+        let units = held.units.into_iter().map(|unit| name(UnitName::new(unit), "units")).collect::<Checked<_>>()?;
+        Ok(Held { name: name(ResourceName::new(held.name), "resources")?, amount: held.amount, units })
+    };
+    held.into_iter().map(one).collect()
+}
+
 fn finished(end: wire::Finished) -> Checked<Finished> {
     use wire::finished::How;
     let how = match end.how.ok_or(BadMessage::Missing("how"))? {
@@ -303,6 +314,7 @@ fn handover(assign: wire::Assign) -> Checked<Handover> {
             stop_after: assign.stop_after_us.map(Duration::from_micros),
             slots: assign.slots,
             amounts: amounts(assign.amounts)?,
+            resources: resources(assign.resources)?,
         },
         work: assign.work,
         namespace: name(Namespace::new(assign.namespace), "namespace")?,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
 use bowline_core::message::{
-    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Hello, JobEnd, KnownAs, Left, Paused, StopWhy,
-    ToWorker, Verdict,
+    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Held, Hello, JobEnd, KnownAs, Left, Paused,
+    StopWhy, ToWorker, Verdict,
 };
 use bowline_core::name::Key;
 use bowline_core::state::TimeoutKind;
@@ -257,8 +257,14 @@ fn assign(assign: &Assign) -> wire::Assign {
         stop_after_us: assign.stop_after.map(micros),
         slots: assign.slots,
         amounts: amounts(assign.amounts.iter().map(|(name, amount)| (name, *amount))),
+        resources: assign.resources.iter().map(held).collect(),
         ..wire::Assign::default()
     }
+}
+
+fn held(held: &Held) -> wire::Resource {
+    let units = held.units.iter().map(|unit| unit.as_str().to_owned()).collect();
+    wire::Resource { name: held.name.as_str().to_owned(), amount: held.amount, units }
 }
 
 fn assign_with_work(handover: &Handover) -> wire::Assign {

@@ -8,10 +8,10 @@ use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Epoch, Fence, Generation, Incarnation, RunId, SessionId, TaskId, TaskRef,
 };
 use bowline_core::message::{
-    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Hello, JobEnd, KnownAs, Left, Paused, StopWhy,
-    ToWorker, Verdict,
+    Assign, Assured, Drain, DrainMode, Exit, Fate, Finished, FromWorker, Held, Hello, JobEnd, KnownAs, Left, Paused,
+    StopWhy, ToWorker, Verdict,
 };
-use bowline_core::name::{Key, PoolName, StepName, WorkerName};
+use bowline_core::name::{Key, PoolName, ResourceName, StepName, UnitName, WorkerName};
 use bowline_core::spec::{Action, Work};
 use bowline_core::state::{JobError, TimeoutKind};
 use bowline_core::worker::{Health, Offer, Room, Seat};
@@ -200,6 +200,11 @@ fn welcome(attempt: AttemptRef) -> ToWorker {
     }
 }
 
+fn held(name: &str, amount: u64, units: &[&str]) -> Held {
+    let units = units.iter().map(|unit| UnitName::new(unit).expect("a valid name")).collect();
+    Held { name: ResourceName::new(name).expect("a valid name"), amount, units }
+}
+
 /// An assignment of a no-op.
 pub fn handover(attempt: AttemptRef) -> Handover {
     let assign = Assign {
@@ -211,6 +216,7 @@ pub fn handover(attempt: AttemptRef) -> Handover {
         stop_after: Some(Duration::from_secs(90)),
         slots: 1,
         amounts: vec![(Key::new("memory").expect("a valid name"), 1 << 20)],
+        resources: vec![held("phones", 2, &["ph-1", "ph-2"]), held("lic", 3, &[]), held("db", 0, &[])],
     };
     let mut handover = Handover::new(assign, &Work::new(Action::Noop)).expect("a no-op can be written as JSON");
     handover.run = Some(RunId(12));

@@ -14,6 +14,7 @@ mod extract;
 pub(crate) mod fault;
 mod find;
 mod logs;
+mod resources;
 mod runs;
 pub(crate) mod shell;
 mod show;
@@ -90,6 +91,7 @@ fn closed() -> OpenApiRouter<Shell> {
         .merge(runs::routes())
         .merge(workflows::routes())
         .merge(workers::routes())
+        .merge(resources::routes())
         .merge(system::routes())
         .merge(backups::routes())
         .merge(events::routes())

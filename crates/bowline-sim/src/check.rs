@@ -13,6 +13,7 @@ pub mod effects;
 pub mod ending;
 pub mod facts;
 pub mod leases;
+pub mod lines;
 pub mod rows;
 pub mod states;
 pub mod times;
@@ -52,7 +53,7 @@ named! {
         I3 = "I3",
         /// Never more than slots and amounts.
         I4 = "I4",
-        /// The order of tickets. (Capacities come with resources.)
+        /// Capacities, exclusion, and the order of tickets.
         I5 = "I5",
         /// Everything acknowledged ends.
         I6 = "I6",
@@ -126,6 +127,8 @@ pub struct View {
     pub asked: Asked,
     /// What states may follow upon.
     pub states: states::States,
+    /// Who holds what, and who waits for it.
+    pub lines: lines::Lines,
 }
 
 /// The checker of one run.
@@ -248,6 +251,7 @@ impl Observe for Check {
         let ended = rows::commit(&mut view.book, &mut self.found, at, commit, batch);
         let succeeded = |attempt| self.sessions.has_succeeded(cluster, attempt);
         states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
+        lines::commit(&mut view.lines, &view.book, (&mut self.found, at), batch);
         if !self.blind.contains(&cluster) {
             self.times.committed(&mut self.found, at, (cluster, &view.book), batch);
         }

@@ -3,6 +3,7 @@
 //! Each piece of it draws from a stream of its own, so that leaving one out leaves the others as they were. It
 //! knows what a client knows: what was answered, and what the lists of the API show.
 
+pub mod resource;
 pub mod shape;
 pub mod spec;
 pub mod theme;
@@ -65,6 +66,8 @@ named! {
         AtEnd = "at-end",
         /// Something is asked of any task, whatever its state.
         Whatever = "whatever",
+        /// A resource is declared, resized, put out of service or back, or deleted.
+        Resource = "resource",
     }
 }
 

@@ -15,8 +15,19 @@ use crate::tables::{artifacts, leadership};
 /// Most damages that are listed.
 const PROBLEMS_MAX: usize = 100;
 /// Tables whose rows are counted.
-const COUNTED: [&str; 10] =
-    ["tasks", "elements", "attempts", "results", "artifacts", "runs", "nodes", "workers", "keys", "events"];
+const COUNTED: [&str; 11] = [
+    "tasks",
+    "elements",
+    "attempts",
+    "results",
+    "artifacts",
+    "runs",
+    "nodes",
+    "workers",
+    "resources",
+    "keys",
+    "events",
+];
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

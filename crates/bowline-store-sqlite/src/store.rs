@@ -18,7 +18,7 @@ use crate::lock::OwnerLock;
 use crate::sweep::sweep;
 use crate::tables::{
     WriteError, Written, artifacts, attempts, counters, elements, events, history, keys, leadership, nodes, pauses,
-    results, runs, tasks, tokens, workers,
+    resources, results, runs, tasks, tokens, workers,
 };
 use crate::writer::Writer;
 
@@ -133,6 +133,8 @@ fn write(writer: &mut Writer<'_>, row: &Row) -> Written {
         Row::Node(row) => nodes::put(writer, row),
         Row::Worker(row) => workers::put(writer, row),
         Row::WorkerGone(id) => workers::remove(writer, *id),
+        Row::Resource(row) => resources::put(writer, row),
+        Row::ResourceGone(name) => resources::remove(writer, name),
         Row::Key(row) => keys::insert(writer, row),
         Row::Pause(row) => pauses::put(writer, row),
         Row::Token(token) => tokens::put(writer, token),
@@ -147,6 +149,7 @@ fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Resu
     workers::by_id(connection)?.into_iter().for_each(|row| each(Loaded::Worker(Box::new(row))));
     pauses::all(connection)?.into_iter().for_each(|row| each(Loaded::Pause(row)));
     tokens::all(connection)?.into_iter().for_each(|token| each(Loaded::Token(token)));
+    resources::all(connection)?.into_iter().for_each(|row| each(Loaded::Resource(Box::new(row))));
     runs::load(connection, each)?;
     nodes::load(connection, each)?;
     let needed: BTreeSet<TaskRef> = tasks::load(connection, each)?.into_iter().collect();

@@ -10,6 +10,7 @@ pub(crate) mod keys;
 pub(crate) mod leadership;
 pub(crate) mod nodes;
 pub(crate) mod pauses;
+pub(crate) mod resources;
 pub(crate) mod results;
 pub(crate) mod runs;
 pub(crate) mod tasks;

@@ -95,6 +95,7 @@ impl Binding<'_, '_> {
             .time_if_any(unit.ready_at)?
             .time_if_any(unit.started_at)?
             .time_if_any(unit.ended_at)?
+            .json_if_any((!unit.held.is_empty()).then_some(&unit.held))?
             .put(unit.worker.map(|worker| worker.0))
     }
 

@@ -145,6 +145,8 @@ macro_rules! conformance_tests {
             runs_follow_the_rule_of_writing
             nodes_follow_the_rule_of_writing
             workers_follow_the_rule_of_writing
+            resources_follow_the_rule_of_writing
+            what_is_held_is_kept_with_its_task
             keys_are_inserted_once
             tokens_are_used_up_once
             results_stay_as_first_written

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bowline_core::id::{AttemptRef, CommitNo, NodeIndex, RunId, TaskId, TaskRef};
 use bowline_core::input::{Fact, Need};
-use bowline_core::name::{Namespace, WorkerName};
+use bowline_core::name::{Namespace, ResourceName, WorkerName};
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, NodeRow, ResultRow, RunRow, Subject, TaskRow, WorkerRow,
 };
@@ -36,6 +36,8 @@ pub struct TaskFilter {
     pub name: Option<String>,
     /// With all these labels.
     pub labels: Vec<(String, String)>,
+    /// That ask for this resource.
+    pub resource: Option<ResourceName>,
     /// Last given to this worker.
     pub worker: Option<WorkerName>,
     /// Submitted at or after this.

@@ -11,6 +11,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bowline_core::message::Held;
+use bowline_core::name::{ResourceName, UnitName};
 use bowline_core::spec::{Action, Command, Work, file_path_is_good, secret_name_is_good};
 use bowline_protocol::{Handover, LogStream};
 use bowline_supervisor::wire::Start;
@@ -233,8 +235,24 @@ impl Plan {
             ("BOWLINE_ARRAY_INDEX", assign.attempt.task.index.map(|index| index.to_string())),
         ];
         own.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.into()))));
-        own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let resources =
+            assign.resources.iter().map(|held| (resource_variable(&held.name), resource_value(held).into()));
+        own.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(resources).collect()
     }
+}
+
+/// The name of the variable that tells a job of a resource: what is no letter or digit becomes `_`.
+fn resource_variable(name: &ResourceName) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("BOWLINE_RESOURCE_{}", name.as_str().chars().map(plain).collect::<String>())
+}
+
+/// Its units; of what has none, how much of it; of a lock, its name.
+fn resource_value(held: &Held) -> String {
+    if !held.units.is_empty() {
+        return held.units.iter().map(UnitName::as_str).collect::<Vec<_>>().join(",");
+    }
+    if held.amount > 0 { held.amount.to_string() } else { held.name.as_str().to_owned() }
 }
 
 /// Whether standard error has a log of its own: where it is asked for, and where standard output is

@@ -127,6 +127,8 @@ fn spec(step: &Step, work: Work, count: Option<u32>) -> TaskSpec {
         requires: asks.requires.clone(),
         slots: asks.slots.unwrap_or(1),
         amounts: asks.amounts.clone(),
+        resources: asks.resources.clone(),
+        release_while_retrying: asks.release_while_retrying,
         priority: asks.priority,
         timeouts: asks.timeouts,
         retry: asks.retry,

@@ -1,5 +1,6 @@
 //! From the YAML tree to the model: each field in its place, all mistakes recorded.
 
+mod resources;
 mod step;
 
 use bowline_core::name::WorkflowName;

@@ -155,3 +155,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_wrong_about_resources_has_its_place() {
+    let text = "name: x\nsteps:\n  a:\n    argv: [a]\n    lock: [db, \"a b\", \"{{ inputs.x }}\"]\n    shared: db\n    \
+                license: {sim: 0, \"c d\": 1}\n    device:\n      - {off: phones}\n      - {}\n      - {of: db}\n      \
+                - {with: {model: [x], \"e f\": y}}\n";
+    insta::assert_snapshot!(shown(text));
+}

@@ -294,3 +294,43 @@ fn the_same_input_gives_the_same_output() {
     let context = seen(json!({"names": ["a", "b"]}));
     assert_eq!(workflow.evaluate(NodeIndex(0), &context), workflow.evaluate(NodeIndex(0), &context));
 }
+
+#[test]
+fn steps_ask_for_resources_in_every_form() {
+    let asked = |asks: &str| -> Value {
+        let workflow = read(&format!("name: x\nsteps:\n  s:\n    argv: [s]\n{asks}"));
+        let made = task(workflow.evaluate(NodeIndex(0), &seen(json!({}))));
+        json!([made.spec.resources, made.spec.release_while_retrying])
+    };
+    let lock = |name: &str| json!({"mode": "exclusive", "name": name});
+    assert_eq!(asked("    lock: db\n"), json!([[lock("db")], false]));
+    assert_eq!(
+        asked("    lock: [a, b]\n    shared: c\n    license: {sim: 2}\n    release_while_retrying: true\n"),
+        json!([
+            [lock("a"), lock("b"), {"mode": "shared", "name": "c"}, {"mode": "counted", "name": "sim", "amount": 2}],
+            true
+        ])
+    );
+    assert_eq!(
+        asked("    license: [sim, cc]\n    device: phones\n"),
+        json!([
+            [
+                {"mode": "counted", "name": "sim", "amount": 1},
+                {"mode": "counted", "name": "cc", "amount": 1},
+                {"mode": "unit", "name": "phones"}
+            ],
+            false
+        ])
+    );
+    assert_eq!(
+        asked("    device: [{of: phones, with: {model: x}}, {of: phones}, {with: {os: 14}}]\n"),
+        json!([
+            [
+                {"mode": "unit", "name": "phones", "with": {"model": "x"}},
+                {"mode": "unit", "name": "phones"},
+                {"mode": "unit", "with": {"os": "14"}}
+            ],
+            false
+        ])
+    );
+}

@@ -117,6 +117,9 @@ pub(crate) enum Command {
     /// Start and steer workers
     #[command(subcommand)]
     Worker(commands::worker::Command),
+    /// Declare, look at and change resources: locks, licences, devices
+    #[command(subcommand)]
+    Resource(commands::resource::Command),
     /// Pause and resume namespaces, or everything
     #[command(subcommand)]
     Namespace(commands::namespace::Command),

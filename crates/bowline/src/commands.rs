@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod logs;
 pub(crate) mod namespace;
+pub(crate) mod resource;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod server;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Runs(command) => narrow(runs::run(&on, command)),
         Command::Workflow(command) => narrow(workflow::run(&on, command)),
         Command::Worker(command) => wide(worker::run(&on, command)),
+        Command::Resource(command) => narrow(resource::run(&on, command)),
         Command::Namespace(command) => narrow(namespace::run(&on, command)),
         Command::Token(command) => narrow(token::run(&on, command)),
         Command::Server(command) => wide(server::run(&on, command)),

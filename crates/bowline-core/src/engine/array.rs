@@ -26,6 +26,8 @@ pub(super) struct Array {
     /// The element never started that stands in the lane now.
     pub next_lined: Option<u32>,
     ended: EndedBits,
+    /// Whether its elements ask for resources: they wait for those before they wait for a worker.
+    pub asks: bool,
     /// Whether the ended elements are in `elements` too: after a take-over of an ended array.
     pub whole: Whole,
 }
@@ -70,7 +72,14 @@ impl Array {
             next_lined: None,
             ended: EndedBits::default(),
             whole: Whole::No,
+            asks: false,
         }
+    }
+
+    /// Its elements ask for resources, or not.
+    pub(super) fn asking(mut self, asks: bool) -> Self {
+        self.asks = asks;
+        self
     }
 
     /// Elements that have ended.
@@ -142,6 +151,7 @@ impl Array {
             return Some(if self.counts.skipped > 0 { StateKind::Skipped } else { StateKind::Cancelled });
         }
         match array {
+            StateKind::Ready | StateKind::Running | StateKind::Stopping if self.asks => Some(StateKind::Waiting),
             StateKind::Running | StateKind::Stopping => Some(StateKind::Ready),
             StateKind::Scheduled
             | StateKind::Blocked
@@ -159,6 +169,12 @@ impl Array {
     /// Forgets how elements ended: a new round.
     pub(super) fn forget_ended(&mut self) {
         self.ended = EndedBits::default();
+    }
+
+    /// Whether the window lets one more element be granted what it asks for: those that were, and have not begun, count.
+    pub(super) fn has_room_for_a_grant(&self) -> bool {
+        let granted = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
+        self.spec.at_most.is_none_or(|most| self.live.saturating_add(granted) < most)
     }
 
     /// Whether the window lets one more element begin.

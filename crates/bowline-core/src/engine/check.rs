@@ -68,6 +68,13 @@ fn check_spec(spec: &TaskSpec) -> Result<(), Refusal> {
     if spec.retry.extra > RETRIES_MAX {
         return Err(too_large(format!("it asks for more than {RETRIES_MAX} retries; ask for fewer.")));
     }
+    if spec.resources.len() > ITEMS_MAX {
+        return Err(too_large(format!(
+            "it asks for {} resources; at most {ITEMS_MAX} are allowed.",
+            spec.resources.len()
+        )));
+    }
+    super::resource::check_resources(spec)?;
     check_work(&spec.work)?;
     spec.array.as_ref().map_or(Ok(()), check_array)
 }

@@ -24,8 +24,9 @@ impl Engine {
         let Some(array) = task.array.as_mut() else { return };
         let stand = if is_claimable && is_up && array.has_window() { Stand::In } else { Stand::Out };
         let line = |index: u32| Line { unit: TaskRef::element(id, index), ..whole };
+        let asks = !task.policy.wants.is_empty();
         let next = if stand == Stand::In { array.next_index() } else { None };
-        if array.next_lined != next {
+        if !asks && array.next_lined != next {
             if let Some(index) = array.next_lined {
                 self.lanes.remove(lane, &line(index));
             }
@@ -41,6 +42,10 @@ impl Engine {
             (Stand::Out, Stand::Out) | (Stand::In, Stand::In) => {}
         }
         array.stand = stand;
+        if asks {
+            self.line_up_next(id, is_claimable);
+            self.restand_window(id);
+        }
     }
 
     /// An element's round is over.
@@ -91,6 +96,7 @@ impl Engine {
             | Event::Met
             | Event::Unmeetable(_)
             | Event::Granted
+            | Event::StoodAside
             | Event::Claimed(_)
             | Event::Started
             | Event::Finished(_)
@@ -175,19 +181,24 @@ impl Engine {
                 array.mark_ended(index, StateKind::Succeeded);
                 continue;
             }
-            let mut hot = super::table::Hot::new(State::Ready, now);
+            // What asks for resources takes its places with its array.
+            let state = if array.asks { State::Waiting } else { State::Ready };
+            let mut hot = super::table::Hot::new(state, now);
             hot.attempt = element.hot.attempt;
             hot.generation = element.hot.generation;
             hot.worker = element.hot.worker;
             hot.ready_at = now.into();
             element.hot = hot;
-            array.ready.insert(index);
+            if !array.asks {
+                array.ready.insert(index);
+            }
             array.elements.insert(index, element);
         }
         array.advance();
         let again: Vec<u32> = array.elements.keys().copied().collect();
+        let kind = if array.asks { StateKind::Waiting } else { StateKind::Ready };
         for index in again {
-            self.count_loaded(TaskRef::element(id, index), StateKind::Ready);
+            self.count_loaded(TaskRef::element(id, index), kind);
             self.touch_element(id, index);
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::answer::{Answer, Reply};
-use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, WaitReason};
+use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, ResourceHolder, WaitReason};
 use crate::id::{AttemptRef, TaskRef, WorkerId};
 use crate::machine::{Holder, State};
 use crate::name::{Key, Namespace};
@@ -12,6 +12,7 @@ use crate::state::{Outcome, StateKind};
 
 use super::Engine;
 use super::lane::{LaneKey, Line};
+use super::lines::{Place, Resource, Want};
 use super::table::{Hot, Task};
 use super::worker::Worker;
 
@@ -79,9 +80,77 @@ impl Engine {
             self.pauses_of(task, unit, &mut reasons);
         }
         if is_waiting {
+            self.in_lines(task, unit, state, &mut reasons);
             self.in_line(task, unit, &mut reasons);
         }
         reasons
+    }
+
+    /// Resources that keep it: those that are not free, and those in whose line others stand before it.
+    fn in_lines(&self, task: &Task, unit: TaskRef, state: StateKind, reasons: &mut Vec<WaitReason>) {
+        if state != StateKind::Waiting && unit.index.is_some() {
+            return;
+        }
+        if task.unit(unit).is_some_and(|hot| hot.held.is_some()) {
+            return;
+        }
+        // An array asks by the next of its elements.
+        let next = task.array.as_ref().and_then(|array| array.next_index());
+        let asks = next.filter(|_| unit.index.is_none()).map_or(unit, |index| TaskRef::element(unit.task, index));
+        if task.policy.wants.is_empty() {
+            return;
+        }
+        if let Some(why) = self.aside_why(asks) {
+            reasons.push(WaitReason::Aside { ticket: task.ticket, why });
+        }
+        for want in task.policy.wants.iter() {
+            // That it is out of service, or too small, was said.
+            let could = |resource: &Resource| resource.out_of_service().is_none() && resource.could_fit(want).is_ok();
+            if self.lines.get(&want.name).is_some_and(could) {
+                reasons.extend(self.kept_by(want, (task.ticket, asks)));
+            }
+        }
+    }
+
+    /// Elements before this one that never began, other than the next, which stands in line itself.
+    fn unstarted_before(&self, unit: TaskRef) -> u64 {
+        let array = self.tasks.get(&unit.task).and_then(|task| task.array.as_ref());
+        let Some((array, index)) = array.zip(unit.index) else { return 0 };
+        let place = array.spec.place_of(index).filter(|_| !array.elements.contains_key(&index));
+        place.map_or(0, |place| u64::from(place.saturating_sub(array.counts.cursor.saturating_add(1))))
+    }
+
+    fn kept_by(&self, want: &Want, place: Place) -> Option<WaitReason> {
+        let resource = self.lines.get(&want.name)?;
+        let behind = resource.before(place, want).map(|(_, task)| task);
+        if behind.is_none() && resource.fit(want).is_some() {
+            return None;
+        }
+        let mut holders: Vec<ResourceHolder> = resource
+            .holders
+            .iter()
+            .map(|(task, grant)| ResourceHolder {
+                task: *task,
+                mode: grant.mode,
+                units: grant.units.clone(),
+                since: grant.at,
+            })
+            .collect();
+        holders.sort_by_key(|holder| (holder.since, holder.task));
+        let more = u32::try_from(holders.len().saturating_sub(LISTED_MAX)).unwrap_or(u32::MAX);
+        holders.truncate(LISTED_MAX);
+        Some(WaitReason::Resource {
+            name: want.name.clone(),
+            mode: want.mode,
+            amount: want.amount,
+            ticket: place.0,
+            ahead: (resource.ahead_of(place, want) + self.unstarted_before(place.1)).min(AHEAD_MAX),
+            behind,
+            capacity: resource.capacity(),
+            free: resource.capacity().saturating_sub(resource.used()),
+            holders,
+            more,
+        })
     }
 
     fn is_silent(&self, worker: WorkerId) -> bool {
@@ -155,7 +224,9 @@ impl Engine {
         if !key.is_held_by_server {
             self.no_worker(key, reasons);
         }
-        if let Some(ahead) = self.ahead_of(task, unit).filter(|ahead| *ahead > 0) {
+        // Who waits for resources stands in their lines, and in no lane yet.
+        let is_in_lane = task.policy.wants.is_empty() || task.unit(unit).is_some_and(|hot| hot.held.is_some());
+        if let Some(ahead) = self.ahead_of(task, unit).filter(|ahead| is_in_lane && *ahead > 0) {
             reasons.push(WaitReason::Behind { ahead });
         }
     }

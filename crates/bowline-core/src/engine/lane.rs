@@ -33,6 +33,8 @@ pub(super) struct LaneKey {
     pub requires: Vec<Requirement>,
     pub room: Vec<(Key, u64)>,
     pub slots: u32,
+    /// Whether its tasks hold resources: none of them is given beforehand.
+    pub holds: bool,
 }
 
 impl LaneKey {
@@ -49,6 +51,7 @@ impl LaneKey {
             requires,
             room: spec.amounts.iter().filter(|(_, amount)| **amount > 0).map(|(k, v)| (k.clone(), *v)).collect(),
             slots: if is_held_by_server { 0 } else { spec.slots.max(1) },
+            holds: !spec.resources.is_empty(),
         }
     }
 

@@ -29,6 +29,7 @@ impl Engine {
             Loaded::Token(token) => {
                 self.tokens.insert(token.hash, token);
             }
+            Loaded::Resource(row) => self.lines.declare(*row),
             Loaded::Run(row, graph) => {
                 self.runs.insert(row.id, Run::new(*row, graph));
             }
@@ -91,6 +92,9 @@ impl Engine {
         self.advance_clock(now);
         self.led_from = self.now;
         let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for id in &tasks {
+            self.hold_loaded(*id);
+        }
         for id in tasks {
             self.place_dependencies(id);
             self.place_task(id);
@@ -105,6 +109,22 @@ impl Engine {
         let runs: Vec<RunId> = self.runs.keys().copied().collect();
         for id in runs.into_iter().filter(|_| !mutant::is(Mutant::DueForgottenAtReload)) {
             self.evaluate_due(id);
+        }
+    }
+
+    /// What a task and its elements hold.
+    fn hold_loaded(&mut self, id: TaskId) {
+        if !self.asks(id) {
+            return;
+        }
+        self.begin_asking(id);
+        let Some(task) = self.tasks.get(&id) else { return };
+        let elements = task.array.iter().flat_map(|array| &array.elements);
+        let elements = elements.map(|(index, element)| (TaskRef::element(id, *index), &element.hot));
+        for (unit, hot) in std::iter::once((TaskRef::whole(id), &task.hot)).chain(elements) {
+            for grant in hot.held.iter().flatten() {
+                self.lines.hold(unit, grant);
+            }
         }
     }
 
@@ -149,6 +169,12 @@ impl Engine {
             let unit = TaskRef::element(id, index);
             self.count_loaded(unit, kind);
             self.retime(unit);
+        }
+        if kind == StateKind::Waiting {
+            self.stand_loaded(whole);
+        }
+        if matches!(kind, StateKind::Ready | StateKind::Running) {
+            self.stand_elements(id);
         }
         if !mutant::is(Mutant::TimersLostAtReload) {
             self.retime(whole);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::effect::{Batch, Effect};
 use crate::id::{AttemptNo, AttemptRef, NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use crate::input::Token;
-use crate::name::{Actor, Namespace};
+use crate::name::{Actor, Namespace, ResourceName};
 use crate::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, KeyRow, NewRunRow, NewTaskRow, NodeRow, PauseRow, ResultRow, Row,
     Subject,
@@ -62,6 +62,8 @@ pub(super) struct Out {
     pub workers_gone: BTreeSet<WorkerId>,
     pub keys: Vec<KeyRow>,
     pub pauses: BTreeMap<Option<Namespace>, PauseRow>,
+    pub resources: BTreeSet<ResourceName>,
+    pub resources_gone: BTreeSet<ResourceName>,
     pub tokens: Vec<Token>,
     pub tokens_gone: Vec<[u8; 32]>,
     pub tasks_gone: BTreeSet<TaskId>,
@@ -92,6 +94,8 @@ impl Engine {
             && about_workers
             && about_doors
             && out.pauses.is_empty()
+            && out.resources.is_empty()
+            && out.resources_gone.is_empty()
             && out.counters == Changed::No
             && out.history.is_empty()
     }
@@ -240,6 +244,9 @@ impl Engine {
         rows.extend(out.workers.iter().filter_map(|id| Some(Row::Worker(Box::new(self.workers.get(id)?.row.clone())))));
         rows.extend(out.keys.into_iter().map(Row::Key));
         rows.extend(out.pauses.into_values().map(Row::Pause));
+        rows.extend(out.resources_gone.into_iter().map(Row::ResourceGone));
+        let resources = out.resources.iter().filter_map(|name| self.lines.get(name)?.row.clone());
+        rows.extend(resources.map(|row| Row::Resource(Box::new(row))));
         rows.extend(out.tokens.into_iter().map(Row::Token));
         rows.extend(out.tokens_gone.into_iter().map(Row::TokenGone));
         rows.extend(out.tasks_gone.into_iter().map(Row::TaskGone));

@@ -36,6 +36,7 @@ impl Engine {
             let Some(task) = self.tasks.get(id) else { continue };
             let Some(array) = task.array.as_ref() else { continue };
             let kind = match task.hot.state.kind() {
+                StateKind::Ready | StateKind::Running | StateKind::Stopping if array.asks => StateKind::Waiting,
                 StateKind::Running | StateKind::Stopping => StateKind::Ready,
                 other => other,
             };

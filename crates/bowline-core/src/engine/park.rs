@@ -220,7 +220,11 @@ impl Engine {
         let lane = self.lanes.intern(super::lane::LaneKey::of(&origin.namespace, spec));
         let policy = self.policies.shared(Policy::of(spec, origin, lane));
         let is_array = if spec.array.is_some() { IsArray::Yes } else { IsArray::No };
-        let array = spec.array.clone().zip(row.array).map(|(shape, counts)| Box::new(Array::with(shape, counts)));
+        let array = spec
+            .array
+            .clone()
+            .zip(row.array)
+            .map(|(shape, counts)| Box::new(Array::with(shape, counts).asking(!spec.resources.is_empty())));
         Task {
             policy,
             version: row.version,
@@ -393,7 +397,11 @@ impl Needs<'_> {
             | Request::PutToken(_)
             | Request::Enrol { .. }
             | Request::WhyWaiting { .. }
-            | Request::Overview => {}
+            | Request::Overview
+            | Request::SetResource { .. }
+            | Request::DeleteResource { .. }
+            | Request::Resource { .. }
+            | Request::Resources => {}
         }
     }
 

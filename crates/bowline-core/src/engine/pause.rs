@@ -61,7 +61,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn pause_namespace(&mut self, actor: &Actor, namespace: Option<Namespace>, paused: Paused) {
+    pub(super) fn pause_namespace(&mut self, actor: &Actor, namespace: Option<&Namespace>, paused: Paused) {
+        let namespace = namespace.cloned();
         let is_marked = self.pauses.marks.contains_key(&namespace);
         if let Some(mark) = self.new_mark(is_marked, paused, actor) {
             let row = PauseRow { namespace: namespace.clone(), mark };
@@ -69,7 +70,8 @@ impl Engine {
             self.lanes.join_anew();
             self.out.pauses.insert(namespace.clone(), row);
             let subject = Subject::Namespace(namespace.clone());
-            self.tell_of(subject, namespace, AttemptNo(0), word(paused), &Cause::new(actor, ""));
+            self.tell_of(subject, namespace.clone(), AttemptNo(0), word(paused), &Cause::new(actor, ""));
+            self.restand_namespace(namespace.as_ref());
         }
     }
 
@@ -94,6 +96,7 @@ impl Engine {
         } else {
             self.line_up(whole);
         }
+        self.restand_task(id);
     }
 
     /// The tasks of a run.

@@ -404,6 +404,7 @@ impl Engine {
         };
         if let Err(refusal) = check_task(0, new)
             .and_then(|()| self.check_stop_after(new))
+            .and_then(|()| self.check_asks(new))
             .and_then(|()| self.check_dependencies(&namespace, new))
         {
             let outcome = Outcome::Rejected { message: refusal.message };

@@ -66,6 +66,7 @@ impl Engine {
         self.carry_out_drain(id);
         self.retime_worker(id);
         self.refresh_free(id);
+        self.note_ability(id);
     }
 
     /// What became of the attempts that the last process held.
@@ -230,6 +231,7 @@ impl Engine {
         self.tell_worker(id, "disconnected", &Cause::server(why));
         self.retime_worker(id);
         self.refresh_free(id);
+        self.note_ability(id);
     }
 
     /// The worker's place among those with room.

@@ -34,6 +34,7 @@ impl Engine {
         }
         self.check_submit(submit)?;
         let warnings = self.warnings(submit);
+        Self::check_strict(submit.strict, &warnings)?;
         if submit.dry_run == DryRun::Yes {
             return Ok(Answer::Submitted { tasks: Vec::new(), replayed: Replayed::No, warnings });
         }
@@ -64,6 +65,7 @@ impl Engine {
         for (place, new) in submit.tasks.iter().enumerate() {
             check_task(place, new)?;
             self.check_stop_after(new)?;
+            self.check_asks(new)?;
             self.check_dependencies(&submit.namespace, new)?;
         }
         Ok(())
@@ -102,7 +104,7 @@ impl Engine {
 
     /// What the submitter should know: tasks that no worker known could ever run.
     fn warnings(&self, submit: &Submit) -> Vec<String> {
-        let mut warnings: Vec<String> = Vec::new();
+        let mut warnings: Vec<String> = self.resource_warnings(submit);
         for new in &submit.tasks {
             let key = LaneKey::of(&submit.namespace, &new.spec);
             if key.is_held_by_server || self.workers.values().any(|w| w.row.offer.as_ref().is_some_and(|o| key.fits(o)))
@@ -123,6 +125,7 @@ impl Engine {
         self.counters.task = id.next();
         self.out.counters = Changed::Yes;
         let spec = resolve(new, first);
+        let spec = self.with_names(&spec).ok().flatten().map_or(spec, Arc::new);
         let cause = Cause::new(&origin.created_by, "");
         let lane = self.lanes.intern(LaneKey::of(&origin.namespace, &spec));
         let policy = self.policies.shared(Policy::of(&spec, origin, lane));
@@ -138,13 +141,17 @@ impl Engine {
             after: (!spec.after.is_empty()).then(|| Arc::from(spec.after.as_slice())),
             open: None,
             hot: Hot::new(State::Waiting, self.now),
-            array: spec.array.as_ref().map(|array| Box::new(Array::new(array.clone()))),
+            array: spec
+                .array
+                .as_ref()
+                .map(|array| Box::new(Array::new(array.clone()).asking(!spec.resources.is_empty()))),
             written: 0,
         };
         if task.array.is_some() {
             self.unfinished_arrays.insert(id);
         }
         self.tasks.insert(id, task);
+        self.begin_asking(id);
         self.out.new_tasks.insert(id, (Arc::clone(&spec), Arc::clone(&new.elements)));
         self.touch_task(id);
         self.tell(TaskRef::whole(id), crate::id::AttemptNo(0), "submitted", &cause);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::id::{AttemptNo, Fence, Generation, NodeIndex, Round, RunId, TaskId, TaskRef, Ticket, WorkerId};
 use crate::machine::{Holder, Intent, State};
+use crate::message::Held;
 use crate::name::{Actor, Namespace, StepName};
+use crate::resource::{Grant, Mode};
 use crate::row::{PauseMark, TaskRow, Unit};
 use crate::spec::{Action, Dependency, GRACE_DEFAULT, OnWorkerLoss, Overlap, RetryPolicy, TaskSpec, Timeouts};
 use crate::state::{Outcome, Phase};
@@ -14,6 +16,7 @@ use crate::time::{Span, Timestamp};
 
 use super::array::Array;
 use super::lane::{LaneId, LaneKey};
+use super::lines::Want;
 
 /// A moment that may be missing, in 8 bytes. 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,6 +70,8 @@ pub(super) struct Policy {
     pub overlap: Option<Overlap>,
     pub lost_after: Option<Span>,
     pub stop_after: Option<Span>,
+    pub wants: Arc<[Want]>,
+    pub release_while_retrying: bool,
 }
 
 /// Whose a task is.
@@ -98,13 +103,21 @@ impl Policy {
             overlap: spec.overlap,
             lost_after: spec.lost_after,
             stop_after: spec.stop_after,
+            wants: Want::of(&spec.resources),
+            release_while_retrying: spec.release_while_retrying,
         }
+    }
+
+    /// Whether it holds what nobody else may hold meanwhile.
+    fn holds_exclusively(&self) -> bool {
+        self.wants.iter().any(|want| matches!(want.mode, Mode::Exclusive | Mode::Unit))
     }
 
     /// Whether a second attempt may begin while a lost first one may still live.
     pub(super) fn overlaps(&self) -> bool {
         match (self.overlap, self.on_worker_loss) {
-            (Some(Overlap::Allow), OnWorkerLoss::Rerun | OnWorkerLoss::Fail) | (None, OnWorkerLoss::Rerun) => true,
+            (Some(Overlap::Allow), OnWorkerLoss::Rerun | OnWorkerLoss::Fail) => true,
+            (None, OnWorkerLoss::Rerun) => !self.holds_exclusively(),
             (Some(Overlap::Forbid), OnWorkerLoss::Rerun | OnWorkerLoss::Fail) | (None, OnWorkerLoss::Fail) => false,
         }
     }
@@ -165,6 +178,8 @@ pub(super) struct Hot {
     pub ended_at: At,
     /// When its timer fires.
     pub timer: At,
+    /// The resources that it holds.
+    pub held: Option<Box<[Grant]>>,
 }
 
 impl Hot {
@@ -184,7 +199,14 @@ impl Hot {
             started_at: At::default(),
             ended_at: At::default(),
             timer: At::default(),
+            held: None,
         }
+    }
+
+    /// What its worker is told of the resources that it holds.
+    pub(super) fn told(&self) -> Vec<Held> {
+        let told = |grant: &Grant| Held { name: grant.name.clone(), amount: grant.amount, units: grant.units.clone() };
+        self.held.iter().flatten().map(told).collect()
     }
 
     /// The newest attempt's fence.
@@ -223,6 +245,7 @@ impl Hot {
             ready_at: self.ready_at.get(),
             started_at: self.started_at.get(),
             ended_at: self.ended_at.get(),
+            held: self.held.as_deref().map(<[Grant]>::to_vec).unwrap_or_default(),
         }
     }
 
@@ -249,6 +272,7 @@ impl Hot {
             started_at: row.started_at.into(),
             ended_at: row.ended_at.into(),
             timer: At::default(),
+            held: (!row.held.is_empty()).then(|| row.held.clone().into()),
         }
     }
 }

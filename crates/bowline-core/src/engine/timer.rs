@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 
 use super::Engine;
 use super::element::is_rounds;
+use super::lane::LaneId;
 use super::out::Cause;
 use super::table::{At, Hot, Task};
 use super::worker::Suspect;
@@ -30,6 +31,8 @@ pub(super) enum Timer {
     Unit(TaskRef),
     /// A worker's silence.
     Worker(WorkerId),
+    /// Nobody is able to run the tasks of a lane.
+    Lane(LaneId),
 }
 
 /// What a unit's timer stands for.
@@ -50,6 +53,7 @@ impl Engine {
             match timer {
                 Timer::Unit(unit) => self.fire_unit(unit),
                 Timer::Worker(id) => self.fire_worker(id),
+                Timer::Lane(lane) => self.fire_lane(lane),
             }
         }
     }

@@ -89,6 +89,9 @@ impl Engine {
         }
         let is_first = matches!(was, StateKind::Scheduled | StateKind::Blocked);
         let kind = next.kind();
+        if self.gives_up(unit, was, kind) {
+            self.release_held(unit);
+        }
         let Some(hot) = self.hot_mut(unit) else { return };
         if lost.is_some() {
             hot.losses += 1;
@@ -107,6 +110,22 @@ impl Engine {
         self.settle(unit, kind, cause);
     }
 
+    /// Whether what it holds is free again. Between a failure and its retry, and in doubt, it keeps what it holds.
+    fn gives_up(&self, unit: TaskRef, was: StateKind, kind: StateKind) -> bool {
+        let is_back = was.is_live() || was == StateKind::Ready;
+        match kind {
+            StateKind::Waiting => is_back,
+            StateKind::Scheduled => self.tasks.get(&unit.task).is_some_and(|task| task.policy.release_while_retrying),
+            StateKind::Stopping => mutant::is(Mutant::StoppingFreesTheResources),
+            StateKind::Blocked | StateKind::Ready | StateKind::Assigned | StateKind::Running | StateKind::InDoubt => {
+                false
+            }
+            StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled | StateKind::Skipped => {
+                !mutant::is(Mutant::EndKeepsTheResources)
+            }
+        }
+    }
+
     /// What the old state held in the engine's indexes is let go.
     fn leave(&mut self, unit: TaskRef) -> Option<(StateKind, Fence)> {
         let hot = self.tasks.get(&unit.task)?.unit(unit)?;
@@ -114,6 +133,9 @@ impl Engine {
         self.count(unit, was, Count::Down);
         if was == StateKind::Ready {
             self.unline(unit);
+        }
+        if was == StateKind::Waiting {
+            self.unstand(unit);
         }
         if was.is_live() {
             self.count_live(unit, Count::Down);
@@ -168,8 +190,8 @@ impl Engine {
         }
     }
 
-    /// The ticket is taken here. Grants would be asked for here too; with nothing to ask for, the
-    /// unit is ready in the same commit.
+    /// The ticket is taken here, and its places in the lines. With nothing to ask for, or all of it still held, the
+    /// unit is ready in the same commit. An array as a whole asks for nothing: its elements do.
     fn enter_waiting(&mut self, unit: TaskRef, cause: &Cause) {
         let is_first = self.tasks.get(&unit.task).is_some_and(|task| task.ticket.0 == 0);
         if is_first || mutant::is(Mutant::TicketLostOnReturn) {
@@ -181,7 +203,16 @@ impl Engine {
             }
             self.touch_task(unit.task);
         }
-        self.shift(unit, Event::Granted, cause).expect("what waits can be granted");
+        let is_whole_array =
+            unit.index.is_none() && self.tasks.get(&unit.task).is_some_and(|task| task.array.is_some());
+        self.release_for_standing_aside(unit);
+        let holds = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).is_some_and(|hot| hot.held.is_some());
+        if is_whole_array || holds || !self.asks(unit.task) {
+            self.shift(unit, Event::Granted, cause).expect("what waits can be granted");
+            return;
+        }
+        self.stand(unit, cause);
+        self.retime(unit);
     }
 
     /// A unit begins its life, or its new round, in this state.
@@ -277,6 +308,7 @@ impl Engine {
 
     fn task_ended(&mut self, id: TaskId, kind: StateKind) {
         self.unfinished_arrays.remove(&id);
+        self.end_asking(id);
         if let Some(task) = self.tasks.get_mut(&id)
             && let Some(open) = task.open.take()
         {
@@ -312,6 +344,9 @@ impl Engine {
                 }
             }
             self.line_up_array(unit.task);
+            if unit.index.is_none() {
+                self.stand_elements(unit.task);
+            }
             self.end_array_if_done(unit.task, &Cause::server("all its elements have ended"));
             return;
         }
@@ -334,7 +369,11 @@ impl Engine {
         match (&mut task.array, unit.index) {
             (Some(array), Some(index)) => {
                 array.ready.remove(&index);
+                let asks = array.asks;
                 self.lanes.remove(lane, &line);
+                if asks {
+                    self.line_up_array(unit.task);
+                }
             }
             (Some(_), None) => {}
             (None, _) => self.lanes.remove(lane, &line),

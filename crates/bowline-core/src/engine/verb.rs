@@ -178,6 +178,7 @@ impl Engine {
             probe::reached(Path::RetriedWhileADependencyIsOpen);
         }
         self.watch(id, open);
+        self.begin_asking(id);
         if self.tasks.get(&id).is_some_and(|task| task.array.is_some()) {
             self.unfinished_arrays.insert(id);
             self.rewind_array(id);

@@ -288,7 +288,7 @@ impl Worker {
         }
         let beyond = u32::try_from(self.held.beyond()).unwrap_or(u32::MAX);
         let prefetch = self.session.as_ref().map_or(0, |session| session.prefetch);
-        let may_wait_there = beyond < prefetch && claim.too_small(&room).is_empty();
+        let may_wait_there = !claim.holds && beyond < prefetch && claim.too_small(&room).is_empty();
         (may_wait_there && self.held.leaves_amounts(claim, &room)).then_some(Beyond::Yes)
     }
 }

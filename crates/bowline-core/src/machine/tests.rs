@@ -33,6 +33,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("met", Event::Met),
         ("unmeetable", Event::Unmeetable(String::new())),
         ("granted", Event::Granted),
+        ("stood aside", Event::StoodAside),
         ("claimed", Event::Claimed(Holder::Worker(WorkerId(1)))),
         ("held", Event::Claimed(Holder::Server { until: None })),
         ("begun", Event::Claimed(Holder::Elements)),
@@ -77,7 +78,7 @@ const TABLE: [(StateKind, &str); 14] = [
     (StateKind::Waiting, "granted>ready cancel>cancelled queue>failed total>failed deadline>failed"),
     (
         StateKind::Ready,
-        "claimed>assigned held>running begun>running cancel>cancelled queue>failed total>failed deadline>failed elements>succeeded",
+        "stood aside>waiting claimed>assigned held>running begun>running cancel>cancelled queue>failed total>failed deadline>failed elements>succeeded",
     ),
     (
         StateKind::Assigned,

@@ -10,8 +10,8 @@ use bowline_core::id::{
     AttemptRef, Epoch, Generation, Incarnation, NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef,
 };
 use bowline_core::input::{
-    Completion, DryRun, Evaluation, Fact, IdempotencyKey, Input, Need, NewTask, Request, RunVerb, StartRun, Submit,
-    TaskVerb,
+    Completion, DryRun, Evaluation, Fact, IdempotencyKey, Input, Need, NewTask, Request, RunVerb, StartRun, Strict,
+    Submit, TaskVerb,
 };
 use bowline_core::message::{Assign, Drain, DrainMode, Exit, Finished, FromWorker, Hello, JobEnd, ToWorker};
 use bowline_core::name::{Actor, Namespace, StepName, WorkerName, WorkflowName};
@@ -109,9 +109,18 @@ pub(crate) fn node(name: &str, needs: &[(u32, Condition)]) -> Node {
     Node { name: StepName::new(name).unwrap(), needs, join: Join::All }
 }
 
+/// A ticket that nobody can serve stands aside after an hour: what is only in memory is not compared.
+pub(crate) const ASIDE_AFTER: Duration = Duration::from_hours(1);
+
+fn config(epoch: u64, generation: Generation) -> EngineConfig {
+    let mut config = EngineConfig::new(Epoch(epoch), generation, 7);
+    config.timing.aside_after = ASIDE_AFTER;
+    config
+}
+
 impl Bench {
     pub(crate) fn new() -> Self {
-        let engine = Engine::new(EngineConfig::new(Epoch(1), Generation(1), 7));
+        let engine = Engine::new(config(1, Generation(1)));
         let now = Timestamp(1_000_000);
         let mut bench = Self {
             engine,
@@ -135,7 +144,7 @@ impl Bench {
     /// A crash: memory is gone, another leader loads what is durable.
     pub(crate) fn crash(&mut self) {
         self.epoch += 1;
-        self.engine = Engine::new(EngineConfig::new(Epoch(self.epoch), self.generation, 7));
+        self.engine = Engine::new(config(self.epoch, self.generation));
         self.log.clear();
         for row in self.tables.load() {
             self.log.push(Moved::Load(Box::new(row.clone())));
@@ -160,7 +169,7 @@ impl Bench {
 
     /// Another engine made of the rows alone.
     pub(crate) fn shadow(&self) -> Engine {
-        let mut engine = Engine::new(EngineConfig::new(Epoch(self.epoch), self.generation, 7));
+        let mut engine = Engine::new(config(self.epoch, self.generation));
         self.tables.load().into_iter().for_each(|row| engine.load(row));
         engine.loaded(self.now);
         engine
@@ -174,7 +183,7 @@ impl Bench {
 
     /// The same calls on another engine give the same batches and needs, byte for byte.
     pub(crate) fn replay(&self) {
-        let mut engine = Engine::new(EngineConfig::new(Epoch(self.epoch), self.generation, 7));
+        let mut engine = Engine::new(config(self.epoch, self.generation));
         for moved in self.log.clone() {
             match moved {
                 Moved::Load(row) => engine.load(*row),
@@ -274,7 +283,7 @@ impl Bench {
     }
 
     pub(crate) fn submit_with(&mut self, tasks: Vec<NewTask>, key: Option<IdempotencyKey>, dry_run: DryRun) -> Reply {
-        self.request(Request::Submit(Submit { namespace: namespace(), tasks, key, dry_run }))
+        self.request(Request::Submit(Submit { namespace: namespace(), tasks, key, dry_run, strict: Strict::No }))
     }
 
     pub(crate) fn one(&mut self, spec: TaskSpec) -> TaskId {

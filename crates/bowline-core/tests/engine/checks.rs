@@ -7,7 +7,8 @@ use bowline_core::effect::Effect;
 use bowline_core::explain::{Explanation, WaitReason};
 use bowline_core::id::{AttemptRef, Fence, ReplyTo, TaskRef, WorkerId};
 use bowline_core::input::{Input, Request};
-use bowline_core::name::Actor;
+use bowline_core::name::{Actor, ResourceName};
+use bowline_core::resource::{Ask, Grant, Mode};
 use bowline_core::row::{Subject, Unit};
 use bowline_core::state::{AttemptEnd, StateKind};
 
@@ -21,6 +22,11 @@ pub(crate) struct Seen {
     ends: BTreeMap<AttemptRef, Option<AttemptEnd>>,
     round: BTreeMap<TaskRef, Option<StateKind>>,
     history: usize,
+    /// How much of each resource was held.
+    used: BTreeMap<ResourceName, u64>,
+    /// The most that there was of each.
+    capacity: BTreeMap<ResourceName, u64>,
+    was_lagging: bool,
 }
 
 fn units(world: &World) -> Vec<(TaskRef, &Unit, bool)> {
@@ -35,12 +41,80 @@ pub(crate) fn check(world: &mut World, seen: &mut Seen) {
     check_workers(world);
     check_drained(world);
     check_history(world, seen);
+    check_holders(world, seen);
     if world.bench.pace == Pace::AtOnce {
         check_counts(world);
         check_explained(world);
         check_held(world);
         check_shadow(world);
+        check_lines(world);
     }
+}
+
+/// I5, by the rows: whoever may begin or runs holds all that it asks for, whoever waits or has ended holds nothing;
+/// exclusive excludes all, a unit has one holder, and nothing is granted beyond the capacity.
+fn check_holders(world: &World, seen: &mut Seen) {
+    let tables = &world.bench.tables;
+    for row in tables.resources.values() {
+        let most = seen.capacity.entry(row.name.clone()).or_default();
+        *most = row.capacity.max(*most);
+    }
+    let mut held: BTreeMap<ResourceName, Vec<(TaskRef, Grant)>> = BTreeMap::new();
+    for (unit, row, is_array) in units(world) {
+        let asked: BTreeSet<&ResourceName> =
+            tables.specs[&unit.task].0.resources.iter().filter_map(Ask::name).collect();
+        let has: BTreeSet<&ResourceName> = row.held.iter().map(|grant| &grant.name).collect();
+        let may_begin = row.state == StateKind::Ready || row.state.is_live() || row.state == StateKind::InDoubt;
+        if is_array || row.state.is_ended() || row.state == StateKind::Waiting || row.state == StateKind::Blocked {
+            assert!(has.is_empty(), "I5: {unit} is {} and holds {has:?}", row.state);
+        } else if may_begin {
+            assert_eq!(has, asked, "I5: {unit} is {}", row.state);
+        }
+        for grant in &row.held {
+            held.entry(grant.name.clone()).or_default().push((unit, grant.clone()));
+        }
+    }
+    for (name, holders) in &held {
+        let exclusive = holders.iter().filter(|(_, grant)| grant.mode == Mode::Exclusive).count();
+        assert!(exclusive == 0 || holders.len() == 1, "I5: {name} is held exclusively beside others: {holders:?}");
+        let mut units = BTreeSet::new();
+        for unit in holders.iter().flat_map(|(_, grant)| &grant.units) {
+            assert!(units.insert(unit), "I5: unit {unit} of {name} is held twice: {holders:?}");
+        }
+        let used: u64 = holders.iter().map(|(_, grant)| grant.amount).sum();
+        let capacity = tables.resources.get(name).map_or(1, |row| row.capacity);
+        // What was granted before it shrank is kept; while commits lag, both may have come since the last look.
+        let before = seen.used.insert(name.clone(), used).unwrap_or(0);
+        let is_lagging = world.bench.pace != Pace::AtOnce || seen.was_lagging;
+        let most = seen.capacity.get(name).copied().filter(|_| is_lagging).unwrap_or(capacity);
+        assert!(used <= most.max(before), "I5: {used} of {name} are held, of {capacity}: {holders:?}");
+    }
+    seen.used.retain(|name, _| held.contains_key(name));
+    seen.was_lagging = world.bench.pace != Pace::AtOnce;
+}
+
+/// I5, by the lines: what holders and lines say is what the rows say; and whoever is first in each of its lines, where
+/// all is free, is not left waiting.
+fn check_lines(world: &mut World) {
+    let Ok(Answer::Resources(all)) = world.bench.request(Request::Resources) else { panic!("it answers") };
+    for summary in all {
+        let Ok(Answer::Resource(view)) = world.bench.request(Request::Resource { name: summary.name.clone() }) else {
+            panic!("it answers")
+        };
+        for holder in &view.holders {
+            let row = units(world).into_iter().find(|(unit, ..)| *unit == holder.task).map(|(_, row, _)| row.clone());
+            let held = row.is_some_and(|row| row.held.contains(&holder.grant));
+            assert!(held, "I5: {} holds {}", holder.task, summary.name);
+        }
+        assert!(view.line.is_sorted_by_key(|place| (place.ticket, place.task)), "I5: in the order of the tickets");
+        for place in &view.line {
+            let reasons = explain(&mut world.bench, place.task).map(|explanation| explanation.reasons);
+            let is_kept = |reason: &WaitReason| matches!(reason, WaitReason::Resource { .. });
+            let is_kept = reasons.as_ref().is_none_or(|reasons| reasons.iter().any(is_kept));
+            assert!(is_kept, "I5: {} waits for nothing: {reasons:?}", place.task);
+        }
+    }
+    world.deliver();
 }
 
 /// I7: nothing that a drained worker holds was given to it after the drain.
@@ -200,7 +274,10 @@ fn check_counts(world: &mut World) {
         let ended_rows = ended_rows
             .filter(|(_, row)| matches!(row.unit.state, StateKind::Cancelled | StateKind::Skipped))
             .count() as u64;
+        // Elements that ask for resources wait for those first.
+        let asks = !world.bench.tables.specs[&row.id].0.resources.is_empty();
         let state = match row.unit.state {
+            StateKind::Ready | StateKind::Running | StateKind::Stopping if asks => StateKind::Waiting,
             StateKind::Running | StateKind::Stopping => StateKind::Ready,
             other => other,
         };
@@ -231,6 +308,8 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::Paused { .. }
         | WaitReason::Behind { .. }
         | WaitReason::ArrayWindow { .. }
+        | WaitReason::Resource { .. }
+        | WaitReason::Aside { .. }
         | WaitReason::InDoubt { .. }
         | WaitReason::Held { .. } => true,
         WaitReason::WorkerSilent { .. }

@@ -7,6 +7,7 @@ mod bench;
 mod checks;
 mod delivery;
 mod fleet;
+mod lines;
 mod matching;
 mod paths;
 mod sessions;

@@ -1,13 +1,15 @@
 //! Random inputs, crashes among them, commits and reads that lag behind; after every step everything
 //! that must hold is checked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_core::answer::Connection;
 use bowline_core::id::{TaskId, TaskRef};
 use bowline_core::input::{Completion, DryRun, Evaluation, IdempotencyKey, Input, NewTask, Request, RunVerb, TaskVerb};
 use bowline_core::message::{DrainMode, FromWorker, JobEnd, KnownAs, Paused};
-use bowline_core::name::WorkerName;
+use bowline_core::name::{Key, ResourceName, UnitName, WorkerName};
+use bowline_core::resource::{Ask, ResourceChange, Service, UnitSpec};
 use bowline_core::run::DueKind;
 use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, OnWorkerLoss, Overlap, TaskSpec, Work};
 use bowline_core::state::StateKind;
@@ -65,7 +67,56 @@ fn spec(world: &World, a: u8, b: u8) -> TaskSpec {
         }
         _ => {}
     }
+    if b % 3 == 1 {
+        spec.resources = asks(a / 15, b);
+        spec.release_while_retrying = a % 2 == 0;
+    }
     spec
+}
+
+/// Two locks, a licence of three, two devices.
+fn asks(a: u8, b: u8) -> Vec<Ask> {
+    let name = |name: &str| ResourceName::new(name).unwrap();
+    let with = |key: &str, value: &str| BTreeMap::from([(Key::new(key).unwrap(), value.to_owned())]);
+    let device = |with| Ask::Unit { name: Some(name("dev")), with };
+    match a % 10 {
+        0 | 1 => vec![Ask::Exclusive { name: name("a") }],
+        2 => vec![Ask::Exclusive { name: name("a") }, Ask::Shared { name: name("b") }],
+        3 => vec![Ask::Shared { name: name("a") }],
+        4 => vec![Ask::Exclusive { name: name("b") }, Ask::Counted { name: name("lic"), amount: 1 }],
+        5 | 6 => vec![Ask::Counted { name: name("lic"), amount: u64::from(b % 4) }],
+        7 => vec![device(with("model", "x"))],
+        8 => vec![device(with("name", "two")), Ask::Shared { name: name("a") }],
+        _ => vec![device(BTreeMap::new())],
+    }
+}
+
+/// The licence and the devices change, or go out of service.
+fn change_resource(world: &mut World, a: u8, b: u8) {
+    let unit = |unit: &str, model: &str| UnitSpec {
+        name: UnitName::new(unit).unwrap(),
+        attributes: BTreeMap::from([(Key::new("model").unwrap(), model.to_owned())]),
+    };
+    let name = ResourceName::new(["lic", "dev", "a"][usize::from(a) % 3]).unwrap();
+    let mut change = ResourceChange::default();
+    match (a % 3, b % 4) {
+        (_, 0) => change.service = Some(Service::Out("moving house".to_owned())),
+        (_, 1) => change.service = Some(Service::In),
+        (0, _) => change.capacity = Some(u64::from(b / 4 % 3) + 1),
+        (1, 2) => change.units = Some(vec![unit("one", "x"), unit("two", "y")]),
+        (1, _) => change.units = Some(vec![unit("two", "x")]),
+        (_, _) => drop(world.bench.request(Request::DeleteResource { name: name.clone() })),
+    }
+    if change != ResourceChange::default() {
+        drop(world.bench.request(Request::SetResource { name, change }));
+    }
+}
+
+/// Everything that tasks ask for is there, and in service.
+fn declare(world: &mut World) {
+    for (a, b) in [(0, 11), (1, 2), (0, 1), (1, 1), (2, 1)] {
+        change_resource(world, a, b);
+    }
 }
 
 fn submit(world: &mut World, a: u8, b: u8) {
@@ -250,7 +301,7 @@ fn step(world: &mut World, (what, a, b): Step) {
         24 => world.bench.pace = Pace::Lagging,
         25 => world.bench.catch_up(),
         26..=30 => world.bench.go_on(b),
-        40 | 41 => {}
+        40 | 41 => change_resource(world, a, b),
         _ => match b % 4 {
             0 => drop(any_unit(world, a, b).map(|unit| world.bench.complete(unit))),
             1 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Delete))),
@@ -276,6 +327,7 @@ fn calm(world: &mut World) {
     for run in runs {
         drop(world.bench.run_verb(run, RunVerb::Resume));
     }
+    declare(world);
     world.deliver();
     for _ in 0..400 {
         if calm_once(world) {
@@ -360,6 +412,7 @@ proptest! {
     fn everything_that_must_hold_holds(steps in prop::collection::vec(any::<Step>(), 1..120)) {
         let mut world = World::new();
         let mut seen = Seen::default();
+        declare(&mut world);
         (0..5).for_each(|which| world.connect(which));
         for next in steps {
             if next.0 % 42 == 40 && next.1 % 3 == 0 && world.bench.pace == Pace::AtOnce {

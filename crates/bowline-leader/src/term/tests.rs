@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline_core::answer::{Answer, RefusalCode};
 use bowline_core::id::{CommitNo, Epoch, Generation, Incarnation};
-use bowline_core::input::{DryRun, NewTask, Request, Submit};
+use bowline_core::input::{DryRun, NewTask, Request, Strict, Submit};
 use bowline_core::message::Hello;
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, TaskSpec, Work};
@@ -38,7 +38,13 @@ fn at(ms: u64) -> Timestamp {
 fn submit(term: &mut Term, now: Timestamp) {
     let spec = Arc::new(TaskSpec::new(Work::new(Action::Wait)));
     let new = NewTask { spec, elements: Arc::default(), after_earlier: Vec::new() };
-    let submit = Submit { namespace: Namespace::default(), tasks: vec![new], key: None, dry_run: DryRun::No };
+    let submit = Submit {
+        namespace: Namespace::default(),
+        tasks: vec![new],
+        key: None,
+        dry_run: DryRun::No,
+        strict: Strict::No,
+    };
     ask(term, now, Request::Submit(submit));
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline_core::answer::{Answer, Overview, RefusalCode, Reply};
 use bowline_core::id::{AttemptRef, CommitNo, Generation, Incarnation, SessionId, TaskId, TaskRef};
-use bowline_core::input::{DryRun, IdempotencyKey, NewTask, Request, Submit, TaskVerb};
+use bowline_core::input::{DryRun, IdempotencyKey, NewTask, Request, Strict, Submit, TaskVerb};
 use bowline_core::message::{Assign, FromWorker, Hello, ToWorker};
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, TaskSpec, Work};
@@ -170,7 +170,13 @@ pub(crate) fn named(name: &str) -> TaskSpec {
 pub(crate) fn submit(spec: TaskSpec, key: Option<&str>) -> Request {
     let new = NewTask { spec: Arc::new(spec), elements: Arc::new(Vec::new()), after_earlier: Vec::new() };
     let key = key.map(|key| IdempotencyKey { key: key.to_owned(), body: [1; 32] });
-    Request::Submit(Submit { namespace: Namespace::default(), tasks: vec![new], key, dry_run: DryRun::No })
+    Request::Submit(Submit {
+        namespace: Namespace::default(),
+        tasks: vec![new],
+        key,
+        dry_run: DryRun::No,
+        strict: Strict::No,
+    })
 }
 
 pub(crate) fn hello(name: &str) -> Hello {

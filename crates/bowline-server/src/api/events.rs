@@ -53,7 +53,7 @@ impl Filter {
         match &event.subject {
             Subject::Run(run) => Ok(*run == wanted),
             Subject::Task(task) => Ok(shell.run_of(task.task).await? == Some(wanted)),
-            Subject::Worker(_) | Subject::Namespace(_) => Ok(false),
+            Subject::Worker(_) | Subject::Namespace(_) | Subject::Resource(_) => Ok(false),
         }
     }
 }

@@ -3,13 +3,13 @@
 use bowline_api::action::work_doc;
 use bowline_api::{
     ArrayProgress, Artifact, Attempt, DependsOn, Event, EventId, EventKind, HistoryEntry, List, OutcomeDoc, PausedDoc,
-    Retry, Task, Timeouts, from_core_time,
+    Retry, Task, Timeouts, from_core_time, resource,
 };
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, PauseMark, ResultRow, Subject, TaskRow, Unit,
 };
 use bowline_core::spec::{ArraySpec, TaskSpec};
-use bowline_core::state::{Outcome, Phase};
+use bowline_core::state::{Outcome, Phase, StateKind};
 use bowline_core::time::Timestamp;
 use bowline_store::{ReadStore, StoreError, TaskDetail};
 use serde_json::Value;
@@ -67,8 +67,10 @@ pub(crate) fn element(
     match row {
         Some(row) => own = row.unit.clone(),
         None if own.state.is_live() => {
-            own.state = bowline_core::state::StateKind::Ready;
+            let asks = !found.spec.resources.is_empty();
+            own.state = if asks { StateKind::Waiting } else { StateKind::Ready };
             (own.started_at, own.worker) = (None, None);
+            own.held = Vec::new();
         }
         None => {}
     }
@@ -106,7 +108,8 @@ fn skeleton(row: &TaskRow, spec: &TaskSpec) -> Task {
         requires: spec.requires.clone(),
         slots: spec.slots,
         amounts: spec.amounts.iter().map(|(name, amount)| (name.to_string(), *amount)).collect(),
-        resources: Vec::new(),
+        resources: resource::of_task(&spec.resources),
+        release_while_retrying: spec.release_while_retrying,
         depends_on: spec.after.iter().map(|after| DependsOn { task: after.task, on: after.on }).collect(),
         timeouts: Timeouts {
             queue: spec.timeouts.queue,
@@ -149,6 +152,16 @@ fn unit(doc: &mut Task, unit: &Unit, names: &Names, store: &dyn ReadStore) -> Re
     doc.outcome = unit.outcome.as_ref().map(outcome);
     doc.failures = unit.failures;
     doc.losses = unit.losses;
+    for resource in &mut doc.resources {
+        resource.ticket = doc.ticket;
+        if let Some(grant) = unit.held.iter().find(|grant| grant.name.as_str() == resource.name) {
+            "granted".clone_into(&mut resource.state);
+            resource.granted_at = Some(from_core_time(grant.at));
+            resource.units = resource::unit_names(&grant.units);
+        } else if unit.state.is_ended() {
+            "ended".clone_into(&mut resource.state);
+        }
+    }
     Ok(())
 }
 
@@ -252,7 +265,9 @@ pub(crate) fn event(id: EventId, row: &HistoryRow) -> Event {
         Subject::Run(run) => (EventKind::Run, None, Some(run_text(*run)), None),
         Subject::Worker(worker) => (EventKind::Worker, None, None, Some(worker.to_string())),
         Subject::Namespace(_) => (EventKind::Namespace, None, None, None),
+        Subject::Resource(_) => (EventKind::Resource, None, None, None),
     };
+    let resource = if let Subject::Resource(name) = &row.subject { Some(name.to_string()) } else { None };
     Event {
         id: id.to_string(),
         kind,
@@ -260,6 +275,7 @@ pub(crate) fn event(id: EventId, row: &HistoryRow) -> Event {
         task,
         run,
         worker,
+        resource,
         at: from_core_time(row.at),
         what: row.what.clone(),
         attempt: Some(row.attempt.0).filter(|attempt| *attempt > 0),

@@ -11,6 +11,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use bowline_api::{Artifact, Attempt, Explanation, HistoryEntry, List, PageQuery, Problem, Task, TaskQuery, WaitQuery};
 use bowline_core::answer::Answer;
+use bowline_core::explain::WaitReason;
 use bowline_core::id::TaskRef;
 use bowline_core::input::Request;
 use bowline_core::row::Subject;
@@ -103,7 +104,12 @@ async fn add_why(shell: &Shell, caller: &Caller, tasks: &mut [Task]) {
     if let Ok(Answer::WhyWaiting(reasons)) = shell.ask(caller.actor.clone(), request).await {
         let reasons: std::collections::HashMap<TaskRef, _> = reasons.into_iter().collect();
         for task in tasks {
-            task.why = reasons.get(&task.id).map(bowline_api::why::why);
+            let reason = reasons.get(&task.id);
+            task.why = reason.map(bowline_api::why::why);
+            if matches!(reason, Some(WaitReason::Aside { .. })) {
+                let waiting = task.resources.iter_mut().filter(|resource| resource.state == "waiting");
+                waiting.for_each(|resource| "aside".clone_into(&mut resource.state));
+            }
         }
     }
 }

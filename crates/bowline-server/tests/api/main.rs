@@ -6,6 +6,7 @@ mod blobs;
 mod doors;
 mod events;
 mod logs;
+mod resources;
 mod runs;
 mod support;
 mod tasks;

@@ -17,7 +17,7 @@ const NAP: &str = "name: nap\nsteps:\n  first:\n    action: sleep\n    with: {fo
 async fn a_run_goes_to_its_end_and_its_workflow_is_known() {
     let house = House::new().await;
     let client = house.client();
-    let write = Write { key: Some("once".to_owned()), dry_run: false };
+    let write = Write { key: Some("once".to_owned()), dry_run: false, strict: false };
     let started = client.start_run(&run(NAP), &write).await.unwrap();
     let again = client.start_run(&run(NAP), &write).await.unwrap();
     assert_eq!((&again.id, again.replayed), (&started.id, true));

@@ -46,6 +46,11 @@ impl House {
         self.bare(method, path).bearer_auth(&self.token)
     }
 
+    /// A request with a document.
+    pub(crate) fn json(&self, method: Method, path: &str, body: &Value) -> RequestBuilder {
+        self.request(method, path).json(body)
+    }
+
     /// A body posted by the administrator: the status and the document that came back.
     pub(crate) async fn post(&self, path: &str, body: &str) -> (StatusCode, Value) {
         answer(self.request(Method::POST, path).body(body.to_owned())).await

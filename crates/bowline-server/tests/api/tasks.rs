@@ -35,7 +35,7 @@ async fn a_wait_is_completed_and_its_waiter_is_woken() {
 async fn a_key_makes_a_submit_happen_once() {
     let house = House::new().await;
     let client = house.client();
-    let write = Write { key: Some("once".to_owned()), dry_run: false };
+    let write = Write { key: Some("once".to_owned()), dry_run: false, strict: false };
     let first = client.submit(&wait_task("a"), &write).await.unwrap();
     let second = client.submit(&wait_task("a"), &write).await.unwrap();
     assert_eq!((first.id, first.replayed), (second.id, false));
@@ -50,7 +50,7 @@ async fn a_key_makes_a_submit_happen_once() {
 async fn a_dry_run_makes_nothing() {
     let house = House::new().await;
     let client = house.client();
-    let write = Write { key: None, dry_run: true };
+    let write = Write { key: None, dry_run: true, strict: false };
     assert!(client.submit(&wait_task("a"), &write).await.unwrap().ids.is_empty());
     assert!(client.tasks(&TaskQuery::default()).await.unwrap().items.is_empty());
     house.server.shutdown().await;

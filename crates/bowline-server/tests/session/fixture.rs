@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline_core::answer::{Answer, Reply};
 use bowline_core::id::{AttemptRef, Incarnation, TaskId, TaskRef};
-use bowline_core::input::{DryRun, NewTask, Request, Submit, TaskVerb};
+use bowline_core::input::{DryRun, NewTask, Request, Strict, Submit, TaskVerb};
 use bowline_core::message::{FromWorker, Hello, KnownAs, ToWorker};
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, TaskSpec, Work};
@@ -56,7 +56,13 @@ impl House {
     pub(crate) async fn submit(&self) -> TaskId {
         let spec = Arc::new(TaskSpec::new(Work::new(Action::Noop)));
         let new = NewTask { spec, elements: Arc::new(Vec::new()), after_earlier: Vec::new() };
-        let submit = Submit { namespace: Namespace::default(), tasks: vec![new], key: None, dry_run: DryRun::No };
+        let submit = Submit {
+            namespace: Namespace::default(),
+            tasks: vec![new],
+            key: None,
+            dry_run: DryRun::No,
+            strict: Strict::No,
+        };
         match self.ask(Request::Submit(submit)).await {
             Ok(Answer::Submitted { tasks, .. }) => tasks[0],
             other => panic!("unexpected {other:?}"),

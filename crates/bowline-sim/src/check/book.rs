@@ -7,6 +7,7 @@ use bowline_core::id::{
     AttemptRef, CommitNo, Epoch, Fence, Incarnation, Round, RunId, SessionId, TaskId, TaskRef, Ticket, WorkerId,
 };
 use bowline_core::name::WorkerName;
+use bowline_core::resource::Ask;
 use bowline_core::row::{AttemptRow, Counters, Unit};
 use bowline_core::run::RunState;
 use bowline_core::spec::{OnWorkerLoss, Overlap, TaskSpec};
@@ -159,7 +160,10 @@ impl Book {
         match task.spec.overlap {
             Some(Overlap::Forbid) => true,
             Some(Overlap::Allow) => false,
-            None => task.spec.on_worker_loss == OnWorkerLoss::Fail,
+            None => {
+                let is_exclusive = task.spec.resources.iter().any(Ask::is_exclusive);
+                is_exclusive || task.spec.on_worker_loss == OnWorkerLoss::Fail
+            }
         }
     }
 

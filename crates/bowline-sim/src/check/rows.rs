@@ -36,7 +36,7 @@ pub fn commit(
     book.commit = (epoch, commit);
     let retried = batch.history.iter().filter(|line| line.what == "retried").filter_map(|line| match &line.subject {
         Subject::Task(unit) => Some(unit.task),
-        Subject::Run(_) | Subject::Worker(_) | Subject::Namespace(_) => None,
+        Subject::Run(_) | Subject::Worker(_) | Subject::Namespace(_) | Subject::Resource(_) => None,
     });
     let retried: BTreeSet<TaskId> = retried.collect();
     book.retried.clone_from(&retried);
@@ -81,7 +81,14 @@ impl Turn<'_> {
             Row::TaskGone(id) => self.book.remove(&[*id], &[]),
             Row::Token(token) => drop(self.book.tokens.insert(token.hash)),
             Row::TokenGone(hash) => drop(self.book.tokens.remove(hash)),
-            Row::Element(_) | Row::Attempt(_) | Row::Result(_) | Row::Artifact(_) | Row::Node(_) | Row::Key(_) => {}
+            Row::Element(_)
+            | Row::Attempt(_)
+            | Row::Result(_)
+            | Row::Artifact(_)
+            | Row::Node(_)
+            | Row::Resource(_)
+            | Row::ResourceGone(_)
+            | Row::Key(_) => {}
         }
     }
 
@@ -99,6 +106,8 @@ impl Turn<'_> {
             | Row::Node(_)
             | Row::Worker(_)
             | Row::WorkerGone(_)
+            | Row::Resource(_)
+            | Row::ResourceGone(_)
             | Row::Key(_)
             | Row::Pause(_)
             | Row::Token(_)

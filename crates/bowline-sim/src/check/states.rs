@@ -59,7 +59,7 @@ pub fn commit(
     let by_people = batch.history.iter().filter(|line| line.actor != Actor::server() && !is_worker(&line.actor));
     let by_people = by_people.filter_map(|line| match &line.subject {
         Subject::Task(unit) => Some(*unit),
-        Subject::Run(_) | Subject::Worker(_) | Subject::Namespace(_) => None,
+        Subject::Run(_) | Subject::Worker(_) | Subject::Namespace(_) | Subject::Resource(_) => None,
     });
     let by_people = by_people.collect();
     let mut turn = Turn { states, book, found, at, by_people };
@@ -83,6 +83,8 @@ pub fn commit(
             | Row::Node(_)
             | Row::Worker(_)
             | Row::WorkerGone(_)
+            | Row::Resource(_)
+            | Row::ResourceGone(_)
             | Row::Key(_)
             | Row::Pause(_)
             | Row::Token(_)
@@ -135,6 +137,8 @@ impl Turn<'_> {
             | Row::Node(_)
             | Row::Worker(_)
             | Row::WorkerGone(_)
+            | Row::Resource(_)
+            | Row::ResourceGone(_)
             | Row::Key(_)
             | Row::Token(_)
             | Row::TokenGone(_)

@@ -129,6 +129,9 @@ impl Drive {
         asks.extend(paused.map(|(id, _)| verb(TaskRef::whole(id), TaskVerb::Resume)));
         let runs = book.runs.iter().filter(|(_, state)| !state.is_ended());
         asks.extend(runs.map(|(run, _)| run_verb(*run, RunVerb::Resume)));
+        if self.shape.tastes.asking > 0 {
+            asks.extend(crate::workload::resource::all_there());
+        }
         for ask in asks {
             self.ask(cluster, ask);
         }

@@ -9,6 +9,7 @@ use super::options::Options;
 use super::{Verdict, clock};
 use crate::caught;
 use crate::drive::Setup;
+use crate::workload::shape::LINES;
 
 /// The seed at which each mutant was caught when somebody looked last: tried first.
 const KNOWN: &str = include_str!("../../mutants.txt");
@@ -40,7 +41,9 @@ struct Caught {
 
 fn hunt(mutant: Mutant, seeds_max: u64, sound: &mut BTreeMap<u64, bool>) -> Caught {
     let mut inputs = 0;
-    let seeds = known(mutant).into_iter().chain(0..seeds_max);
+    // Of every kind of seed some: those with resources too.
+    let fresh = (0..seeds_max).flat_map(|seed| [seed, LINES.start + seed]);
+    let seeds = known(mutant).into_iter().chain(fresh);
     for (tried, seed) in seeds.enumerate() {
         // A seed that fails without the mistake says nothing of it.
         let is_sound = *sound.entry(seed).or_insert_with(|| caught::run(&Setup::new(seed)).violation.is_none());

@@ -60,6 +60,8 @@ pub struct Tastes {
     pub elements: u64,
     /// The mean length of a job, in microseconds.
     pub length_us: u64,
+    /// Ask for resources.
+    pub asking: u64,
 }
 
 /// The shape of a run.
@@ -89,10 +91,24 @@ pub struct Shape {
     pub keep_s: u64,
     /// What comes on top, for newer seeds.
     pub theme: Option<Theme>,
+    /// Its one worker is cut off for long, with jobs that go on.
+    pub forsaken: bool,
 }
 
 /// Seeds below it have the shapes that they had when they were found; from it on a theme comes on top.
 pub const THEMES_FROM: u64 = 10_000;
+
+/// The same of resources: these seeds have tasks that ask for some.
+pub const LINES: std::ops::Range<u64> = 1_000_000..1_000_000_000;
+/// And all from here on, which was the moment at which resources came.
+const LINES_FROM: u64 = 1_795_366_000_000;
+/// Happenings that are about resources are numbered from here on.
+const LINES_NUMBER: u64 = 1_000;
+
+/// Whether the tasks of a seed ask for resources.
+fn has_lines(seed: u64) -> bool {
+    LINES.contains(&seed) || seed >= LINES_FROM
+}
 
 /// Most happenings of one run.
 const HAPPENINGS_MAX: u64 = 260;
@@ -113,6 +129,7 @@ fn tastes(random: &mut Random) -> Tastes {
         impatient: 0,
         endless: 0,
         elements: 12,
+        asking: 0,
         length_us: [200_000, 2_000_000, 10_000_000, 40_000_000][random.place(4).unwrap_or(0)],
     }
 }
@@ -143,11 +160,27 @@ impl Shape {
             drift_ppm: if random.per_mille(300) { 20_000 } else { 100 },
             keep_s: if random.per_mille(300) { 20 } else { 86_400 },
             theme: None,
+            forsaken: false,
         };
         if seed >= THEMES_FROM {
             let theme = Theme::new(&mut Random::new(seed, 4));
             theme.colour(&mut shape, &mut Random::new(seed, 5));
             shape.theme = Some(theme);
+        }
+        if has_lines(seed) {
+            let random = &mut Random::new(seed, 7);
+            shape.tastes.asking = [0, 200, 500, 900][random.place(4).unwrap_or(0)];
+            shape.forsaken = shape.tastes.asking > 0 && random.per_mille(250);
+        }
+        if shape.forsaken {
+            shape.workers = 1;
+            shape.pooled = 0;
+            shape.length_us = 900_000_000;
+            let tastes = &mut shape.tastes;
+            (tastes.length_us, tastes.forbid, tastes.fail_on_loss, tastes.stop_after, tastes.retries) =
+                (20_000_000, 0, 0, 0, 0);
+            // Jobs that are still there when it comes back.
+            tastes.endless = 500;
         }
         shape
     }
@@ -178,7 +211,34 @@ impl Shape {
         if let Some(theme) = &self.theme {
             all.extend(theme.happenings(HAPPENINGS_MAX, self.length_us, &mut Random::new(seed, 6)));
         }
+        if self.tastes.asking > 0 {
+            all.extend(self.resources(&mut Random::new(seed, 8)));
+        }
         all.sort_by_key(|happening| (happening.at, happening.number));
+        all
+    }
+}
+
+impl Shape {
+    /// Resources are declared early, and change now and then.
+    fn resources(&self, random: &mut Random) -> Vec<Happening> {
+        let (early, later) = (4, random.below(16));
+        let one = |place: u64, random: &mut Random| {
+            let within = if place < early { self.length_us / 50 } else { self.length_us };
+            let number = u32::try_from(LINES_NUMBER + place).unwrap_or(0);
+            Happening { number, at: random.below(within), what: What::Work(Work::Resource) }
+        };
+        let mut all: Vec<Happening> = (0..early + later).map(|place| one(place, random)).collect();
+        if self.forsaken {
+            // One cut after the other, for longer than a ticket stands whose task nobody can run.
+            let begin = random.below(self.length_us / 2);
+            let cut = |place: u64| Happening {
+                number: u32::try_from(LINES_NUMBER + early + later + place).unwrap_or(0),
+                at: begin + place * 3_000_000,
+                what: What::Fault(Fault::CutOffLong),
+            };
+            all.extend((0..160).map(cut));
+        }
         all
     }
 }
@@ -223,7 +283,7 @@ mod tests {
     fn seeds_differ_and_together_have_everything() {
         let mut works = std::collections::BTreeSet::new();
         let mut faults = std::collections::BTreeSet::new();
-        for seed in (0..200).chain(THEMES_FROM..THEMES_FROM + 200) {
+        for seed in (0..200).chain(THEMES_FROM..THEMES_FROM + 200).chain(LINES.start..LINES.start + 20) {
             for happening in Shape::new(seed).happenings(seed) {
                 match happening.what {
                     What::Work(work) => works.insert(work),

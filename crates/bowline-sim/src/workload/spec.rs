@@ -81,6 +81,9 @@ pub fn any(tastes: &Tastes, moment: Moment, random: &mut Random) -> TaskSpec {
     if !held && random.per_mille(tastes.greedy) {
         greedy(&mut spec, random);
     }
+    if tastes.asking > 0 && random.per_mille(tastes.asking) {
+        super::resource::ask(&mut spec, random);
+    }
     spec
 }
 

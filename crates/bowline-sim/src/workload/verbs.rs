@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bowline_core::id::{RunId, TaskId, TaskRef};
-use bowline_core::input::{Completion, DryRun, IdempotencyKey, NewTask, Request, RunVerb, StartRun, Submit, TaskVerb};
+use bowline_core::input::{
+    Completion, DryRun, IdempotencyKey, NewTask, Request, RunVerb, StartRun, Strict, Submit, TaskVerb,
+};
 use bowline_core::message::{Drain, DrainMode, Exit, Paused};
 use bowline_core::name::{Namespace, WorkerName};
 use bowline_core::spec::{ArraySpec, Condition, Dependency};
@@ -44,7 +46,7 @@ pub fn run_verb(run: RunId, verb: RunVerb) -> Request {
 }
 
 fn submit(tasks: Vec<NewTask>, key: Option<IdempotencyKey>) -> Request {
-    Request::Submit(Submit { namespace: namespace(), tasks, key, dry_run: DryRun::No })
+    Request::Submit(Submit { namespace: namespace(), tasks, key, dry_run: DryRun::No, strict: Strict::No })
 }
 
 impl Desk<'_> {
@@ -72,6 +74,7 @@ impl Desk<'_> {
             | Work::Delete
             | Work::Explain => self.one(work, random).into_iter().collect(),
             Work::Whatever => self.whatever(random).into_iter().collect(),
+            Work::Resource => super::resource::change(random),
             // Whoever drives the world sees to it that the worker is gone first, or waits for the moment.
             Work::Forget | Work::AtEnd => Vec::new(),
         }

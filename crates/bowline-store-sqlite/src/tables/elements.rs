@@ -12,13 +12,13 @@ use crate::writer::{Writer, one};
 const INSERT: &str = concat!(
     "INSERT OR IGNORE INTO elements (",
     unit_columns!(),
-    ", version, task, element) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+    ", version, task, element) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
 );
 const UPDATE: &str = concat!(
     "UPDATE elements SET (",
     unit_columns!(),
-    ", version) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
-     WHERE task = ?16 AND element = ?17 AND version = ?15 - 1"
+    ", version) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+     WHERE task = ?17 AND element = ?18 AND version = ?16 - 1"
 );
 const OF_TASK: &str = concat!(
     "SELECT task, element, version, ",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bowline_core::id::{AttemptNo, CommitNo, RunId, TaskId, TaskRef};
-use bowline_core::name::{Actor, Namespace, WorkerName};
+use bowline_core::name::{Actor, Namespace, ResourceName, WorkerName};
 use bowline_core::row::{HistoryRow, Subject};
 use bowline_core::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -24,6 +24,7 @@ const TASK: u64 = 0;
 const RUN: u64 = 1;
 const WORKER: u64 = 2;
 const NAMESPACE: u64 = 3;
+const RESOURCE: u64 = 4;
 
 /// Kind of subject, its number, one more than its index, namespace, time since the first line,
 /// what, attempt, actor, reason. Texts are words' places; of what may be missing, one more.
@@ -79,6 +80,7 @@ fn pack<'a>(line: &'a HistoryRow, first: Timestamp, words: &mut Words<'a>) -> Li
         Subject::Task(task) => (TASK, task.task.0, task.index.map_or(0, |index| u64::from(index) + 1)),
         Subject::Run(run) => (RUN, run.0, 0),
         Subject::Worker(worker) => (WORKER, words.place(worker.as_str()), 0),
+        Subject::Resource(resource) => (RESOURCE, words.place(resource.as_str()), 0),
         Subject::Namespace(namespace) => (NAMESPACE, words.place_if_any(namespace.as_ref().map(Namespace::as_str)), 0),
     };
     [
@@ -116,6 +118,7 @@ impl Unpacked {
             RUN => Subject::Run(RunId(number)),
             WORKER => Subject::Worker(WorkerName::new(self.word(number)?).map_err(|error| error.to_string())?),
             NAMESPACE => Subject::Namespace(self.namespace(number)?),
+            RESOURCE => Subject::Resource(ResourceName::new(self.word(number)?).map_err(|error| error.to_string())?),
             other => return Err(format!("an event of kind {other}")),
         };
         Ok(HistoryRow {

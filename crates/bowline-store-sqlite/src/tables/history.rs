@@ -32,6 +32,7 @@ fn subject_text(subject: &Subject) -> String {
         Subject::Run(run) => format!("run:{run}"),
         Subject::Worker(worker) => format!("worker:{worker}"),
         Subject::Namespace(Some(namespace)) => format!("namespace:{namespace}"),
+        Subject::Resource(resource) => format!("resource:{resource}"),
         Subject::Namespace(None) => "everything".to_owned(),
     }
 }

@@ -1,5 +1,5 @@
 //! Tasks, with what never changes about them in tables of their own: the description, the work of
-//! elements that differ, labels to find them by, and what they need.
+//! elements that differ, labels and resources to find them by, and what they need.
 
 mod list;
 mod sweep;
@@ -7,13 +7,14 @@ mod sweep;
 use std::sync::Arc;
 
 use bowline_core::id::{NodeIndex, Round, RunId, TaskId, TaskRef, Ticket};
+use bowline_core::resource::Ask;
 use bowline_core::row::{Loaded, NewTaskRow, TaskRow};
 use bowline_core::spec::{TaskSpec, Work};
 use bowline_core::state::StateKind;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::unit::unit_columns;
-use super::{Written, artifacts, attempts, elements, history, results, unit};
+use super::{Written, artifacts, attempts, elements, history, resources, results, unit};
 use crate::codec::{Columns, int, unreadable};
 use crate::writer::{Binding, Writer, one};
 
@@ -36,7 +37,7 @@ const INSERT: &str = concat!(
     unit_columns!(),
     ", id, namespace, name, action, run, node, step, created_by, submitted_at) VALUES \
      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-     ?25, ?26, ?27, ?28, ?29, ?30)"
+     ?25, ?26, ?27, ?28, ?29, ?30, ?31)"
 );
 macro_rules! update {
     ($worker:literal) => {
@@ -44,19 +45,20 @@ macro_rules! update {
             "UPDATE tasks SET version = ?1, priority = ?2, round = ?3, round_at = ?4, ticket = ?5, paused = ?6, \
              array = ?7, state = ?8, since = ?9, phase = ?10, attempt = ?11, generation = ?12, until = ?13, \
              failures = ?14, losses = ?15, outcome = ?16, waiting_at = ?17, ready_at = ?18, started_at = ?19, \
-             ended_at = ?20",
+             ended_at = ?20, held = ?21",
             $worker,
-            " AND id = ?22 AND version = ?1 - 1"
+            " AND id = ?23 AND version = ?1 - 1"
         )
     };
 }
 // Most updates leave the worker as it is, and its index alone.
-const UPDATE_SAME_WORKER: &str = update!(" WHERE worker IS ?21");
-const UPDATE: &str = update!(", worker = ?21 WHERE 1");
+const UPDATE_SAME_WORKER: &str = update!(" WHERE worker IS ?22");
+const UPDATE: &str = update!(", worker = ?22 WHERE 1");
 const PUT_SPEC: &str = "INSERT INTO task_specs (task, spec) VALUES (?1, ?2)";
 const PUT_WORK: &str = "INSERT INTO task_works (task, place, work) VALUES (?1, ?2, ?3)";
 const PUT_LABEL: &str = "INSERT OR IGNORE INTO task_labels (key, value, task) VALUES (?1, ?2, ?3)";
 const PUT_NEED: &str = "INSERT OR IGNORE INTO task_needs (needed, task) VALUES (?1, ?2)";
+const PUT_RESOURCE: &str = "INSERT OR IGNORE INTO task_resources (resource, task) VALUES (?1, ?2)";
 const ONE: &str = concat!("SELECT ", columns!(), " FROM tasks AS t WHERE id = ?1");
 const UNFINISHED: &str = concat!(
     "SELECT ",
@@ -72,8 +74,9 @@ const FORGET_SPEC: &str = "DELETE FROM task_specs WHERE task = ?1";
 const FORGET_WORKS: &str = "DELETE FROM task_works WHERE task = ?1";
 const FORGET_LABEL: &str = "DELETE FROM task_labels WHERE key = ?1 AND value = ?2 AND task = ?3";
 const FORGET_NEED: &str = "DELETE FROM task_needs WHERE needed = ?1 AND task = ?2";
+const FORGET_RESOURCE: &str = "DELETE FROM task_resources WHERE resource = ?1 AND task = ?2";
 
-/// Binds what may change, ?1 to ?21.
+/// Binds what may change, ?1 to ?22.
 fn bind_changing<'w, 'c>(binding: Binding<'w, 'c>, row: &TaskRow) -> rusqlite::Result<Binding<'w, 'c>> {
     binding
         .put(row.version)?
@@ -111,6 +114,12 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
     for (key, value) in &new.spec.labels {
         writer.bind(PUT_LABEL)?.put(key)?.put(value)?.u64(row.id.0)?.run()?;
     }
+    if !new.spec.resources.is_empty() || new.spec.release_while_retrying {
+        resources::in_use(writer)?;
+    }
+    for name in new.spec.resources.iter().filter_map(Ask::name) {
+        writer.bind(PUT_RESOURCE)?.put(name.as_str())?.u64(row.id.0)?.run()?;
+    }
     for needed in &new.spec.after {
         writer.bind(PUT_NEED)?.u64(needed.task.task.0)?.u64(row.id.0)?.run()?;
     }
@@ -133,6 +142,9 @@ pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
     if let Some(spec) = spec(writer.connection(), task)? {
         for (key, value) in &spec.labels {
             writer.bind(FORGET_LABEL)?.put(key)?.put(value)?.u64(task.0)?.run()?;
+        }
+        for name in spec.resources.iter().filter_map(Ask::name) {
+            writer.bind(FORGET_RESOURCE)?.put(name.as_str())?.u64(task.0)?.run()?;
         }
         for needed in &spec.after {
             writer.bind(FORGET_NEED)?.u64(needed.task.task.0)?.u64(task.0)?.run()?;

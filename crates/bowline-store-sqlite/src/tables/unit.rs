@@ -9,7 +9,7 @@ use crate::codec::Columns;
 macro_rules! unit_columns {
     () => {
         "state, since, phase, attempt, generation, until, failures, losses, outcome, waiting_at, ready_at, \
-         started_at, ended_at, worker"
+         started_at, ended_at, held, worker"
     };
 }
 pub(crate) use unit_columns;
@@ -29,6 +29,7 @@ pub(crate) fn read(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Unit> {
         ready_at: columns.time_if_any()?,
         started_at: columns.time_if_any()?,
         ended_at: columns.time_if_any()?,
+        held: columns.json_if_any()?.unwrap_or_default(),
         worker: columns.get::<Option<u32>>()?.map(WorkerId),
     })
 }

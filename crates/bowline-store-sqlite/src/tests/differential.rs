@@ -8,6 +8,7 @@ use std::time::Duration;
 use bowline_core::effect::Batch;
 use bowline_core::id::{Epoch, NodeIndex, RunId, TaskId, TaskRef, Ticket, WorkerId};
 use bowline_core::input::TokenRole;
+use bowline_core::resource::ResourceRow;
 use bowline_core::row::{
     ArrayCounts, AttemptRow, Counters, ElementRow, HistoryRow, Loaded, NodeRow, PauseRow, Row, RunRow, Subject,
     TaskRow, WorkerRow,
@@ -74,6 +75,10 @@ enum Change {
     Worker {
         id: u32,
     },
+    Resource {
+        name: u8,
+        gone: bool,
+    },
     Key {
         name: u8,
         task: u64,
@@ -128,6 +133,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (id.clone(), any::<Index>()).prop_map(|(id, state)| Change::Run { id, state }),
         2 => (id.clone(), 0..2_u32, any::<Index>()).prop_map(|(run, node, state)| Change::Node { run, node, state }),
         1 => (1..4_u32).prop_map(|id| Change::Worker { id }),
+        2 => (0..3_u8, prop::bool::weighted(0.3)).prop_map(|(name, gone)| Change::Resource { name, gone }),
         1 => (0..4_u8, id.clone()).prop_map(|(name, task)| Change::Key { name, task }),
         1 => (prop::option::of(any::<bool>()), any::<bool>()).prop_map(|(namespace, marked)| Change::Pause { namespace, marked }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(byte, gone)| Change::Token { byte, gone }),
@@ -137,7 +143,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let lines = prop::collection::vec((0..5_u8, 1..=IDS), 0..4);
+    let lines = prop::collection::vec((0..6_u8, 1..=IDS), 0..4);
     let off = prop::option::weighted(0.15, (any::<Index>(), any::<bool>()));
     prop_oneof![
         12 => (prop::collection::vec(change(), 0..8), lines, off, prop::bool::weighted(0.05))
@@ -158,6 +164,7 @@ struct Known {
     runs: BTreeMap<u64, RunRow>,
     nodes: BTreeMap<(u64, u32), NodeRow>,
     workers: BTreeMap<u32, WorkerRow>,
+    resources: BTreeMap<u8, u32>,
 }
 
 impl Known {
@@ -208,6 +215,7 @@ impl Known {
                 self.workers.insert(*id, row.clone());
                 Row::Worker(Box::new(row))
             }
+            Change::Resource { name, gone } => self.resource(*name, at, *gone),
             Change::Key { name, task } => Row::Key(rows::key(&format!("key-{name}"), &[*task], at)),
             Change::Pause { namespace, marked } => Row::Pause(PauseRow {
                 namespace: namespace.map(|other| rows::namespace(if other { "other" } else { "default" })),
@@ -231,6 +239,7 @@ impl Known {
         let old = self.tasks.get(id);
         let mut row = old.map_or_else(|| rows::task(*id, state, at), |old| rows::moved(old, state, at));
         row.unit.worker = worker.map(WorkerId);
+        row.unit.held = worker.iter().map(|worker| rows::grant("resource-1", &format!("u{worker}"))).collect();
         if old.is_none() {
             row.run = run.map(|run| (RunId(run), NodeIndex(0)));
             row.namespace = if *label { rows::namespace("other") } else { row.namespace };
@@ -247,7 +256,20 @@ impl Known {
             .iter()
             .map(|task| Dependency { task: TaskRef::whole(TaskId(*task)), on: bowline_core::spec::Condition::Ok })
             .collect();
+        spec.resources = if *label { rows::asking(&["resource-1"]).resources } else { Vec::new() };
         rows::new_task(row, spec)
+    }
+
+    fn resource(&mut self, name: u8, at: u64, gone: bool) -> Row {
+        let row = rows::resource(&format!("resource-{name}"));
+        if gone {
+            self.resources.remove(&name);
+            return Row::ResourceGone(row.name);
+        }
+        let version = self.resources.entry(name).or_default();
+        *version += 1;
+        let out_of_service = at.is_multiple_of(2).then(|| format!("at {at}"));
+        Row::Resource(Box::new(ResourceRow { version: *version, out_of_service, capacity: at, ..row }))
     }
 
     fn run(&mut self, id: u64, state: Index, at: u64) -> Row {
@@ -285,7 +307,9 @@ fn shift(row: &mut Row, up: bool) {
         Row::Run(row) => &mut row.version,
         Row::Node(row) => &mut row.version,
         Row::Worker(row) => &mut row.version,
+        Row::Resource(row) => &mut row.version,
         Row::Counters(_)
+        | Row::ResourceGone(_)
         | Row::Result(_)
         | Row::Artifact(_)
         | Row::Key(_)
@@ -304,6 +328,7 @@ fn line((kind, id): (u8, u64), at: u64) -> HistoryRow {
         1 => Subject::Task(TaskRef::element(TaskId(id), 1)),
         2 => Subject::Run(RunId(id)),
         3 => Subject::Worker(rows::worker_name(&format!("lab-{id}"))),
+        4 => Subject::Resource(rows::resource_name(&format!("resource-{id}"))),
         _ => Subject::Namespace((id > 3).then(|| rows::namespace("other"))),
     };
     let mut line = rows::line(subject, if at.is_multiple_of(2) { "ready" } else { "running" }, at * 7 % 11);
@@ -319,6 +344,7 @@ fn questions() -> Questions {
         subjects.push(Subject::Task(TaskRef::element(TaskId(id), 1)));
         subjects.push(Subject::Run(RunId(id)));
         subjects.push(Subject::Worker(rows::worker_name(&format!("lab-{id}"))));
+        subjects.push(Subject::Resource(rows::resource_name(&format!("resource-{id}"))));
     }
     let all = TaskFilter::default;
     Questions {
@@ -329,6 +355,7 @@ fn questions() -> Questions {
             TaskFilter { states: vec![StateKind::Failed, StateKind::Blocked], ..all() },
             TaskFilter { labels: vec![("kind".to_owned(), "labelled".to_owned())], ..all() },
             TaskFilter { worker: Some(rows::worker_name("lab-8")), ..all() },
+            TaskFilter { resource: Some(rows::resource_name("resource-1")), ..all() },
             TaskFilter { run: Some(RunId(1)), ..all() },
             TaskFilter { name: Some("task-*".to_owned()), since: Some(Timestamp(1_010)), ..all() },
         ],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bowline_core::effect::{Batch, Effect};
 use bowline_core::id::{AttemptRef, Incarnation, ReplyTo, SessionId};
-use bowline_core::input::{DryRun, Input, NewTask, Request, Submit};
+use bowline_core::input::{DryRun, Input, NewTask, Request, Strict, Submit};
 use bowline_core::message::{Finished, FromWorker, Hello, JobEnd, KnownAs, ToWorker};
 use bowline_core::name::{Actor, Namespace};
 use bowline_core::spec::{ArraySpec, Condition, RetryPolicy, TaskSpec};
@@ -145,7 +145,13 @@ fn work_to_do() -> Vec<NewTask> {
 fn an_engine_goes_on_from_what_is_stored_after_every_restart() {
     let (_folder, path) = folder();
     let mut led = Led::over(opened(&path), Timestamp(1_000_000));
-    let submit = Submit { namespace: Namespace::default(), tasks: work_to_do(), key: None, dry_run: DryRun::No };
+    let submit = Submit {
+        namespace: Namespace::default(),
+        tasks: work_to_do(),
+        key: None,
+        dry_run: DryRun::No,
+        strict: Strict::No,
+    };
     led.apply(request(Request::Submit(submit)));
     led.settle();
     for round in 0..60 {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bowline_core::effect::Batch;
+use bowline_core::row::Row;
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
 use bowline_store::LeaderStore;
-use bowline_store::conformance::{ok, rows::plain_task};
+use bowline_store::conformance::ok;
+use bowline_store::conformance::rows::{self, plain_task};
 use rusqlite::Connection;
 
 use super::{folder, opened};
@@ -16,9 +18,12 @@ use crate::{OpenError, check, open};
 
 /// A store with some tasks, closed.
 fn some_store(path: &Path) {
+    commit(path, (1..=200).map(|id| plain_task(id, StateKind::Ready, 1)).collect());
+}
+
+fn commit(path: &Path, rows: Vec<Row>) {
     let mut store = opened(path).store;
     let epoch = ok(store.take_leadership(Timestamp(1))).epoch;
-    let rows = (1..=200).map(|id| plain_task(id, StateKind::Ready, 1)).collect();
     ok(store.commit(epoch, Timestamp(2), &Batch { rows, ..Batch::default() }));
 }
 
@@ -109,6 +114,26 @@ fn a_newer_file_is_refused_unless_it_says_otherwise() {
     let mut tasks = 0;
     ok(store.load(&mut |row| tasks += u32::from(matches!(row, bowline_core::row::Loaded::Task(..)))));
     assert_eq!(tasks, 200);
+}
+
+#[test]
+fn a_program_before_resources_may_be_put_back_until_they_are_used() {
+    let oldest = |path: &Path| {
+        let connection = Connection::open(path).expect("the store can be opened");
+        let Ok(migrate::Kind::Store(found)) = migrate::inspect(&connection) else { panic!("it is a store") };
+        found.oldest_reader
+    };
+    let used: [fn() -> Row; 2] = [
+        || rows::new_task(rows::task(900, StateKind::Ready, 1), rows::asking(&["db"])),
+        || Row::Resource(Box::new(rows::resource("seats"))),
+    ];
+    for row in used {
+        let (_folder, path) = folder();
+        some_store(&path);
+        assert_eq!(oldest(&path), 2, "nothing of resources is in it");
+        commit(&path, vec![row()]);
+        assert_eq!(oldest(&path), 4);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bowline_core::id::{CommitNo, RunId, TaskId, TaskRef};
 use bowline_core::row::{HistoryRow, Subject};
 use bowline_core::time::Timestamp;
 
-use super::rows::{line, namespace, task_line, worker_name};
+use super::rows::{line, namespace, resource_name, task_line, worker_name};
 use super::snapshot::all_pages;
 use super::{Factory, Stand, ok};
 use crate::read::EventPage;
@@ -35,6 +35,7 @@ pub fn history_is_kept_by_subject(factory: Factory) {
         Subject::Worker(worker_name("1")),
         Subject::Namespace(Some(namespace("1"))),
         Subject::Namespace(None),
+        Subject::Resource(resource_name("1")),
     ];
     let mut lines: Vec<HistoryRow> = subjects.iter().map(|subject| line(subject.clone(), "x", 9)).collect();
     lines[4].namespace = None;

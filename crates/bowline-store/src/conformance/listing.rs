@@ -8,12 +8,13 @@ use bowline_core::input::{Fact, Need};
 use bowline_core::name::{Actor, Namespace};
 use bowline_core::row::{ArrayCounts, EndedRun, EndedTask, NewTaskRow, Row, TaskRow};
 use bowline_core::run::{NodeState, RunState};
-use bowline_core::spec::{Action, ArraySpec, Work};
+use bowline_core::spec::{Action, ArraySpec, TaskSpec, Work};
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
 
 use super::rows::{
-    element, graph, key, mark, namespace, new_run, new_task, node, plain_task, run, spec, task, worker, worker_name,
+    asking, element, graph, key, mark, namespace, new_run, new_task, node, plain_task, resource_name, run, spec, task,
+    worker, worker_name,
 };
 use super::snapshot::all_pages;
 use super::{Factory, Stand, ok};
@@ -77,7 +78,10 @@ pub fn filters_narrow_the_list(factory: Factory) {
     rows[5].name = None;
     let labels: [&[(&str, &str)]; 6] =
         [&[("a", "1")], &[("a", "1"), ("b", "2")], &[("a", "2")], &[("b", "2")], &[], &[("a", "1"), ("b", "3")]];
-    let mut batch: Vec<Row> = rows.into_iter().zip(labels).map(|(row, labels)| new_task(row, spec(labels))).collect();
+    let asks: [&[&str]; 6] = [&["db"], &["db", "lic"], &[], &[], &["lic"], &[]];
+    let specs =
+        labels.iter().zip(asks).map(|(labels, names)| TaskSpec { resources: asking(names).resources, ..spec(labels) });
+    let mut batch: Vec<Row> = rows.into_iter().zip(specs).map(|(row, spec)| new_task(row, spec)).collect();
     batch.push(Row::Worker(Box::new(worker(2, "lab"))));
     stand.commit(batch);
     let label = |pairs: &[(&str, &str)]| TaskFilter {
@@ -104,6 +108,10 @@ pub fn filters_narrow_the_list(factory: Factory) {
         (TaskFilter { namespace: default, ..label(&[("a", "1")]) }, vec![2, 6]),
         (TaskFilter { worker: Some(worker_name("lab")), ..TaskFilter::default() }, vec![3]),
         (TaskFilter { worker: Some(worker_name("nobody")), ..TaskFilter::default() }, vec![]),
+        (TaskFilter { resource: Some(resource_name("db")), ..TaskFilter::default() }, vec![1, 2]),
+        (TaskFilter { resource: Some(resource_name("lic")), ..of(&[StateKind::Ready]) }, vec![5]),
+        (TaskFilter { resource: Some(resource_name("db")), ..label(&[("b", "2")]) }, vec![2]),
+        (TaskFilter { resource: Some(resource_name("none")), ..TaskFilter::default() }, vec![]),
         (TaskFilter { since: Some(Timestamp(50)), ..TaskFilter::default() }, vec![5, 6]),
         (TaskFilter { created_by: Some("ann".to_owned()), ..TaskFilter::default() }, vec![4]),
         (TaskFilter { run: Some(RunId(7)), ..TaskFilter::default() }, vec![5, 6]),

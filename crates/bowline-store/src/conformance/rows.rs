@@ -7,7 +7,8 @@ use bowline_core::id::{
     WorkerId,
 };
 use bowline_core::input::{Token, TokenRole};
-use bowline_core::name::{Actor, BadName, Namespace, StepName, WorkerName, WorkflowName};
+use bowline_core::name::{Actor, BadName, Key, Namespace, ResourceName, StepName, UnitName, WorkerName, WorkflowName};
+use bowline_core::resource::{Ask, Grant, Mode, ResourceRow, UnitSpec};
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, KeyRow, Made, NewRunRow, NewTaskRow, NodeRow, PauseMark,
     ResultRow, Row, RunRow, Subject, TaskRow, Unit, WorkerRow,
@@ -31,6 +32,31 @@ pub fn worker_name(name: &str) -> WorkerName {
     good(WorkerName::new(name))
 }
 
+/// A resource's name.
+pub fn resource_name(name: &str) -> ResourceName {
+    good(ResourceName::new(name))
+}
+
+/// A declared resource at version 1, with a unit.
+pub fn resource(name: &str) -> ResourceRow {
+    let attributes = [(good(Key::new("model")), "x 'y'".to_owned())].into();
+    ResourceRow {
+        name: resource_name(name),
+        version: 1,
+        capacity: u64::MAX,
+        units: vec![UnitSpec { name: good(UnitName::new("one")), attributes }],
+        out_of_service: None,
+        changed_by: Actor::new("tests"),
+        changed_at: Timestamp(6),
+    }
+}
+
+/// What is held of a resource.
+pub fn grant(name: &str, unit: &str) -> Grant {
+    let units = vec![good(UnitName::new(unit))];
+    Grant { name: resource_name(name), mode: Mode::Unit, amount: 1, units, at: Timestamp(8) }
+}
+
 /// A unit in this state.
 pub fn unit(state: StateKind, at: u64) -> Unit {
     let ended = state.is_ended();
@@ -50,6 +76,7 @@ pub fn unit(state: StateKind, at: u64) -> Unit {
         ready_at: Some(Timestamp(at)),
         started_at: state.is_live().then_some(Timestamp(at)),
         ended_at: ended.then_some(Timestamp(at)),
+        held: Vec::new(),
     }
 }
 
@@ -79,6 +106,13 @@ pub fn task(id: u64, state: StateKind, at: u64) -> TaskRow {
 pub fn spec(labels: &[(&str, &str)]) -> TaskSpec {
     let mut spec = TaskSpec::new(Work::new(Action::Noop));
     spec.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    spec
+}
+
+/// A description that asks for these resources.
+pub fn asking(names: &[&str]) -> TaskSpec {
+    let mut spec = spec(&[]);
+    spec.resources = names.iter().map(|name| Ask::Shared { name: resource_name(name) }).collect();
     spec
 }
 

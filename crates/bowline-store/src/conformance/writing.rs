@@ -4,6 +4,7 @@ use bowline_core::id::{NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use bowline_core::input::TokenRole;
 use bowline_core::message::{DrainMode, Exit};
 use bowline_core::name::{Actor, PoolName};
+use bowline_core::resource::{Grant, ResourceRow};
 use bowline_core::row::{AsideMark, DrainMark, Loaded, PauseRow, Row, TaskRow, WorkerRow};
 use bowline_core::run::{NodeState, RunState};
 use bowline_core::state::{AttemptEnd, StateKind};
@@ -11,8 +12,8 @@ use bowline_core::time::Timestamp;
 use bowline_core::worker::Seat;
 
 use super::rows::{
-    artifact, attempt, element, ended_attempt, key, mark, moved, namespace, new_run, node, plain_task, result, run,
-    task, token, worker,
+    artifact, asking, attempt, element, ended_attempt, grant, key, mark, moved, namespace, new_run, new_task, node,
+    plain_task, resource, result, run, task, token, worker,
 };
 use super::{Factory, Stand, ok};
 use crate::read::AttemptFilter;
@@ -154,6 +155,55 @@ pub fn workers_follow_the_rule_of_writing(factory: Factory) {
         .filter_map(|row| if let Loaded::Worker(worker) = row { Some(worker.id) } else { None })
         .collect();
     assert_eq!(loaded, [WorkerId(2), WorkerId(3)]);
+}
+
+/// The same for resources, which are removed once, and may be declared anew.
+pub fn resources_follow_the_rule_of_writing(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let put = |row: &ResourceRow| Row::Resource(Box::new(row.clone()));
+    let first = resource("phones");
+    let out_of_service = Some("é: broken".to_owned());
+    let second = ResourceRow { version: 2, out_of_service, units: Vec::new(), capacity: 3, ..first.clone() };
+    stand.refuse(&[put(&second)]);
+    stand.commit(vec![put(&first), put(&resource("licences"))]);
+    stand.refuse(&[put(&first)]);
+    stand.commit(vec![put(&second)]);
+    stand.refuse(&[put(&second)]);
+    let all = |stand: &mut Stand| -> Vec<ResourceRow> {
+        let rows = stand.loaded().into_iter();
+        rows.filter_map(|row| if let Loaded::Resource(row) = row { Some(*row) } else { None }).collect()
+    };
+    assert_eq!(all(&mut stand), [resource("licences"), second.clone()]);
+    stand.commit(vec![Row::ResourceGone(second.name.clone())]);
+    stand.refuse(&[Row::ResourceGone(second.name.clone())]);
+    stand.commit(vec![put(&first)]);
+    assert_eq!(all(&mut stand), [resource("licences"), first]);
+}
+
+/// Grants are part of a task's row and of an element's: written, changed and gone with it.
+pub fn what_is_held_is_kept_with_its_task(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let mut first = task(1, StateKind::Ready, 1);
+    first.unit.held = vec![grant("phones", "a"), grant("boards", "b")];
+    let mut part = element(1, 4, StateKind::Ready);
+    part.unit.held = vec![grant("phones", "c")];
+    stand.commit(vec![new_task(first.clone(), asking(&["phones"])), Row::Element(Box::new(part.clone()))]);
+    let held = |stand: &mut Stand| -> (Vec<Grant>, Vec<Grant>) {
+        let task = ok(stand.reader().task(TaskId(1))).expect("the task is there").row.unit.held;
+        let elements = ok(stand.reader().elements(TaskId(1), None, 10));
+        let loaded = stand.loaded();
+        let of_task =
+            loaded.iter().find_map(|row| if let Loaded::Task(row, _) = row { Some(&row.unit.held) } else { None });
+        assert_eq!(of_task, Some(&task));
+        (task, elements.into_iter().flat_map(|row| row.unit.held).collect())
+    };
+    assert_eq!(held(&mut stand), (first.unit.held.clone(), part.unit.held.clone()));
+    let mut second = moved(&first, StateKind::Running, 2);
+    second.unit.held = vec![grant("boards", "d")];
+    part.version = 2;
+    part.unit.held = Vec::new();
+    stand.commit(vec![Row::Task(Box::new(second.clone())), Row::Element(Box::new(part))]);
+    assert_eq!(held(&mut stand), (second.unit.held, Vec::new()));
 }
 
 /// A key is inserted once in its namespace.

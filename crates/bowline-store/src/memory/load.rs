@@ -17,6 +17,7 @@ impl State {
             each(Loaded::Pause(PauseRow { namespace: namespace.clone(), mark: Some(mark.clone()) }));
         }
         self.tokens.values().for_each(|token| each(Loaded::Token(token.clone())));
+        self.resources.values().for_each(|row| each(Loaded::Resource(Box::new(row.clone()))));
         self.load_runs(each);
         self.load_tasks(each);
     }

@@ -200,6 +200,7 @@ impl State {
             && (filter.states.is_empty() || filter.states.contains(&row.unit.state))
             && filter.name.as_ref().is_none_or(|name| row.name.as_ref().is_some_and(|has| name_matches(name, has)))
             && filter.labels.iter().all(|(key, value)| spec.labels.get(key) == Some(value))
+            && filter.resource.as_ref().is_none_or(|name| spec.resources.iter().any(|ask| ask.name() == Some(name)))
             && filter.worker.as_ref().is_none_or(|name| row.unit.worker.is_some() && row.unit.worker == worker_id(name))
             && filter.since.is_none_or(|since| row.submitted_at >= since)
             && filter.created_by.as_ref().is_none_or(|by| *row.created_by.0 == **by)

@@ -9,7 +9,8 @@ use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Fence, Generation, NodeIndex, RunId, TaskId, TaskRef, WorkerId,
 };
 use bowline_core::input::Token;
-use bowline_core::name::Namespace;
+use bowline_core::name::{Namespace, ResourceName};
+use bowline_core::resource::ResourceRow;
 use bowline_core::row::{
     ArtifactRow, AttemptRow, Counters, ElementRow, HistoryRow, KeyRow, NewRunRow, NewTaskRow, NodeRow, PauseMark,
     ResultRow, Row, RunRow, Subject, TaskRow, WorkerRow,
@@ -57,6 +58,7 @@ pub(super) struct State {
     pub(super) workers: Table<WorkerId, WorkerRow>,
     pub(super) keys: Table<(Namespace, String), StoredKey>,
     pub(super) pauses: Table<Option<Namespace>, PauseMark>,
+    pub(super) resources: Table<ResourceName, ResourceRow>,
     pub(super) tokens: Table<[u8; 32], Token>,
     pub(super) history: Table<(Subject, u64), HistoryRow>,
     pub(super) events: Table<CommitNo, StoredEvents>,
@@ -108,6 +110,7 @@ impl State {
                 self.workers.$method();
                 self.keys.$method();
                 self.pauses.$method();
+                self.resources.$method();
                 self.tokens.$method();
                 self.history.$method();
                 self.events.$method();
@@ -171,6 +174,12 @@ impl State {
             }
             Row::Worker(row) => return self.worker(row),
             Row::WorkerGone(id) => check(self.workers.remove(id), "workers", id)?,
+            Row::Resource(row) => {
+                let stored = self.resources.get(&row.name).map(|row| row.version);
+                check(follows(stored, row.version), "resources", &row.name)?;
+                self.resources.put(row.name.clone(), row.as_ref().clone());
+            }
+            Row::ResourceGone(name) => check(self.resources.remove(name), "resources", name)?,
             Row::Key(row) => {
                 let key = (row.namespace.clone(), row.key.clone());
                 check(!self.keys.contains(&key), "keys", &row.key)?;

@@ -47,6 +47,9 @@ fn a_job_sees_a_clean_environment_and_what_is_its_own() {
         ("BOWLINE_SERVER", Some("http://127.0.0.1:7420")),
         ("BOWLINE_TOKEN", Some("secret")),
         ("BOWLINE_ARRAY_INDEX", Some("3")),
+        ("BOWLINE_RESOURCE_PHONES", Some("ph-1,ph-2")),
+        ("BOWLINE_RESOURCE_LIC", Some("3")),
+        ("BOWLINE_RESOURCE_DB", Some("db")),
         ("CARGO", None),
     ];
     for (name, value) in expected {

@@ -300,7 +300,7 @@ impl Reader<'_> {
         items.iter().filter_map(|item| self.text(item, "an artifact's name")).collect()
     }
 
-    fn bounded(&mut self, ranges: &[Range], what: &str) {
+    pub(crate) fn bounded(&mut self, ranges: &[Range], what: &str) {
         if let Some(range) = ranges.get(ITEMS_MAX) {
             self.wrong(range, format!("more than {ITEMS_MAX} {what}"), "take some away");
         }
@@ -320,6 +320,11 @@ impl Reader<'_> {
             requires: requires.iter().filter_map(|node| self.parsed(node, "requires")).collect(),
             slots: fields.take("slots").and_then(|node| self.whole(&node, "slots", (1, i64::from(SLOTS_MAX)))),
             amounts: fields.take("amounts").map(|node| self.amounts(node)).unwrap_or_default(),
+            resources: self.resources(fields),
+            release_while_retrying: fields
+                .take("release_while_retrying")
+                .and_then(|node| self.truth(&node, "release_while_retrying"))
+                .unwrap_or(false),
             priority: fields
                 .take("priority")
                 .and_then(|node| self.whole(&node, "priority", (i64::from(i32::MIN), i64::from(i32::MAX))))

@@ -1,5 +1,6 @@
 //! `bowline submit`: a task, an array of tasks, or many from a file.
 
+mod asks;
 mod build;
 mod options;
 mod script;
@@ -8,10 +9,11 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use anyhow::Context;
-use bowline_api::{NewTask, Submit, Submitted};
+use bowline_api::{Submit, Submitted};
 use bowline_client::{Client, Write};
 use bowline_core::id::TaskRef;
 
+pub(crate) use asks::attribute;
 pub(crate) use options::Options;
 
 use super::Setting;
@@ -34,9 +36,12 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
   bowline submit --script build.sh -- --fast
   bowline submit --send data.csv -- ./count.sh data.csv
   bowline submit --after 4711:any --delay 10m -- ./report
+  bowline submit --lock db --license simulator=2 -- ./migrate
+  bowline submit --device phones:model=x -- sh -c 'flash $BOWLINE_RESOURCE_PHONES'
   bowline submit --from-json tasks.json
 
 Dependencies: `--after 4711` waits for success; `:any` for any end, `:fail` for a failure.
+Resources: `bowline resource list` shows them; first come, first served.
 With --each-line every `{}` stands for the line, which the job also sees as BOWLINE_LINE.
 A script may carry options in lines above its first command: `#BOWLINE --memory 2GiB`."
 )]
@@ -87,10 +92,14 @@ fn key(text: &str) -> Result<String, String> {
 /// Submits.
 pub(crate) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let args = args.with_script_options()?;
-    let tasks = args.tasks()?;
+    let submit = args.tasks()?;
     let client = on.client()?;
-    let write = Write { key: args.idempotency_key.clone(), dry_run: args.dry_run };
-    let answer = crate::connect::submit(&client, Submit { tasks }, &write).await?;
+    let write = Write {
+        key: args.idempotency_key.clone(),
+        dry_run: args.dry_run,
+        strict: args.options.strict() || submit.strict == Some(true),
+    };
+    let answer = crate::connect::submit(&client, submit, &write).await?;
     tell(on, &args, &answer)?;
     if let Some(last) = answer.ids.last() {
         ids::remember(&on.config, Thing::Task(*last));
@@ -106,7 +115,7 @@ impl Args {
         if carried.is_empty() { Ok(self) } else { options::reparse(&carried) }
     }
 
-    fn tasks(&self) -> anyhow::Result<Vec<NewTask>> {
+    fn tasks(&self) -> anyhow::Result<Submit> {
         if let Some(path) = &self.from_json {
             return build::from_json(&read_text(path)?)
                 .with_context(|| Trouble::usage(format!("`{}` holds no tasks.", path.display())));
@@ -133,7 +142,7 @@ impl Args {
             build::each_line(&mut task, &read_text(path)?)
                 .with_context(|| Trouble::usage(format!("`{}` makes no array.", path.display())))?;
         }
-        Ok(vec![task])
+        Ok(Submit { tasks: vec![task], strict: None })
     }
 }
 

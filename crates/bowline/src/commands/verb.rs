@@ -58,6 +58,9 @@ pub(crate) struct Filter {
     /// With this label; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = label, requires = "all")]
     label: Vec<(String, String)>,
+    /// That hold this resource, or wait for it
+    #[arg(long, value_name = "NAME", requires = "all")]
+    resource: Option<String>,
     /// Last given to this worker
     #[arg(long, value_name = "WORKER", requires = "all")]
     worker: Option<String>,
@@ -147,6 +150,7 @@ async fn by_filter(on: &Setting, client: &Client, args: &Args, verb: TaskVerbNam
         states: args.filter.state.clone(),
         name: args.filter.name.clone(),
         labels: args.filter.label.iter().cloned().collect::<BTreeMap<_, _>>(),
+        resource: args.filter.resource.clone(),
         worker: args.filter.worker.clone(),
         since: args.filter.since,
         ..BulkFilter::default()

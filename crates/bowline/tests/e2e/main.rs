@@ -40,6 +40,7 @@ mod pausing;
 mod policies;
 mod promises;
 mod reattach;
+mod resources;
 mod runs;
 mod several;
 mod stopping;

@@ -12,7 +12,7 @@ use bowline_core::spec::SUBMIT_TASKS_MAX;
 use bowline_core::state::StateKind;
 use bowline_store::{ReadStore, TaskFilter, TaskSort};
 
-use super::filter::worker;
+use super::filter::{resource, worker};
 use super::verbs::cancelled_by;
 use crate::api::extract::{Doc, Params, run_id};
 use crate::api::fault::Fault;
@@ -143,6 +143,7 @@ fn store_filter(filter: BulkFilter, verb: TaskVerbName, namespace: Namespace) ->
         states,
         name: filter.name,
         labels: filter.labels.into_iter().collect(),
+        resource: filter.resource.as_deref().map(resource).transpose()?,
         worker: filter.worker.as_deref().map(worker).transpose()?,
         since: filter.since.map(to_core_time),
         created_by: filter.created_by,

@@ -1,7 +1,7 @@
 //! From a query to the store's filter.
 
 use bowline_api::{TaskQuery, to_core_time};
-use bowline_core::name::{Actor, Namespace, WorkerName};
+use bowline_core::name::{Actor, Namespace, ResourceName, WorkerName};
 use bowline_core::state::StateKind;
 use bowline_core::time::{Timestamp, micros, parse_duration};
 use bowline_store::{TaskFilter, TaskSort};
@@ -17,9 +17,12 @@ pub(super) fn filter(query: &TaskQuery, namespace: Option<Namespace>, actor: &Ac
         (Some(true), None) => Some(actor.0.to_string()),
         (_, created_by) => created_by.clone(),
     };
+    let resource = query.resource.as_deref().map(resource).transpose()?;
+    let of_resource = if resource.is_some() { "unfinished" } else { "" };
     Ok(TaskFilter {
         namespace,
-        states: query.state.as_deref().map(states).transpose()?.unwrap_or_default(),
+        states: states(query.state.as_deref().unwrap_or(of_resource))?,
+        resource,
         name: query.name.clone(),
         labels: query.label.as_deref().map(labels).transpose()?.unwrap_or_default(),
         worker: query.worker.as_deref().map(worker).transpose()?,
@@ -42,6 +45,11 @@ pub(super) fn sort(text: Option<&str>) -> Result<TaskSort, Fault> {
 /// A worker's name.
 pub(super) fn worker(name: &str) -> Result<WorkerName, Fault> {
     WorkerName::new(name).map_err(|error| Fault::field("worker", sentence(&error.to_string())))
+}
+
+/// A resource's name.
+pub(super) fn resource(name: &str) -> Result<ResourceName, Fault> {
+    ResourceName::new(name).map_err(|error| Fault::field("resource", sentence(&error.to_string())))
 }
 
 /// States, by name or by kind.

@@ -5,10 +5,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use bowline_api::resolve;
-use bowline_api::{NewTask, Problem, Submit, Submitted, WriteQuery};
+use bowline_api::{NewTask, Problem, Submit, SubmitQuery, Submitted};
 use bowline_core::answer::{Answer, Replayed};
 use bowline_core::id::TaskRef;
-use bowline_core::input::{DryRun, NewTask as CoreTask, Request, Submit as CoreSubmit};
+use bowline_core::input::{DryRun, NewTask as CoreTask, Request, Strict, Submit as CoreSubmit};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -27,21 +27,22 @@ enum Form {
 
 /// Submits a task, or with `{"tasks": […]}` up to 10,000 of them: all are taken or none, in one
 /// commit. Under an `Idempotency-Key` it is done once, however often it is sent.
-#[utoipa::path(post, path = "/tasks", tag = "tasks", params(WriteQuery), request_body = NewTask,
+#[utoipa::path(post, path = "/tasks", tag = "tasks", params(SubmitQuery), request_body = NewTask,
     responses((status = 201, body = Submitted), (status = 200, description = "Made earlier under the same key, or a dry run", body = Submitted),
         (status = "default", body = Problem)))]
 pub(super) async fn submit(
     State(shell): State<Shell>,
     Extension(caller): Extension<Caller>,
-    Params(query): Params<WriteQuery>,
+    Params(query): Params<SubmitQuery>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<(StatusCode, Json<Submitted>), Fault> {
     let namespace = caller.submit(query.namespace.as_deref())?;
     let key = idempotency_key(&headers, &body)?;
-    let (form, tasks) = shell.blocking("read the tasks", move || parse(&body)).await?;
+    let (form, tasks, said) = shell.blocking("read the tasks", move || parse(&body)).await?;
     let dry_run = if query.dry_run == Some(true) { DryRun::Yes } else { DryRun::No };
-    let request = Request::Submit(CoreSubmit { namespace, tasks, key, dry_run });
+    let strict = if said.or(query.strict) == Some(true) { Strict::Yes } else { Strict::No };
+    let request = Request::Submit(CoreSubmit { namespace, tasks, key, dry_run, strict });
     match shell.ask(caller.actor, request).await? {
         Answer::Submitted { tasks, replayed, warnings } => {
             let ids: Vec<TaskRef> = tasks.into_iter().map(TaskRef::whole).collect();
@@ -54,13 +55,14 @@ pub(super) async fn submit(
     }
 }
 
-fn parse(body: &Bytes) -> Result<(Form, Vec<CoreTask>), Fault> {
+/// Whether it is one or many, the tasks, and what the document says about `strict`.
+fn parse(body: &Bytes) -> Result<(Form, Vec<CoreTask>, Option<bool>), Fault> {
     if is_many(body) {
         let submit: Submit = document(body)?;
-        return Ok((Form::Many, resolve::many(&submit.tasks)?));
+        return Ok((Form::Many, resolve::many(&submit.tasks)?, submit.strict));
     }
     let task: NewTask = document(body)?;
-    Ok((Form::One, vec![resolve::one(&task)?]))
+    Ok((Form::One, vec![resolve::one(&task)?], None))
 }
 
 /// A document with `tasks` in it is many. One that cannot be read is told about as one task.
@@ -79,10 +81,10 @@ mod tests {
     #[test]
     fn one_and_many_are_told_apart() {
         let parse = |body: &'static str| parse(&Bytes::from_static(body.as_bytes()));
-        let (form, tasks) = parse(r#"{"action":"noop"}"#).unwrap();
+        let (form, tasks, _) = parse(r#"{"action":"noop"}"#).unwrap();
         assert_eq!((form, tasks.len()), (Form::One, 1));
-        let (form, tasks) = parse(r#"{"tasks":[{"action":"noop"}]}"#).unwrap();
-        assert_eq!((form, tasks.len()), (Form::Many, 1));
+        let (form, tasks, strict) = parse(r#"{"tasks":[{"action":"noop"}],"strict":true}"#).unwrap();
+        assert_eq!((form, tasks.len(), strict), (Form::Many, 1, Some(true)));
         for wrong in ["", "[]", "{}", r#"{"tasks":[]}"#, r#"{"tasks":3}"#, r#"{"tasks":[{}],"x":1}"#] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

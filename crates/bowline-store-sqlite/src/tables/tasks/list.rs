@@ -1,5 +1,5 @@
 //! Pages of tasks. Each goes along one index in the order of ids, whichever the filter offers
-//! first: label, run, worker, unfinished, namespace, or the tasks themselves.
+//! first: label, resource, run, worker, unfinished, namespace, or the tasks themselves.
 
 use bowline_core::row::TaskRow;
 use bowline_core::state::StateKind;
@@ -67,6 +67,10 @@ fn source(filter: &TaskFilter, query: &mut Query) -> (&'static str, &'static str
         query.and("l.key = ? AND l.value = ?", [Value::from(key.clone()), Value::from(value.clone())]);
         return ("task_labels AS l CROSS JOIN tasks AS t ON t.id = l.task", "l.task");
     }
+    if let Some(name) = &filter.resource {
+        query.and("r.resource = ?", [Value::from(name.as_str().to_owned())]);
+        return ("task_resources AS r CROSS JOIN tasks AS t ON t.id = r.task", "r.task");
+    }
     let unfinished = !filter.states.is_empty() && !filter.states.iter().any(|state| state.is_ended());
     let source = if filter.run.is_some() {
         "tasks AS t INDEXED BY tasks_by_run"
@@ -108,6 +112,10 @@ fn narrow(filter: &TaskFilter, worker: Option<u32>, query: &mut Query) {
     }
     if let Some(by) = &filter.created_by {
         query.and("t.created_by = ?", [Value::from(by.clone())]);
+    }
+    if let (Some(name), false) = (&filter.resource, filter.labels.is_empty()) {
+        let asks = "EXISTS (SELECT 1 FROM task_resources AS a WHERE a.resource = ? AND a.task = t.id)";
+        query.and(asks, [Value::from(name.as_str().to_owned())]);
     }
     for (key, value) in filter.labels.iter().skip(1) {
         let other = "EXISTS (SELECT 1 FROM task_labels AS o WHERE o.key = ? AND o.value = ? AND o.task = t.id)";

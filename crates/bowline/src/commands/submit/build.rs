@@ -82,21 +82,22 @@ pub(super) fn each_line(task: &mut NewTask, text: &str) -> anyhow::Result<()> {
 }
 
 /// Tasks as the REST interface takes them.
-pub(super) fn from_json(text: &str) -> anyhow::Result<Vec<NewTask>> {
+pub(super) fn from_json(text: &str) -> anyhow::Result<Submit> {
     let start = text.trim_start();
-    let tasks: Vec<NewTask> = if start.starts_with('[') {
-        serde_json::from_str(text)?
+    let one = |task: NewTask| Submit { tasks: vec![task], strict: None };
+    let submit: Submit = if start.starts_with('[') {
+        Submit { tasks: serde_json::from_str(text)?, strict: None }
     } else {
         let value: serde_json::Value = serde_json::from_str(text).context("it is no JSON")?;
         if value.get("tasks").is_some() {
             // Read from the text again, so that a mistake is told with its place.
-            serde_json::from_str::<Submit>(text)?.tasks
+            serde_json::from_str::<Submit>(text)?
         } else {
-            vec![serde_json::from_str(text)?]
+            one(serde_json::from_str(text)?)
         }
     };
-    anyhow::ensure!(!tasks.is_empty(), "its list is empty");
-    Ok(tasks)
+    anyhow::ensure!(!submit.tasks.is_empty(), "its list is empty");
+    Ok(submit)
 }
 
 #[cfg(test)]
@@ -143,9 +144,9 @@ mod tests {
 
     #[test]
     fn json_is_read_in_its_three_forms_and_mistakes_have_a_place() {
-        assert_eq!(from_json(r#"{"command":["true"]}"#).unwrap().len(), 1);
-        assert_eq!(from_json(r#"[{"command":["true"]},{"action":"noop"}]"#).unwrap().len(), 2);
-        assert_eq!(from_json(r#"{"tasks":[{"command":["true"]}]}"#).unwrap().len(), 1);
+        assert_eq!(from_json(r#"{"command":["true"]}"#).unwrap().tasks.len(), 1);
+        assert_eq!(from_json(r#"[{"command":["true"]},{"action":"noop"}]"#).unwrap().tasks.len(), 2);
+        assert_eq!(from_json(r#"{"tasks":[{"command":["true"]}],"strict":true}"#).unwrap().strict, Some(true));
         let error = from_json("{\"tasks\":[\n{\"comand\":[\"true\"]}]}").unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
         assert!(from_json("[]").is_err());

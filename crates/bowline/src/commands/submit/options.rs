@@ -10,6 +10,7 @@ use bowline_core::spec::{LOG_BYTES_MIN, OnWorkerLoss, Overlap, Requirement};
 use bowline_core::time::Span;
 use clap::Parser;
 
+use super::asks::Asks;
 use crate::args::{Cli, Command};
 use crate::exit::Trouble;
 
@@ -47,6 +48,8 @@ pub(crate) struct Options {
     /// Any other amount that it takes; may be repeated
     #[arg(long, value_name = "NAME=N", value_parser = amount)]
     amount: Vec<(Key, u64)>,
+    #[command(flatten)]
+    asks: Asks,
     /// Higher goes first [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
@@ -111,6 +114,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Whether what is not possible now is refused.
+    pub(super) fn strict(&self) -> bool {
+        self.asks.strict
+    }
+
     /// The task, without what it does.
     pub(super) fn task(&self) -> NewTask {
         let named = [("cpu", self.cpus), ("memory", self.memory), ("gpu", self.gpus)];
@@ -128,7 +136,7 @@ impl Options {
             backoff: self.backoff.map(|(first, _)| first),
             backoff_max: self.backoff.map(|(_, longest)| longest),
         };
-        NewTask {
+        let mut task = NewTask {
             name: self.name.clone(),
             labels: self.label.iter().cloned().collect(),
             env: self.env.iter().cloned().collect(),
@@ -153,7 +161,9 @@ impl Options {
             lost_after: self.lost_after,
             stop_after: self.stop_after,
             ..NewTask::default()
-        }
+        };
+        self.asks.add_to(&mut task);
+        task
     }
 }
 
@@ -249,7 +259,8 @@ mod tests {
         let line = "bowline submit --name n --label a=b --env X=1=2 --dir /d --requires gpu=a100 --slots 2 --cpus 3 \
                     --memory 2KiB --gpus 1 --amount disk=5 --priority -3 --after 7:any --delay 1m --timeout 5s \
                     --queue-timeout 6s --retries 2 --backoff 1s..2m --artifact *.txt --array 1-10%2 --split-output \
-                    --on-worker-loss fail --overlap forbid --lost-after 20s --stop-after 30s -- true";
+                    --lock a --lock b --shared c --license d=2 --device model=x \
+                    --release-while-retrying --on-worker-loss fail --overlap forbid --lost-after 20s --stop-after 30s -- true";
         let words: Vec<&str> = line.split_whitespace().collect();
         let task = parse(&words, &[]).options.task();
         assert_eq!(task.env["X"], "1=2");
@@ -258,8 +269,14 @@ mod tests {
         assert_eq!(task.retry.unwrap().backoff_max, Some(Span::secs(120)));
         let amounts: Vec<(&str, u64)> = task.amounts.iter().map(|(name, amount)| (name.as_str(), amount.0)).collect();
         assert_eq!(amounts, [("cpu", 3), ("disk", 5), ("gpu", 1), ("memory", 2048)]);
-        assert_eq!(task.array.unwrap().to_string(), "1-10%2");
+        assert_eq!(task.array.as_ref().unwrap().to_string(), "1-10%2");
         assert_eq!(task.after[0].to_string(), "7:any");
+        let modes = |task: &NewTask| -> Vec<String> {
+            let ask = |ask: &bowline_api::Ask| serde_json::to_value(ask).unwrap()["mode"].as_str().unwrap().to_owned();
+            task.resources.iter().map(ask).collect()
+        };
+        assert_eq!(modes(&task), ["exclusive", "exclusive", "shared", "counted", "unit"]);
+        assert_eq!(task.release_while_retrying, Some(true));
         assert_eq!(task.split_output, Some(true));
         assert_eq!((task.on_worker_loss, task.overlap), (Some(OnWorkerLoss::Fail), Some(Overlap::Forbid)));
         assert_eq!((task.lost_after, task.stop_after), (Some(Span::secs(20)), Some(Span::secs(30))));

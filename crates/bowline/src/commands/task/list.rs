@@ -20,6 +20,7 @@ use crate::signals;
   bowline task list --state ready,running --label team=lab
   bowline task list --name 'nightly-*' --since 2h
   bowline task list --run r12 --limit 1000 --json
+  bowline task list --resource db
   bowline task list --state unfinished --watch")]
 pub(crate) struct Args {
     /// In one of these states; `unfinished` and `ended` stand for all of that kind
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// With this label; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
+    /// That hold this resource, or wait for it
+    #[arg(long, value_name = "NAME")]
+    resource: Option<String>,
     /// Last given to this worker
     #[arg(long, value_name = "WORKER")]
     worker: Option<String>,
@@ -80,6 +84,7 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
         state: args.state,
         name: args.name,
         label: (!args.label.is_empty()).then(|| args.label.join(",")),
+        resource: args.resource,
         worker: args.worker,
         since: args.since,
         mine: args.mine.then_some(true),
@@ -181,7 +186,18 @@ fn row(task: &Task) -> Vec<String> {
     ]
 }
 
-/// What is worth a word: how far an array is, why it waits, why it failed.
+/// What it holds of resources, with the units.
+pub(crate) fn holds(task: &Task) -> Option<String> {
+    let held = task.resources.iter().filter(|resource| resource.state == "granted");
+    let held: Vec<String> = held.map(|resource| with_units(&resource.name, &resource.units)).collect();
+    (!held.is_empty()).then(|| format!("holds {}", held.join(", ")))
+}
+
+fn with_units(name: &str, units: &[String]) -> String {
+    if units.is_empty() { name.to_owned() } else { format!("{name} ({})", units.join(", ")) }
+}
+
+/// What is worth a word: how far an array is, what it holds, why it waits, why it failed.
 fn note(task: &Task) -> String {
     let mut words = Vec::new();
     if let Some(array) = &task.array {
@@ -191,6 +207,7 @@ fn note(task: &Task) -> String {
     if let Some(paused) = &task.paused {
         words.push(format!("paused by {} for {}", paused.by, age(paused.since)));
     }
+    words.extend(holds(task));
     if let Some(why) = &task.why {
         words.push(why.sentence.clone());
     } else if let Some(outcome) = &task.outcome

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bowline_api::{Attempt, HistoryEntry, PageQuery, Task};
+use bowline_api::{Attempt, HistoryEntry, PageQuery, Task, TaskResource};
 use bowline_core::size::format_size;
 use serde::Serialize;
 
@@ -81,12 +81,30 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
     add("labels", join(task.labels.iter().map(|(key, value)| format!("{key}={value}"))));
     add("requires", join(task.requires.iter().map(ToString::to_string)));
     add("amounts", join(task.amounts.iter().map(|(name, amount)| format!("{name}={amount}"))));
+    for resource in &task.resources {
+        add("resource", Some(asked(resource)));
+    }
+    add("ticket", (task.ticket > 0).then(|| task.ticket.to_string()));
     add("after", join(task.depends_on.iter().map(|on| on.task.to_string())));
     add("submitted", Some(format!("{:.0} by {}", task.submitted_at, task.created_by)));
     add("started", task.started_at.map(|at| format!("{at:.0}")));
     add("ended", task.ended_at.map(|at| format!("{at:.0}")));
     add("result", task.result.as_ref().map(ToString::to_string));
     facts
+}
+
+/// How a resource is asked for, and whether it is held.
+fn asked(resource: &TaskResource) -> String {
+    let how = match resource.mode.as_str() {
+        "exclusive" | "shared" => resource.mode.clone(),
+        "unit" if resource.amount == 1 => "1 unit".to_owned(),
+        "unit" => format!("{} units", resource.amount),
+        _ => resource.amount.to_string(),
+    };
+    let with: Vec<String> = resource.with.iter().flatten().map(|(key, value)| format!(" {key}={value}")).collect();
+    let units = if resource.units.is_empty() { String::new() } else { format!(": {}", resource.units.join(", ")) };
+    let since = resource.granted_at.map_or_else(String::new, |at| format!(" since {at:.0}"));
+    format!("{} ({how}{}) {}{since}{units}", resource.name, with.concat(), resource.state)
 }
 
 fn join(words: impl Iterator<Item = String>) -> Option<String> {

@@ -1,0 +1,510 @@
+//! Tickets of tasks that ask for resources: taking their places, all or none in one commit, standing aside and
+//! stepping back.
+//!
+//! A unit that is `waiting` stands in the line of every resource that it asks for, or aside. What it is granted it holds
+//! until its round ends or it is `waiting` again. Of an array, every element that is back and the next one that never
+//! began stand in line, under the array's one ticket and their index.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::explain::AsideWhy;
+use crate::id::{TaskId, TaskRef, WorkerId};
+use crate::machine::{Event, State};
+use crate::mutant::{self, Mutant};
+use crate::name::{Namespace, ResourceName};
+use crate::probe::{self, Path};
+use crate::resource::{Grant, Mode};
+use crate::state::StateKind;
+use crate::time::Timestamp;
+use crate::worker::Offer;
+
+use super::Engine;
+use super::array::Element;
+use super::lane::{LaneId, LaneKey};
+use super::lines::{Aside, Place, Want};
+use super::out::Cause;
+use super::resource::{say_aside, units_of};
+use super::table::{At, Hot};
+use super::timer::Timer;
+
+/// Elements of one array that are granted and not yet claimed, at most: they are in memory.
+const GRANTED_AHEAD_MAX: usize = 1_000;
+
+/// Unfinished tasks of one lane that ask for resources.
+#[derive(Debug)]
+pub(super) struct Asking {
+    key: Arc<LaneKey>,
+    members: BTreeSet<TaskId>,
+    /// No connected worker has been able to run them since then.
+    unable_since: Option<Timestamp>,
+    /// For so long that they stand aside.
+    is_aside: bool,
+    timer: At,
+}
+
+impl Engine {
+    /// What the unit asks for; empty for most.
+    pub(super) fn wants_of(&self, unit: TaskRef) -> Arc<[Want]> {
+        self.tasks.get(&unit.task).map(|task| Arc::clone(&task.policy.wants)).unwrap_or_default()
+    }
+
+    /// Whether the task asks for resources.
+    pub(super) fn asks(&self, id: TaskId) -> bool {
+        self.tasks.get(&id).is_some_and(|task| !task.policy.wants.is_empty())
+    }
+
+    fn place_of(&self, unit: TaskRef) -> Option<Place> {
+        Some((self.tasks.get(&unit.task)?.ticket, unit))
+    }
+
+    /// Unfinished tasks that ask for resources.
+    pub(super) fn asking_tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.asking.values().flat_map(|asking| asking.members.iter().copied())
+    }
+
+    /// The task counts among those that ask, until its round ends.
+    pub(super) fn begin_asking(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id).filter(|task| !task.policy.wants.is_empty()) else { return };
+        let (lane, key) = (task.policy.lane, Arc::clone(&task.policy.lane_key));
+        let is_new = !self.asking.contains_key(&lane);
+        let is_able = is_new && self.is_somebody_able(&key);
+        let now = self.now;
+        let asking = self.asking.entry(lane).or_insert_with(|| Asking {
+            key,
+            members: BTreeSet::new(),
+            unable_since: (!is_able).then_some(now),
+            is_aside: false,
+            timer: At::default(),
+        });
+        asking.members.insert(id);
+        if is_new {
+            self.retime_lane(lane);
+        }
+    }
+
+    /// Its round is over.
+    pub(super) fn end_asking(&mut self, id: TaskId) {
+        let Some(lane) = self.tasks.get(&id).map(|task| task.policy.lane) else { return };
+        let Some(asking) = self.asking.get_mut(&lane) else { return };
+        asking.members.remove(&id);
+        if asking.members.is_empty() {
+            if let Some(at) = asking.timer.get() {
+                self.timers.remove(&(at, Timer::Lane(lane)));
+            }
+            self.asking.remove(&lane);
+        }
+    }
+
+    /// A unit is `waiting`: it takes its places, or stands aside.
+    pub(super) fn stand(&mut self, unit: TaskRef, cause: &Cause) {
+        let wants = self.wants_of(unit);
+        let Some(place) = self.place_of(unit) else { return };
+        if let Some(why) = self.aside_why(unit) {
+            self.tell_aside(unit, &why);
+            self.lines.put_aside(Aside { place, why }, &wants);
+            return;
+        }
+        self.lines.join(place, &wants);
+        let all: Vec<String> = wants.iter().map(Want::describe).collect();
+        let reason = format!("asks for {}", all.join(", "));
+        let reason = if cause.reason.is_empty() { reason } else { format!("{}; {reason}", cause.reason) };
+        self.tell_state(unit, "waiting", &Cause::new(&cause.actor, reason));
+    }
+
+    /// The same at a take-over: nothing is told.
+    pub(super) fn stand_loaded(&mut self, unit: TaskRef) {
+        let wants = self.wants_of(unit);
+        let Some(place) = self.place_of(unit) else { return };
+        match self.aside_why(unit) {
+            Some(why) => self.lines.put_aside(Aside { place, why }, &wants),
+            None => self.lines.join(place, &wants),
+        }
+    }
+
+    fn tell_aside(&mut self, unit: TaskRef, why: &AsideWhy) {
+        probe::reached(match why {
+            AsideWhy::Paused => Path::AsideForAPause,
+            AsideWhy::OutOfService { .. } | AsideWhy::TooMuch { .. } => Path::AsideForAResource,
+            AsideWhy::NoWorker { .. } => Path::AsideForWantOfAWorker,
+            AsideWhy::Window => Path::AsideForTheWindow,
+        });
+        self.tell_state(unit, "stands_aside", &Cause::server(say_aside(why)));
+    }
+
+    fn tell_state(&mut self, unit: TaskRef, what: &str, cause: &Cause) {
+        let attempt = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).map(|hot| hot.attempt);
+        self.tell(unit, attempt.unwrap_or_default(), what, cause);
+    }
+
+    /// It waits no more, or no longer here.
+    pub(super) fn unstand(&mut self, unit: TaskRef) {
+        let wants = self.wants_of(unit);
+        if wants.is_empty() || self.lines.bring_back(unit, &wants) {
+            return;
+        }
+        if let Some(place) = self.place_of(unit) {
+            self.lines.leave(place, &wants);
+        }
+    }
+
+    /// What it holds is free again, in this very commit.
+    pub(super) fn release_held(&mut self, unit: TaskRef) {
+        let Some(held) = self.hot_mut(unit).and_then(|hot| hot.held.take()) else { return };
+        for grant in &held {
+            self.lines.release(unit, grant);
+        }
+    }
+
+    /// What is still held from before a retry is given up by whoever would stand aside now.
+    pub(super) fn release_for_standing_aside(&mut self, unit: TaskRef) {
+        let holds = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).is_some_and(|hot| hot.held.is_some());
+        if holds && self.aside_why(unit).is_some() {
+            self.release_held(unit);
+            self.touch_unit(unit);
+        }
+    }
+
+    /// Elements of an array that wait and have no place yet take theirs: of a new round, and after a take-over.
+    pub(super) fn stand_elements(&mut self, id: TaskId) {
+        let Some(array) = self.tasks.get(&id).and_then(|task| task.array.as_ref()).filter(|array| array.asks) else {
+            return;
+        };
+        let waiting = array.elements.iter().filter(|(_, element)| element.hot.state == State::Waiting);
+        let waiting: Vec<u32> = waiting.map(|(index, _)| *index).collect();
+        for index in waiting {
+            let unit = TaskRef::element(id, index);
+            let wants = self.wants_of(unit);
+            let Some(place) = self.place_of(unit) else { return };
+            if self.lines.aside(unit).is_none() && !self.lines.is_standing(place, &wants) {
+                self.stand_loaded(unit);
+            }
+        }
+    }
+
+    /// Whether an array's elements may stand in line: it has its ticket, and is not being stopped.
+    fn may_stand(&self, unit: TaskRef) -> bool {
+        let Some(task) = self.tasks.get(&unit.task) else { return false };
+        unit.index.is_none() || matches!(task.hot.state, State::Ready | State::Running { .. })
+    }
+
+    /// Why a unit that waits, or has been granted all and has no attempt, stands aside.
+    pub(super) fn aside_why(&self, unit: TaskRef) -> Option<AsideWhy> {
+        let task = self.tasks.get(&unit.task)?;
+        let is_paused = self.is_stood_down(unit.task)
+            || self.pauses.of(&task.policy.namespace).is_some()
+            || self.pauses.all().is_some();
+        if is_paused && !mutant::is(Mutant::PauseIgnored) {
+            return Some(AsideWhy::Paused);
+        }
+        for want in task.policy.wants.iter() {
+            let Some(resource) = self.lines.get(&want.name) else { continue };
+            if let Some(reason) = resource.out_of_service() {
+                return Some(AsideWhy::OutOfService { name: want.name.clone(), reason: reason.to_owned() });
+            }
+            if resource.could_fit(want).is_err() {
+                return Some(AsideWhy::TooMuch { name: want.name.clone() });
+            }
+        }
+        if let Some(asking) = self.asking.get(&task.policy.lane).filter(|asking| asking.is_aside) {
+            return Some(AsideWhy::NoWorker { since: asking.unable_since.unwrap_or(self.now) });
+        }
+        let array = task.array.as_ref().filter(|_| unit.index.is_some())?;
+        let is_granted = unit.index.is_some_and(|index| array.ready.contains(&index));
+        (!is_granted && !array.has_room_for_a_grant()).then_some(AsideWhy::Window)
+    }
+
+    /// Whoever is first in line gets what is free, as long as anything moves.
+    pub(super) fn serve_lines(&mut self) {
+        while let Some(name) = self.lines.pop_stirred() {
+            while self.serve_one(&name) {}
+        }
+    }
+
+    fn serve_one(&mut self, name: &ResourceName) -> bool {
+        for place in self.lines.heads(name) {
+            let wants = self.wants_of(place.1);
+            if !self.lines.can_grant(place, &wants) {
+                continue;
+            }
+            if self.aside_why(place.1).is_some() {
+                self.restand(place.1);
+            } else {
+                self.grant(place, &wants);
+            }
+            return true;
+        }
+        false
+    }
+
+    /// All of it, in one commit.
+    fn grant(&mut self, place: Place, wants: &[Want]) {
+        let unit = place.1;
+        self.begin_waiting_element(unit);
+        self.lines.leave(place, wants);
+        let held = self.lines.grant(unit, wants, self.now);
+        let cause = Cause::server(format!("granted {}", say_held(&held)));
+        if let Some(hot) = self.hot_mut(unit) {
+            hot.held = Some(held);
+        }
+        self.shift(unit, Event::Granted, &cause).expect("what waits can be granted");
+    }
+
+    /// The next element of an array is in memory from its grant on.
+    fn begin_waiting_element(&mut self, unit: TaskRef) {
+        let Some(index) = unit.index else { return };
+        let now = self.now;
+        let Some(array) = self.tasks.get_mut(&unit.task).and_then(|task| task.array.as_mut()) else { return };
+        if array.elements.contains_key(&index) {
+            return;
+        }
+        array.elements.insert(index, Element { version: 0, hot: Hot::new(State::Waiting, now) });
+        array.advance();
+        // Its place is left by whoever grants.
+        array.next_lined = None;
+        self.count_loaded(unit, StateKind::Waiting);
+        self.touch_task(unit.task);
+    }
+
+    /// Puts right where a unit stands, after something changed that may put it aside or bring it back.
+    pub(super) fn restand(&mut self, unit: TaskRef) {
+        let wants = self.wants_of(unit);
+        let state = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).map(|hot| hot.state.kind());
+        match state {
+            Some(StateKind::Waiting) if !self.may_stand(unit) => {}
+            Some(StateKind::Waiting) => {
+                let (is_aside, why) = (self.lines.aside(unit).is_some(), self.aside_why(unit));
+                let Some(place) = self.place_of(unit) else { return };
+                match (is_aside, why) {
+                    (true, None) => {
+                        probe::reached(Path::SteppedBackToItsNumber);
+                        self.lines.bring_back(unit, &wants);
+                        self.lines.join(place, &wants);
+                        self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
+                    }
+                    (true, Some(why)) => {
+                        self.lines.bring_back(unit, &wants);
+                        self.lines.put_aside(Aside { place, why }, &wants);
+                    }
+                    (false, Some(why)) => {
+                        self.lines.leave(place, &wants);
+                        self.tell_aside(unit, &why);
+                        self.lines.put_aside(Aside { place, why }, &wants);
+                    }
+                    (false, None) => {}
+                }
+            }
+            Some(StateKind::Ready) if unit.index.is_some() || !self.is_array(unit.task) => {
+                if let Some(why) = self.aside_why(unit) {
+                    probe::reached(Path::GrantsGivenBackAside);
+                    let cause = Cause::server(say_aside(&why));
+                    self.shift(unit, Event::StoodAside, &cause).expect("what is ready can stand aside");
+                }
+            }
+            // The next of an array, which never began: it stands as its array does.
+            None => self.line_up_array(unit.task),
+            Some(_) => {}
+        }
+    }
+
+    fn is_array(&self, id: TaskId) -> bool {
+        self.tasks.get(&id).is_some_and(|task| task.array.is_some())
+    }
+
+    /// Every unit of a task.
+    pub(super) fn restand_task(&mut self, id: TaskId) {
+        if !self.asks(id) {
+            return;
+        }
+        let elements = self.tasks.get(&id).and_then(|task| task.array.as_ref());
+        match elements.map(|array| array.elements.keys().copied().collect::<Vec<u32>>()) {
+            Some(indexes) => {
+                for index in indexes {
+                    self.restand(TaskRef::element(id, index));
+                }
+                self.line_up_array(id);
+            }
+            None => self.restand(TaskRef::whole(id)),
+        }
+    }
+
+    /// Every task that asks for resources in this namespace, or in all.
+    pub(super) fn restand_namespace(&mut self, namespace: Option<&Namespace>) {
+        let lanes = self.asking.values().filter(|asking| namespace.is_none_or(|name| asking.key.namespace == *name));
+        let tasks: Vec<TaskId> = lanes.flat_map(|asking| asking.members.iter().copied()).collect();
+        for id in tasks {
+            self.restand_task(id);
+        }
+    }
+
+    /// Everybody in line for this resource, aside of it or granted it without having begun.
+    pub(super) fn restand_at(&mut self, name: &ResourceName) {
+        let Some(resource) = self.lines.get(name) else { return };
+        let places = resource.places().chain(resource.aside.iter().copied()).map(|(_, unit)| unit);
+        let units: BTreeSet<TaskRef> = places.chain(resource.holders.keys().copied()).collect();
+        for unit in units {
+            self.restand(unit);
+        }
+    }
+
+    /// Elements that stand aside because of their array's window, and have room now.
+    pub(super) fn restand_window(&mut self, id: TaskId) {
+        let (first, last) = units_of(id);
+        for unit in self.lines.aside_of(first, last) {
+            let has_room = self
+                .tasks
+                .get(&id)
+                .and_then(|task| task.array.as_ref())
+                .is_some_and(|array| array.has_room_for_a_grant());
+            if !has_room {
+                return;
+            }
+            if self.lines.aside(unit) == Some(&AsideWhy::Window) {
+                self.restand(unit);
+            }
+        }
+    }
+
+    /// The next element of an array that never began takes its place, in line or aside. It has none while its array
+    /// has not come to its turn, or is being stopped.
+    pub(super) fn line_up_next(&mut self, id: TaskId, is_claimable: bool) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(array) = task.array.as_ref() else { return };
+        let is_shared = task.policy.wants.iter().all(|want| want.mode == Mode::Shared);
+        // What is only shared is not used up: it is granted as it is claimed.
+        let ahead_max = if is_shared { 1 } else { GRANTED_AHEAD_MAX };
+        let next = array.next_index().filter(|_| is_claimable && array.ready.len() < ahead_max);
+        let (old, ticket) = (array.next_lined, task.ticket);
+        let wants = Arc::clone(&task.policy.wants);
+        if let Some(index) = old.filter(|_| old != next) {
+            let unit = TaskRef::element(id, index);
+            if !self.lines.bring_back(unit, &wants) {
+                self.lines.leave((ticket, unit), &wants);
+            }
+        }
+        if let Some(index) = next {
+            self.place_next((ticket, TaskRef::element(id, index)), &wants);
+        }
+        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) {
+            array.next_lined = next;
+        }
+    }
+
+    /// In line or aside, as it is now.
+    fn place_next(&mut self, place: Place, wants: &[Want]) {
+        if let Some(why) = self.aside_why(place.1) {
+            if self.lines.aside(place.1) != Some(&why) {
+                self.lines.bring_back(place.1, wants);
+                self.lines.leave(place, wants);
+                self.lines.put_aside(Aside { place, why }, wants);
+            }
+            return;
+        }
+        if self.lines.bring_back(place.1, wants) || !self.lines.is_standing(place, wants) {
+            self.lines.join(place, wants);
+        }
+    }
+
+    /// Whether a unit whose lost attempt came back can have what it needs: it still holds it, or can be granted it now,
+    /// in order. It has it then.
+    pub(super) fn regrant(&mut self, unit: TaskRef) -> bool {
+        let wants = self.wants_of(unit);
+        let is_waiting = self.tasks.get(&unit.task).and_then(|task| task.unit(unit));
+        if wants.is_empty() || is_waiting.is_none_or(|hot| hot.state.kind() != StateKind::Waiting) {
+            return true;
+        }
+        if !self.place_of(unit).is_some_and(|place| self.lines.can_grant(place, &wants)) {
+            return false;
+        }
+        self.unstand(unit);
+        let held = self.lines.grant(unit, &wants, self.now);
+        if let Some(hot) = self.hot_mut(unit) {
+            hot.held = Some(held);
+        }
+        true
+    }
+
+    fn is_somebody_able(&self, key: &LaneKey) -> bool {
+        let able = |offer: &Offer| key.fits(offer);
+        key.is_held_by_server
+            || self.workers.values().any(|w| w.session.is_some() && w.row.offer.as_ref().is_some_and(able))
+    }
+
+    /// A worker came, left, or offers something else.
+    pub(super) fn note_ability(&mut self, id: WorkerId) {
+        let offer = self.workers.get(&id).filter(|worker| worker.session.is_some());
+        let offer = offer.and_then(|worker| worker.row.offer.clone());
+        let lanes: Vec<LaneId> = self.asking.keys().copied().collect();
+        for lane in lanes {
+            let Some(asking) = self.asking.get(&lane) else { continue };
+            let is_able = offer.as_ref().is_some_and(|offer| asking.key.fits(offer));
+            match (asking.unable_since, is_able) {
+                (Some(_), true) => self.set_able(lane, None),
+                (None, false) if !self.is_somebody_able(&Arc::clone(&asking.key)) => {
+                    self.set_able(lane, Some(self.now));
+                }
+                (Some(_), false) | (None, true | false) => {}
+            }
+        }
+    }
+
+    fn set_able(&mut self, lane: LaneId, unable_since: Option<Timestamp>) {
+        let Some(asking) = self.asking.get_mut(&lane) else { return };
+        asking.unable_since = unable_since;
+        let was_aside = std::mem::replace(&mut asking.is_aside, false);
+        self.retime_lane(lane);
+        if was_aside {
+            self.restand_lane(lane);
+        }
+    }
+
+    fn restand_lane(&mut self, lane: LaneId) {
+        let members: Vec<TaskId> =
+            self.asking.get(&lane).map(|asking| asking.members.iter().copied().collect()).unwrap_or_default();
+        for id in members {
+            self.restand_task(id);
+        }
+    }
+
+    fn retime_lane(&mut self, lane: LaneId) {
+        let aside_after = self.config.timing.aside_after;
+        let Some(asking) = self.asking.get_mut(&lane) else { return };
+        let next = asking.unable_since.filter(|_| !asking.is_aside).map(|since| since.plus(aside_after));
+        let old = std::mem::replace(&mut asking.timer, At::from(next));
+        if let Some(old) = old.get() {
+            self.timers.remove(&(old, Timer::Lane(lane)));
+        }
+        if let Some(next) = next {
+            self.timers.insert((next, Timer::Lane(lane)));
+        }
+    }
+
+    /// Nobody was able to run the tasks of this lane for too long.
+    pub(super) fn fire_lane(&mut self, lane: LaneId) {
+        let (now, aside_after) = (self.now, self.config.timing.aside_after);
+        let Some(asking) = self.asking.get_mut(&lane) else { return };
+        asking.timer = At::default();
+        if asking.unable_since.is_some_and(|since| since.plus(aside_after) <= now) && !asking.is_aside {
+            asking.is_aside = true;
+            self.restand_lane(lane);
+        }
+        self.retime_lane(lane);
+    }
+}
+
+/// For people: `db, lic (3), phones (ph1, ph2)`.
+fn say_held(held: &[Grant]) -> String {
+    let say = |grant: &Grant| {
+        if !grant.units.is_empty() {
+            let units: Vec<&str> = grant.units.iter().map(crate::name::UnitName::as_str).collect();
+            return format!("{} ({})", grant.name, units.join(", "));
+        }
+        match grant.mode {
+            Mode::Exclusive | Mode::Unit => grant.name.to_string(),
+            Mode::Shared => format!("{} (shared)", grant.name),
+            Mode::Counted => format!("{} of {}", grant.amount, grant.name),
+        }
+    };
+    let all: Vec<String> = held.iter().map(say).collect();
+    all.join(", ")
+}

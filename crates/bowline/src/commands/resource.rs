@@ -1,0 +1,244 @@
+//! `bowline resource`: what tasks hold while they run, who holds it and who is next.
+
+use bowline_api::{NewUnit, Resource, ResourceChange, ResourceEntry, ResourceHolder, ResourcePlace};
+use bowline_core::name::{ResourceName, UnitName};
+use clap::Subcommand;
+
+use super::{Setting, submit};
+use crate::clock::age;
+use crate::exit::Exit;
+use crate::output::clean;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  bowline resource list
+  bowline resource set simulator --capacity 4
+  bowline resource set phones --unit ph1,model=x --unit ph2,model=y
+  bowline resource show phones")]
+pub(crate) enum Command {
+    /// List resources: how much of each is held, and how many wait
+    #[command(after_help = "Examples:\n  bowline resource list --json")]
+    List,
+    /// Show who holds a resource since when, and who is next
+    #[command(after_help = "Examples:\n  bowline resource show db\n  bowline resource show phones --json")]
+    Show(One),
+    /// Declare a resource, or change it; what is not said stays
+    Set(Set),
+    /// Remove declared resources that nobody holds or waits for
+    #[command(after_help = "Examples:\n  bowline resource delete simulator")]
+    Delete(Several),
+}
+
+/// One resource.
+#[derive(Debug, clap::Args)]
+pub(crate) struct One {
+    /// Its name
+    name: ResourceName,
+}
+
+/// Some resources.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Several {
+    /// Their names
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<ResourceName>,
+}
+
+/// What to declare.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bowline resource set simulator --capacity 4        a licence of which there are four
+  bowline resource set phones --unit ph1,model=x,os=14 --unit ph2,model=y
+  bowline resource set phones --out-of-service 'the rack is moved'
+  bowline resource set phones --in-service
+
+All units are named anew each time: a unit that is left out goes, once nobody holds it. Whoever holds more than there is
+from then on keeps it to its end. A lock needs no declaration: its first use makes it.")]
+pub(crate) struct Set {
+    /// Its name
+    name: ResourceName,
+    /// How much of it there is [default: 1]
+    #[arg(long, value_name = "N", conflicts_with = "unit")]
+    capacity: Option<u64>,
+    /// A unit of it, with what it is like; may be repeated
+    #[arg(long, value_name = "UNIT[,KEY=VALUE]…", value_parser = unit)]
+    unit: Vec<NewUnit>,
+    /// Give none of it out from now on, for this reason; who holds some keeps it
+    #[arg(long, value_name = "REASON", conflicts_with = "in_service")]
+    out_of_service: Option<String>,
+    /// Give it out again
+    #[arg(long)]
+    in_service: bool,
+}
+
+fn unit(text: &str) -> Result<NewUnit, String> {
+    let mut parts = text.split(',');
+    let name = UnitName::new(parts.next().unwrap_or_default()).map_err(|error| error.to_string())?;
+    let attributes = parts.filter(|pair| !pair.is_empty()).map(submit::attribute).collect::<Result<_, _>>()?;
+    Ok(NewUnit { name: name.to_string(), attributes })
+}
+
+/// Runs the verb.
+pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::List => list(on).await,
+        Command::Show(one) => {
+            let found = on.client()?.resource(one.name.as_str()).await?;
+            tell(on, &found)
+        }
+        Command::Set(args) => set(on, args).await,
+        Command::Delete(several) => delete(on, &several.names).await,
+    }
+}
+
+async fn list(on: &Setting) -> anyhow::Result<Exit> {
+    let all = on.client()?.resources().await?.items;
+    if on.out.is_json() {
+        on.out.document(&all)?;
+    } else if all.is_empty() {
+        on.out.line("There are no resources. `bowline resource set NAME` declares one; `--lock` makes one.")?;
+    } else {
+        let head = ["name", "capacity", "used", "holders", "waiting", "aside", "service"];
+        on.out.table(&head, all.iter().map(entry).collect())?;
+    }
+    Ok(Exit::GOOD)
+}
+
+fn entry(entry: &ResourceEntry) -> Vec<String> {
+    let numbers = [entry.capacity, entry.used, entry.held_by, entry.waiting, entry.asides];
+    let service = entry.out_of_service.as_ref().map_or_else(|| "in".to_owned(), |why| format!("out: {why}"));
+    let numbers = numbers.iter().map(ToString::to_string);
+    std::iter::once(entry.name.clone()).chain(numbers).chain([service]).collect()
+}
+
+async fn set(on: &Setting, args: Set) -> anyhow::Result<Exit> {
+    let out_of_service = if args.in_service { Some(None) } else { args.out_of_service.map(Some) };
+    let units = (!args.unit.is_empty()).then_some(args.unit);
+    let change = ResourceChange { capacity: args.capacity, units, out_of_service };
+    let set = on.client()?.set_resource(args.name.as_str(), &change).await?;
+    if on.out.is_json() {
+        on.out.document(&set)?;
+    } else {
+        let service = set.out_of_service.as_ref().map_or_else(String::new, |why| format!(", out of service: {why}"));
+        on.out.line(clean(&format!("{}: {}{service}", set.name, size(&set))))?;
+    }
+    Ok(Exit::GOOD)
+}
+
+async fn delete(on: &Setting, names: &[ResourceName]) -> anyhow::Result<Exit> {
+    let client = on.client()?;
+    for name in names {
+        let was = client.delete_resource(name.as_str()).await?;
+        if on.out.is_json() {
+            on.out.item(&was)?;
+        } else {
+            on.out.line(format!("{name} deleted"))?;
+        }
+    }
+    Ok(Exit::GOOD)
+}
+
+fn size(resource: &Resource) -> String {
+    match resource.units.len() {
+        0 => format!("capacity {}", resource.capacity),
+        1 => "1 unit".to_owned(),
+        units => format!("{units} units"),
+    }
+}
+
+fn tell(on: &Setting, resource: &Resource) -> anyhow::Result<Exit> {
+    if on.out.is_json() {
+        on.out.document(resource)?;
+        return Ok(Exit::GOOD);
+    }
+    let service = resource.out_of_service.as_ref().map_or_else(|| "in".to_owned(), |why| format!("out: {why}"));
+    let declared = match (&resource.changed_by, resource.changed_at) {
+        (Some(by), Some(at)) => format!("by {by}, {} ago", age(at)),
+        _ => "no: made by its first use".to_owned(),
+    };
+    for (name, value) in [
+        ("name", resource.name.clone()),
+        ("size", format!("{}, {} held", size(resource), resource.used)),
+        ("declared", declared),
+        ("service", service),
+    ] {
+        on.out.line(format!("{name:<12} {}", clean(&value)))?;
+    }
+    let units: Vec<_> = resource.units.iter().map(unit_row).collect();
+    part(on, "Units", resource.capacity, &["unit", "attributes", "held by"], units)?;
+    let head = ["task", "ticket", "state", "how", "units", "for"];
+    part(on, "Held by", resource.held_by, &head, resource.holders.iter().map(holder_row).collect())?;
+    let head = ["task", "ticket", "how", "for"];
+    part(on, "In line", resource.waiting, &head, resource.line.iter().map(place_row).collect())?;
+    let aside = resource.aside.iter().map(|place| {
+        let mut row = place_row(place);
+        row.push(place.why.clone().unwrap_or_default());
+        row
+    });
+    part(on, "Aside", resource.asides, &["task", "ticket", "how", "for", "why"], aside.collect())?;
+    Ok(Exit::GOOD)
+}
+
+/// A table with its heading, where there is something in it.
+fn part(on: &Setting, what: &str, all: u64, head: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let shown = rows.len();
+    on.out.line(if all > shown as u64 {
+        format!("\n{what} (the first {shown} of {all}):")
+    } else {
+        format!("\n{what}:")
+    })?;
+    Ok(on.out.table(head, rows)?)
+}
+
+fn unit_row(unit: &bowline_api::ResourceUnit) -> Vec<String> {
+    let attributes: Vec<String> = unit.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    vec![unit.name.clone(), attributes.join(" "), unit.holder.map_or_else(|| "-".to_owned(), |task| task.to_string())]
+}
+
+fn holder_row(holder: &ResourceHolder) -> Vec<String> {
+    vec![
+        holder.task.to_string(),
+        holder.ticket.to_string(),
+        holder.state.to_string(),
+        how(&holder.mode, holder.amount),
+        holder.units.join(", "),
+        age(holder.since),
+    ]
+}
+
+fn place_row(place: &ResourcePlace) -> Vec<String> {
+    vec![place.task.to_string(), place.ticket.to_string(), how(&place.mode, place.amount), age(place.since)]
+}
+
+fn how(mode: &str, amount: u64) -> String {
+    match mode {
+        "exclusive" | "shared" => mode.to_owned(),
+        "unit" if amount == 1 => "1 unit".to_owned(),
+        "unit" => format!("{amount} units"),
+        _ => amount.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_a_name_and_what_it_is_like() {
+        let read = unit("ph1,model=x,os=14").unwrap();
+        assert_eq!((read.name.as_str(), read.attributes["os"].as_str()), ("ph1", "14"));
+        assert!(unit("ph2").unwrap().attributes.is_empty());
+        for wrong in ["", ",model=x", "ph1,model", "a b"] {
+            assert!(unit(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn how_it_is_held_is_told_in_short() {
+        assert_eq!([how("shared", 0), how("unit", 2), how("counted", 3)], ["shared", "2 units", "3"]);
+    }
+}
