@@ -1,4 +1,5 @@
-//! `cargo xtask chaos`: builds the program, an older one to upgrade from, and what breaks them, and runs it.
+//! `cargo xtask chaos`: builds the program, an older one to upgrade from, and what breaks them, and runs it. `cargo xtask
+//! lines` is the same program with another load, for the order of lines.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ pub(crate) const PROGRAMS: [(&str, &str); 4] =
 /// In `cargo xtask test`: each kind of fault once, whatever the length, and always the same plan.
 const BOUNDED: [&str; 4] = ["--for", "20s", "--seed", "5"];
 
+/// Of the order of lines there: some hundred tasks, and a kill every few seconds.
+const LINES_BOUNDED: [&str; 4] = ["--for", "15s", "--seed", "8"];
+
 /// Builds all that is needed and becomes it, so that Ctrl-C goes there alone.
 pub(crate) fn by_hand(root: &Path, arguments: &[String]) -> Result<()> {
     install(&PROGRAMS)?;
@@ -27,6 +31,22 @@ pub(crate) fn by_hand(root: &Path, arguments: &[String]) -> Result<()> {
     }
     let error = chaos.args(arguments).exec();
     bail!("starting {}: {error}", chaos.get_program().display())
+}
+
+/// The order of lines, under kills: builds what is needed, and becomes it.
+pub(crate) fn lines_by_hand(root: &Path, arguments: &[String]) -> Result<()> {
+    install(&PROGRAMS)?;
+    run(&mut cargo(root, &["build", "-p", "bowline", "-p", "bowline-chaos"])).context("building")?;
+    let mut lines = chaos(root);
+    let error = lines.arg("--lines").args(arguments).exec();
+    bail!("starting {}: {error}", lines.get_program().display())
+}
+
+/// The same in `cargo xtask test`, of what it has built.
+pub(crate) fn lines_bounded(root: &Path) -> Command {
+    let mut lines = chaos(root);
+    lines.arg("--lines").args(LINES_BOUNDED);
+    lines
 }
 
 /// What `cargo xtask test` runs, of what it has built. To build the older program too would take longer than all the

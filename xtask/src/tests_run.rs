@@ -27,6 +27,7 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     // From here on each step stands for itself: one that fails does not hide what the others find.
     let outcomes = [
         step("chaos", chaos::bounded(root)),
+        step("lines", chaos::lines_bounded(root)),
         timed("fuzz", || fuzz::bounded(root)),
         timed("schema", || schema::bounded(root)),
         step("simulation", sim::bounded(root)),

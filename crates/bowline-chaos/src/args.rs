@@ -10,6 +10,7 @@ use clap::Parser;
 use crate::plan::Kind;
 
 /// Arguments.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "bowline-chaos",
@@ -43,6 +44,12 @@ pub(crate) struct Args {
     /// Say the plan of faults and do nothing
     #[arg(long)]
     pub(crate) plan: bool,
+    /// Instead of faults of all kinds: the order of lines, under kills; see `cargo xtask lines`
+    #[arg(long, conflicts_with_all = ["old", "faults", "plan"])]
+    pub(crate) lines: bool,
+    /// With --lines: go on in the folder of a run that was left
+    #[arg(long, value_name = "DIR", requires = "lines")]
+    pub(crate) resume: Option<PathBuf>,
     /// The folder of this run: made by the first process, told to those inside
     #[arg(long, hide = true)]
     pub(crate) room: Option<PathBuf>,

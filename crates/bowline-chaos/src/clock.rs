@@ -25,6 +25,12 @@ impl Stopwatch {
     }
 }
 
+/// The time of day, in microseconds since 1970: to be held against what a server on this machine tells.
+pub(crate) fn wall_us() -> i64 {
+    let now = clock_gettime(ClockId::Realtime);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+}
+
 /// Nanoseconds since the machine's start.
 pub(crate) fn boot_ns() -> u64 {
     let now = clock_gettime(ClockId::Boottime);

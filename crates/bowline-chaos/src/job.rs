@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::clock::{Stopwatch, boot_ns, pause};
+use crate::lines::grip::Grip;
 use crate::nest::program;
 
 /// A disk without room is tried again after so long.
@@ -23,7 +24,7 @@ const WRITE_WITHIN: Duration = Duration::from_mins(1);
 /// The status of a job that fails.
 pub(crate) const FAILS_WITH: u8 = 7;
 
-/// The job: `MARKS-FOLDER NAME=NUMBER…`.
+/// The job: `MARKS-FOLDER NAME=NUMBER… [asks=…]`.
 pub(crate) fn main(words: &[OsString]) -> ExitCode {
     match run(words) {
         Ok(code) => code,
@@ -55,10 +56,17 @@ fn run(words: &[OsString]) -> Result<ExitCode> {
         .append(true)
         .open(job.marks.join("locks").join(&job.task))
         .context("opening the lock")?;
-    let is_alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    // Two attempts of some tasks may overlap; these hold nothing in fact.
+    let may_overlap = asked("overlaps").is_some();
+    let is_alone = may_overlap || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
     job.mark("begin")?;
     if !is_alone {
         job.mark("beside")?;
+    }
+    let asks = words.iter().find_map(|word| word.to_str()?.strip_prefix("asks=")).unwrap_or_default();
+    let grip = Grip::take(&job.marks, asks).map_err(anyhow::Error::msg)?;
+    for beside in &grip.troubles {
+        job.mark(beside)?;
     }
     if asked("stubborn").is_some() {
         ignore_term()?;
@@ -76,7 +84,7 @@ fn run(words: &[OsString]) -> Result<ExitCode> {
         return Ok(ExitCode::from(FAILS_WITH));
     }
     job.mark("end")?;
-    drop(lock);
+    drop((lock, grip));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@
 //! | work for them, and the program that is each job | `load`, `job` |
 //! | what is heard over REST and events | `rest`, `watch` |
 //! | whether all that was promised was kept | `check` |
+//! | the order of lines, under kills: with load, judge and table of its own | `lines` |
 //! | the table | `table` |
 //!
 //! The checker shares no code with what it checks: it knows `docs/api.md`, the invariants, and the marks that
@@ -49,7 +50,9 @@ fn main() -> ExitCode {
     let outcome = match words.get(1).and_then(|word| word.to_str()) {
         Some(JOB) => return job::main(&words[2..]),
         Some(nest::INIT) => nest::init(&words[2..]),
-        Some(nest::WORLD) => args::parse(&words[1..]).and_then(|args| act::all(&args)),
+        Some(nest::WORLD) => {
+            args::parse(&words[1..]).and_then(|args| if args.lines { lines::all(&args) } else { act::all(&args) })
+        }
         Some(_) | None => args::parse(&words).and_then(|args| nest::enter(&args, &words[1..])),
     };
     match outcome {

@@ -17,7 +17,7 @@ use rustix::process::{WaitOptions, geteuid, wait};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
-use crate::{cgroup, plan, table};
+use crate::{cgroup, lines, plan, table};
 
 /// The first argument of the first process inside.
 pub(crate) const INIT: &str = "inside-first";
@@ -30,12 +30,16 @@ pub(crate) fn enter(args: &Args, words: &[OsString]) -> Result<ExitCode> {
     if args.plan {
         return plan::show(seed, &args.kinds(), args.length).map(|()| ExitCode::SUCCESS);
     }
-    let room = tempfile::Builder::new().prefix("bowline-chaos-").tempdir().context("making a folder")?.keep();
+    let room = match &args.resume {
+        Some(folder) => std::path::absolute(folder).context("finding the folder to go on in")?,
+        None => tempfile::Builder::new().prefix("bowline-chaos-").tempdir().context("making a folder")?.keep(),
+    };
     let mut nest = start(&room, seed, words)?;
     pass_stops_on(&mut nest)?;
     let status = nest.wait().context("waiting for what runs inside")?;
     cgroup::forget(&room);
-    if status.success() && !args.keep {
+    let is_left = room.join(lines::STATE_FILE).is_file();
+    if status.success() && !args.keep && !is_left {
         std::fs::remove_dir_all(&room).with_context(|| format!("removing `{}`", room.display()))?;
     } else {
         table::say(&format!("kept: {}", room.display()));

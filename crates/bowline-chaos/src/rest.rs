@@ -118,6 +118,21 @@ impl Rest {
         answer(request.send().await?).await
     }
 
+    /// Puts until there is an answer that stands: it replaces, so that twice is as good as once.
+    pub(crate) async fn put_surely(&self, path: &str, body: &Value) -> Result<Answer> {
+        insist(path, || async {
+            let request = self.http.put(self.url(path)).timeout(ANSWER_WITHIN).bearer_auth(&self.token);
+            answer(request.json(body).send().await?).await
+        })
+        .await
+    }
+
+    /// Deletes once.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answer> {
+        let request = self.http.delete(self.url(path)).timeout(ANSWER_WITHIN);
+        answer(request.bearer_auth(&self.token).send().await?).await
+    }
+
     /// Posts until there is an answer that stands. The key makes that safe; "" where it is safe without one.
     pub(crate) async fn post_surely(&self, path: &str, body: &Value, key: &str) -> Result<Answer> {
         insist(path, || self.post(path, body, Some(key))).await

@@ -29,7 +29,7 @@ pub(crate) const LICENCES: u64 = 2;
 const SERVER_DISK_MIB: u32 = 192;
 const WORKER_DISK_MIB: u32 = 96;
 /// Short leases: silence of three seconds is a loss.
-const LEASES: [&str; 10] = [
+pub(crate) const LEASES: [&str; 10] = [
     "--heartbeat",
     "250ms",
     "--suspect-after",
@@ -168,7 +168,8 @@ impl World {
     }
 }
 
-fn spec(room: &Path, name: &str, program: &Path, args: Vec<String>) -> Spec {
+/// A process as it is started.
+pub(crate) fn spec(room: &Path, name: &str, program: &Path, args: Vec<String>) -> Spec {
     Spec {
         name: name.to_owned(),
         program: program.to_owned(),
@@ -179,7 +180,8 @@ fn spec(room: &Path, name: &str, program: &Path, args: Vec<String>) -> Spec {
     }
 }
 
-fn words(all: &[&str]) -> Vec<String> {
+/// Words of a command.
+pub(crate) fn words(all: &[&str]) -> Vec<String> {
     all.iter().map(|word| (*word).to_owned()).collect()
 }
 

@@ -24,12 +24,10 @@ mod wrong;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-use {
-    ask::{Ask, Device},
-    resource::Declared,
-    wrong::Kind,
-};
+pub(crate) use ask::{Ask, Attributes, Device, Mode};
+pub(crate) use judge::{Array, Event, Judge, Shape, Snapshot, Told};
+pub(crate) use resource::Declared;
+pub(crate) use wrong::{Kind, Wrong};
 
 use serde::{Deserialize, Serialize};
 

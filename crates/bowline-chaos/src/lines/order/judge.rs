@@ -11,8 +11,7 @@ use super::ask::Ask;
 use super::resource::{Declared, Held, Place, Resource};
 use super::wrong::{Kind, Wrong};
 use super::{At, Unit};
-#[cfg(test)]
-pub(super) use told::{Snapshot, Told};
+pub(crate) use told::{Snapshot, Told};
 
 /// So many ended tasks are remembered: they may be retried, and their ticket is another one then.
 const ENDED_MAX: usize = 4_096;
@@ -33,10 +32,19 @@ pub(crate) struct Event {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shape {
     pub(crate) asks: Vec<Ask>,
-    pub(crate) is_array: bool,
-    /// An array that lets only so many elements go at a time: the others stand aside, and nobody says so.
-    pub(crate) has_window: bool,
+    pub(crate) array: Option<Array>,
     pub(crate) release_while_retrying: bool,
+}
+
+/// What is known of an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Array {
+    /// Its elements are 1 to this.
+    pub(crate) count: u64,
+    /// Only so many elements go at a time: the others stand aside, and nobody says so.
+    pub(crate) has_window: bool,
+    /// Its namespace is never paused.
+    pub(crate) is_steady: bool,
 }
 
 /// What is counted, so that it is seen that something was judged.
@@ -64,6 +72,11 @@ struct Task {
     /// By round, from the current one on.
     tickets: BTreeMap<u64, u64>,
     has_entered: bool,
+    is_paused: bool,
+    /// Of an array: the last element that anything was heard of.
+    last: u64,
+    /// Of an array: where its next element stands, which never began, and of which no event tells.
+    shadow: Option<Place>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +169,7 @@ impl Judge {
         if shape.asks.is_empty() || self.knows(task) {
             return;
         }
-        self.tasks.insert(task, Task { shape, round: None, tickets: BTreeMap::new(), has_entered: false });
+        self.tasks.insert(task, Task::new(shape));
     }
 
     /// A resource is being declared: from the request on.
@@ -191,9 +204,13 @@ impl Judge {
         match event.what.as_str() {
             "submitted" => task.round = Some(1),
             "waiting" | "ready" | "stands_aside" => self.enters(unit.task),
+            "paused" => task.is_paused = true,
+            "resumed" => task.is_paused = false,
             _ => {}
         }
-        let is_whole = unit.index.is_none() && self.tasks.get(&unit.task).is_some_and(|task| task.shape.is_array);
+        self.shade(unit);
+        let is_whole =
+            unit.index.is_none() && self.tasks.get(&unit.task).is_some_and(|task| task.shape.array.is_some());
         match event.what.as_str() {
             "succeeded" | "failed" | "cancelled" | "skipped" => self.ends(unit, &event.what),
             _ if is_whole => {}
@@ -207,7 +224,7 @@ impl Judge {
             && let Some(mut ended) = ended
         {
             ended.round = ended.round.map(|round| round + 1);
-            ended.has_entered = false;
+            (ended.has_entered, ended.is_paused, ended.last, ended.shadow) = (false, false, 0, None);
             let round = ended.round.unwrap_or(u64::MAX);
             ended.tickets.retain(|of, _| *of >= round);
             self.tasks.insert(task, ended);
@@ -224,6 +241,37 @@ impl Judge {
         if ticket <= before {
             let text = format!("{id} took ticket {ticket} at {}; ticket {before} had been taken before", self.at);
             self.find(Wrong::new(Kind::Ticket, text));
+        }
+    }
+
+    /// Of an array the next element stands in line too, and no event tells so. In a round that is not its first, any
+    /// may that did not succeed.
+    fn shade(&mut self, unit: Unit) {
+        let Some(task) = self.tasks.get_mut(&unit.task) else { return };
+        let Some(array) = task.shape.array.filter(|_| task.has_entered) else { return };
+        task.last = task.last.max(unit.index.unwrap_or(0));
+        let next = if task.round == Some(1) { task.last + 1 } else { 0 };
+        let unit = Unit { task: unit.task, index: Some(next) };
+        let shadow = task.ticket().filter(|_| next <= array.count).map(|ticket| (ticket, unit));
+        if shadow == task.shadow {
+            return;
+        }
+        self.unshade(unit.task);
+        let Some(task) = self.tasks.get_mut(&unit.task) else { return };
+        task.shadow = shadow;
+        let Some(shadow) = shadow else { return };
+        for ask in &task.shape.asks {
+            self.resources.entry(ask.resource.clone()).or_default().shadows.insert(shadow);
+        }
+    }
+
+    fn unshade(&mut self, task: u64) {
+        let Some(task) = self.tasks.get_mut(&task) else { return };
+        let Some(shadow) = task.shadow.take() else { return };
+        for ask in &task.shape.asks {
+            let resource = self.resources.get_mut(&ask.resource);
+            resource.map(|resource| resource.shadows.remove(&shadow));
+            self.touched.insert(ask.resource.clone());
         }
     }
 
@@ -332,6 +380,7 @@ impl Judge {
             self.lives.remove(&element);
             self.given.remove(&element);
         }
+        self.unshade(unit.task);
         let task = self.tasks.remove(&unit.task);
         self.ended.insert(unit.task, (self.at, task));
         while self.ended.len() > ENDED_MAX {
@@ -387,6 +436,7 @@ impl Judge {
         self.counts.placed += u64::from(ticket.is_some());
         self.counts.longest_wait_us = self.counts.longest_wait_us.max(self.now_us - stood_us.unwrap_or(self.now_us));
         let (given, at, now_us) = (self.given.remove(&unit).unwrap_or_default(), self.at, self.now_us);
+        let passed = ticket.and_then(|ticket| self.passed((ticket, unit), &asks));
         for ask in &asks {
             let units = given.iter().find(|(name, when, _)| *name == ask.resource && *when == now_us);
             let units = units.map(|(_, _, units)| units.clone());
@@ -395,6 +445,7 @@ impl Judge {
             let mut wrongs = resource.wrongs_of(unit, ask, units.as_deref(), now_us);
             let (tasks, name) = (&self.tasks, &ask.resource);
             let before = ticket.and_then(|ticket| resource.overtaken((ticket, unit), ask, asked(tasks, name), now_us));
+            let before = before.or(passed);
             wrongs.extend(before.zip(ticket).map(|((first, other), ticket)| {
                 let text = format!("{unit} (ticket {ticket}) was granted `{name}` at {at} before {other} (ticket {first}), which stood in that line");
                 Wrong::new(Kind::Overtaken, text)
@@ -407,6 +458,30 @@ impl Judge {
         if let Some(life) = self.lives.get_mut(&unit) {
             (life.holds, life.phase) = (true, Phase::None);
         }
+    }
+
+    /// The next element of an array, which stands before that place in its way, for certain.
+    fn passed(&self, place: Place, asks: &[Ask]) -> Option<Place> {
+        let stands = |(_, other): &Place| {
+            let task = self.tasks.get(&other.task).filter(|task| task.is_steady());
+            task.is_some_and(|task| {
+                let could = |ask: &Ask| {
+                    let resource = self.resources.get(&ask.resource);
+                    resource.is_none_or(|resource| resource.could_grant(ask, self.now_us))
+                };
+                task.shape.asks.iter().all(could)
+            })
+        };
+        asks.iter().find_map(|ask| {
+            let resource = self.resources.get(&ask.resource)?;
+            let meets = |(_, other): &Place| {
+                let other = asked(&self.tasks, &ask.resource)(*other);
+                other.is_some_and(|other| {
+                    resource.possible(self.now_us).all(|declared| ask.meets(&other, &declared.devices))
+                })
+            };
+            resource.shadows.range(..place).find(|place| stands(place) && meets(place)).copied()
+        })
     }
 
     /// It holds nothing any more.
@@ -451,6 +526,24 @@ impl Judge {
 }
 
 impl Task {
+    fn new(shape: Shape) -> Self {
+        Self {
+            shape,
+            round: None,
+            tickets: BTreeMap::new(),
+            has_entered: false,
+            is_paused: false,
+            last: 0,
+            shadow: None,
+        }
+    }
+
+    /// Whether it is certain that its next element stands in line, if all that it asks for is there.
+    fn is_steady(&self) -> bool {
+        let is_steady = self.shape.array.is_some_and(|array| array.is_steady && !array.has_window);
+        is_steady && !self.is_paused && self.round == Some(1)
+    }
+
     fn ticket(&self) -> Option<u64> {
         self.tickets.get(&self.round?).copied()
     }

@@ -64,6 +64,8 @@ pub(crate) struct Resource {
     pub(crate) line: BTreeSet<Place>,
     /// Those who stand in it, and whose ticket is not known.
     pub(crate) unplaced: BTreeSet<Unit>,
+    /// Elements of arrays that may stand in it, and of which no event tells.
+    pub(crate) shadows: BTreeSet<Place>,
     /// Grants so far.
     pub(crate) grants: u64,
 }
@@ -76,6 +78,7 @@ impl Default for Resource {
             holders: BTreeMap::new(),
             line: BTreeSet::new(),
             unplaced: BTreeSet::new(),
+            shadows: BTreeSet::new(),
             grants: 0,
         }
     }
@@ -122,7 +125,11 @@ impl Resource {
 
     /// Nobody is in it: only what it was declared to be is kept.
     pub(crate) fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.line.is_empty() && self.unplaced.is_empty() && !self.is_changing()
+        self.holders.is_empty()
+            && self.line.is_empty()
+            && self.unplaced.is_empty()
+            && self.shadows.is_empty()
+            && !self.is_changing()
     }
 
     /// What is wrong about granting this now, whatever it may have been declared to be.
@@ -183,6 +190,14 @@ impl Resource {
         wrongs
     }
 
+    /// Whether this could be granted if nobody held anything, whatever it may have been declared to be.
+    pub(crate) fn could_grant(&self, ask: &Ask, at_us: i64) -> bool {
+        self.possible(at_us).all(|declared| {
+            let all: Vec<&Device> = declared.devices.iter().collect();
+            !declared.out_of_service && ask.amount <= declared.capacity() && ask.is_met_by(&all)
+        })
+    }
+
     /// Who stands before that place in its way, whatever it may have been declared to be.
     pub(crate) fn overtaken(
         &self,
@@ -203,7 +218,8 @@ impl Resource {
         let is_before = |(_, other): &Place| {
             ask_of(*other).is_none_or(|other| self.possible(at_us).any(|declared| ask.meets(&other, &declared.devices)))
         };
-        let is_alone = self.unplaced.is_empty() && !self.line.range(..place).any(is_before);
+        let mut before = self.line.range(..place).chain(self.shadows.range(..place));
+        let is_alone = self.unplaced.is_empty() && !before.any(is_before);
         is_alone && self.possible(at_us).all(|declared| self.has_room(ask, declared))
     }
 

@@ -1,6 +1,6 @@
 //! Good histories, in which nothing is found, and histories with one wrong each, which is.
 
-use super::judge::{Event, Judge, Shape, Snapshot, Told};
+use super::judge::{Array, Event, Judge, Shape, Snapshot, Told};
 use super::{Ask, At, Declared, Device, Kind, Unit};
 
 /// Plays histories: a line is a commit, events stand with `;` between.
@@ -112,7 +112,11 @@ impl Play {
 }
 
 fn shape(asks: &str) -> Shape {
-    Shape { asks: Ask::read(asks).unwrap(), is_array: false, has_window: false, release_while_retrying: false }
+    Shape { asks: Ask::read(asks).unwrap(), array: None, release_while_retrying: false }
+}
+
+fn array(count: u64) -> Array {
+    Array { count, has_window: false, is_steady: true }
 }
 
 fn held(units: &[&str]) -> Vec<(Unit, String, Vec<String>)> {
@@ -165,7 +169,7 @@ fn overtaking_somebody_who_waits_for_something_else_is_found() {
 
 #[test]
 fn elements_of_an_array_go_by_index() {
-    let array = Shape { is_array: true, ..shape("x:db") };
+    let array = Shape { array: Some(array(2)), ..shape("x:db") };
     let play = Play::new().shaped(1, array).ticket(1, 1, 1).task(2, "x:db").then(
         "1 submitted; 1 waiting; 1.1 waiting; 1.2 waiting; 1.1 ready
          2 submitted; 2 waiting
@@ -175,6 +179,27 @@ fn elements_of_an_array_go_by_index() {
     play.then("1.1 succeeded; 1.2 ready\n1.2 cancelled; 1 cancelled; 2 ready").good();
     Play { judge: judge.clone(), commit: 4 }.then("1.1 succeeded; 2 ready").wrong(Kind::Overtaken, "before 1.2");
     Play { judge, commit: 4 }.then("1 succeeded; 2 ready").wrong(Kind::NoTask, "array 1 ended");
+}
+
+#[test]
+fn the_next_element_of_an_array_stands_in_line_and_no_event_tells_so() {
+    let play = |array: Array| {
+        let shape = Shape { array: Some(array), ..shape("x:db") };
+        let play = Play::new().shaped(1, shape).ticket(1, 1, 1).task(2, "x:db").task(3, "x:q x:db").task(4, "x:q");
+        play.then(
+            "1 submitted; 1 ready; 1.1 ready; 1 running; 1.1 assigned\n2 submitted; 2 waiting\n4 submitted; 4 ready",
+        )
+    };
+    play(array(2)).then("1.1 succeeded; 1.2 ready\n1.2 succeeded; 1 succeeded; 2 ready").good();
+    play(array(2)).then("1.1 succeeded; 2 ready").wrong(Kind::Overtaken, "before 1.2 (ticket 1)");
+    // All have begun: nobody stands before the second task.
+    play(array(1)).then("1.1 succeeded; 1 succeeded; 2 ready").good();
+    // Whether it stands is not certain while it may be paused: nobody is found to pass it, or to be left waiting for it.
+    play(array(2)).then("1 paused\n1.1 succeeded; 2 ready\n1 resumed\n2 succeeded; 1.2 ready").good();
+    play(Array { is_steady: false, ..array(2) }).then("1.1 succeeded\n2 ready").good();
+    play(Array { has_window: true, ..array(2) }).then("1.1 succeeded; 2 ready").good();
+    let out = || play(array(2)).declare("db", Declared { out_of_service: true, ..Declared::default() }).later();
+    out().then("2 stands_aside\n1.1 succeeded").good();
 }
 
 #[test]
@@ -330,7 +355,7 @@ fn whoever_is_first_and_is_left_waiting_is_found() {
     // In the same commit, in whatever order, is soon enough.
     lock(3).then("1 succeeded; 3 cancelled; 2 ready").good();
     three().then("1 succeeded").wrong(Kind::Starved, "all of `x:b x:c`");
-    let window = Shape { is_array: true, has_window: true, ..shape("x:db") };
+    let window = Shape { array: Some(Array { has_window: true, ..array(2) }), ..shape("x:db") };
     let play = Play::new()
         .shaped(1, window)
         .ticket(1, 1, 1)

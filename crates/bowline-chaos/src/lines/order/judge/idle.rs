@@ -60,7 +60,7 @@ impl Judge {
     fn is_left_waiting(&self, unit: Unit) -> bool {
         let Some((task, life)) = self.tasks.get(&unit.task).zip(self.lives.get(&unit)) else { return false };
         // Elements that wait for their array's window stand aside, and nobody says so.
-        let is_held_back = task.shape.has_window || life.is_told;
+        let is_held_back = task.shape.array.is_some_and(|array| array.has_window) || life.is_told;
         let Some(place) = life.place.filter(|_| !is_held_back) else { return false };
         task.shape.asks.iter().all(|ask| {
             let resource = self.resources.get(&ask.resource);
@@ -87,7 +87,7 @@ impl Judge {
                 .filter_map(|ask| self.resources.get(&ask.resource))
                 .map(|resource| resource.grants);
             let moved = grants.sum::<u64>().saturating_sub(life.grants_before);
-            if moved > 0 && !task.shape.has_window {
+            if moved > 0 && !task.shape.array.is_some_and(|array| array.has_window) {
                 let seconds = (self.now_us - life.since_us) / 1_000_000;
                 self.find_of(unit, format!("{unit} has stood in line for {seconds} s, in which {moved} others were granted what it waits for"));
             }

@@ -1,0 +1,171 @@
+//! Clients: each does this and that, one after the other, as somebody would who has seen only answers. Some vanish in the
+//! middle of a request, and never know what came of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::books::Shared;
+use super::shape::{Maker, PAUSED_NAMESPACE, Work};
+use crate::random::Random;
+use crate::rest::{Answer, Rest, text};
+
+/// No more is submitted while so many have not ended.
+const UNENDED_MAX: usize = 45;
+/// So many ended tasks stay; others are deleted.
+const ENDED_KEPT: usize = 400;
+/// Most tasks that are submitted as one.
+const BATCH_MAX: u64 = 6;
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    pub(crate) rest: Rest,
+    pub(crate) shared: Shared,
+    pub(crate) maker: Maker,
+    /// Its keys begin so.
+    pub(crate) name: String,
+    pub(crate) over: Arc<AtomicBool>,
+}
+
+impl Client {
+    /// Goes on until it is over. Whatever it has begun it brings to its end.
+    pub(crate) async fn go_on(self, mut random: Random) {
+        let mut number = 0;
+        while !self.over.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(random.within(50, 400))).await;
+            number += 1;
+            if let Err(error) = self.one(number, &mut random).await {
+                self.shared.find(&format!("client {}, deed {number}: {error:#}", self.name));
+            }
+        }
+    }
+
+    async fn one(&self, number: u64, random: &mut Random) -> Result<()> {
+        let is_enough = self.shared.books().judge.unended().count() >= UNENDED_MAX;
+        match random.within(0, 100) {
+            0..56 if !is_enough => self.submit(number, random).await,
+            56..66 if !is_enough => self.submit_many(number, random).await,
+            66..74 if !is_enough => self.vanish(number, random).await,
+            74..83 => self.verb("cancel", random).await.map(drop),
+            83..88 => self.verb("retry", random).await.map(drop),
+            88..92 => self.pause(random).await,
+            92..94 => self.pause_namespace(random).await,
+            94..100 => self.delete().await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn submit(&self, number: u64, random: &mut Random) -> Result<()> {
+        let work = self.maker.work(number, random);
+        let path = format!("/tasks?namespace={}", work.namespace);
+        let answer = self.rest.post_surely(&path, &work.body, &self.key(number)).await?;
+        self.submitted(&answer, &[work], 1)
+    }
+
+    /// All or none, in one commit.
+    async fn submit_many(&self, number: u64, random: &mut Random) -> Result<()> {
+        let all: Vec<Work> = (0..random.within(2, BATCH_MAX + 1)).map(|_| self.maker.work(number, random)).collect();
+        let body = json!({ "tasks": all.iter().map(|work| work.body.clone()).collect::<Vec<_>>() });
+        let answer = self.rest.post_surely("/tasks", &body, &self.key(number)).await?;
+        self.submitted(&answer, &all, all.len() as u64)
+    }
+
+    fn submitted(&self, answer: &Answer, all: &[Work], count: u64) -> Result<()> {
+        if text(&answer.body, "code") == "invalid" && all.iter().any(|work| work.may_be_refused) {
+            self.shared.done("refused: more than there is");
+            return Ok(());
+        }
+        ensure!(answer.is_good(), "a submit gave {} {}", answer.status, answer.body);
+        *self.shared.books().done.entry("submitted".to_owned()).or_default() += count;
+        Ok(())
+    }
+
+    /// Sends a submit, and is gone before the answer: in the middle of the request, or a moment later.
+    async fn vanish(&self, number: u64, random: &mut Random) -> Result<()> {
+        let work = self.maker.work(number, random);
+        let within = Duration::from_millis(random.within(0, 25));
+        let path = format!("/tasks?namespace={}", work.namespace);
+        // Whatever came of it: nobody is there to know.
+        tokio::time::timeout(within, self.rest.post(&path, &work.body, None)).await.ok();
+        self.shared.done("vanished");
+        Ok(())
+    }
+
+    /// A verb for a task of anybody's.
+    async fn verb(&self, verb: &str, random: &mut Random) -> Result<Option<u64>> {
+        let recent: Vec<u64> = self.shared.books().recent.iter().rev().take(60).copied().collect();
+        if recent.is_empty() {
+            return Ok(None);
+        }
+        let task = random.one_of(&recent);
+        let did = self.act(task, verb).await?;
+        Ok(did.then_some(task))
+    }
+
+    /// Whether it was done: its state may not allow it, or it was deleted meanwhile.
+    async fn act(&self, task: u64, verb: &str) -> Result<bool> {
+        for namespace in ["default", PAUSED_NAMESPACE] {
+            let path = format!("/tasks/{task}/{verb}?namespace={namespace}");
+            let answer = self.rest.post_surely(&path, &Value::Null, "").await?;
+            match text(&answer.body, "code") {
+                "not_found" => {}
+                "conflict" => return Ok(false),
+                _ => {
+                    ensure!(answer.is_good(), "{verb} of task {task} gave {} {}", answer.status, answer.body);
+                    self.shared.done(verb);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// For a while.
+    async fn pause(&self, random: &mut Random) -> Result<()> {
+        let Some(task) = self.verb("pause", random).await? else { return Ok(()) };
+        tokio::time::sleep(Duration::from_millis(random.within(50, 1_200))).await;
+        self.act(task, "resume").await.map(drop)
+    }
+
+    async fn pause_namespace(&self, random: &mut Random) -> Result<()> {
+        let body = json!({ "namespace": PAUSED_NAMESPACE });
+        for verb in ["pause", "resume"] {
+            let answer = self.rest.post_surely(&format!("/{verb}"), &body, "").await?;
+            ensure!(answer.is_good(), "{verb} of a namespace gave {} {}", answer.status, answer.body);
+            if verb == "pause" {
+                self.shared.done("pause a namespace");
+                tokio::time::sleep(Duration::from_millis(random.within(50, 1_200))).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what ended long ago.
+    async fn delete(&self) -> Result<()> {
+        loop {
+            let task = {
+                let mut books = self.shared.books();
+                if books.ended.len() <= ENDED_KEPT {
+                    return Ok(());
+                }
+                books.ended.pop_front()
+            };
+            let Some(task) = task else { return Ok(()) };
+            for namespace in ["default", PAUSED_NAMESPACE] {
+                // It may have been retried, or be gone already.
+                let answer = self.rest.delete(&format!("/tasks/{task}?namespace={namespace}")).await;
+                if answer.is_ok_and(|answer| answer.is_good()) {
+                    self.shared.done("delete");
+                }
+            }
+        }
+    }
+
+    fn key(&self, number: u64) -> String {
+        format!("{}-{number}", self.name)
+    }
+}
