@@ -21,7 +21,6 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     say("xtask: tidy");
     tidy::run(root)?;
     step("clippy", cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    step("doc tests", cargo(root, &["test", "--workspace", "--doc", "--quiet"]))?;
     step("build", cargo(root, &["build", "--workspace", "--all-targets"]))?;
     step("building the simulation", sim::build(root))?;
     // From here on each step stands for itself: one that fails does not hide what the others find.

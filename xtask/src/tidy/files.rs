@@ -40,6 +40,7 @@ fn rust(name: &str, text: &str, findings: &mut Vec<String>) {
     if lines > FILE_LINES_MAX && !is_test(name) {
         findings.push(format!("{name}: {lines} lines; split it (at most {FILE_LINES_MAX}, aim at 250)"));
     }
+    doc_tests(name, text, findings);
     for (number, line) in text.lines().enumerate() {
         let left_open = ["TO", "FIX"].iter().zip(["DO", "ME"]).any(|(a, b)| line.contains(&format!("{a}{b}")));
         if left_open && !line.contains("DO(") && !line.contains("ME(") {
@@ -47,6 +48,27 @@ fn rust(name: &str, text: &str, findings: &mut Vec<String>) {
         }
         if line.trim_start().starts_with("#[ignore") {
             findings.push(format!("{name}:{}: an ignored test tests nothing", number + 1));
+        }
+    }
+}
+
+/// Code in doc comments that would be a test: building those of the workspace takes longer than most steps of
+/// `cargo xtask test`, which therefore runs none.
+fn doc_tests(name: &str, text: &str, findings: &mut Vec<String>) {
+    let mut is_inside = false;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let Some(doc) = line.strip_prefix("//!").or_else(|| line.strip_prefix("///")) else {
+            is_inside = false;
+            continue;
+        };
+        let Some(fence) = doc.trim_start().strip_prefix("```") else { continue };
+        is_inside = !is_inside;
+        if is_inside && !matches!(fence, "text" | "sh" | "json" | "yaml" | "toml") {
+            findings.push(format!(
+                "{name}:{}: nobody runs code in doc comments: mark it `text`, and write a test",
+                number + 1
+            ));
         }
     }
 }
@@ -76,4 +98,21 @@ fn tracked(root: &Path) -> Result<Vec<String>> {
         .context("starting git ls-files")?;
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_would_be_a_doc_test_is_found() {
+        let found = |text: &str| {
+            let mut findings = Vec::new();
+            doc_tests("a.rs", text, &mut findings);
+            findings.len()
+        };
+        assert_eq!(found("//! ```text\n//! a -> b\n//! ```\n\n/// ```sh\n/// ls\n/// ```\nfn f() {}\n"), 0);
+        assert_eq!(found("/// ```\n/// f();\n/// ```\nfn f() {}\n"), 1);
+        assert_eq!(found("//! ```rust\n//! f();\n//! ```\n"), 1);
+    }
 }
