@@ -261,6 +261,8 @@ fn hello(name: &str, greeting: &Greeting) -> wire::WorkerMessage {
         pool: (greeting.odd == 253).then(|| "pool".to_owned()),
         health: (greeting.odd > 250)
             .then(|| wire::Health { broken: (greeting.odd == 252).then(|| "no disk".to_owned()) }),
+        // Some say when they said it, in any order.
+        said_at_us: (greeting.odd % 2 == 0).then(|| u64::from(greeting.odd) * 1_000),
     }))
 }
 

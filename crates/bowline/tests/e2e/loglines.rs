@@ -362,7 +362,7 @@ fn secrets_are_masked_and_truncation_is_marked() {
     let lines = rt.block_on(async {
         let id = submit(&client, &task).await;
         let lines = follow(client.clone(), id, LogStart::Offset(0)).await;
-        assert_eq!(client.task(id).await.unwrap().state, StateKind::Succeeded);
+        assert_eq!(client.wait_task(id, None).await.unwrap().state, StateKind::Succeeded);
         lines
     });
     let text = text_of(&lines);
