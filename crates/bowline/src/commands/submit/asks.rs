@@ -51,10 +51,12 @@ fn license(text: &str) -> Result<Ask, String> {
 /// `phones`, `phones:model=x,os=14` or, where one resource alone has such units, `model=x`.
 fn device(text: &str) -> Result<Ask, String> {
     let before_values = text.split('=').next().unwrap_or_default();
-    let (name, rest) = match (before_values.split_once(':'), text.contains('=')) {
+    let (name, rest) = match (before_values.rsplit_once(':'), text.contains('=')) {
         (Some((name, _)), true) => (Some(name), &text[name.len() + 1..]),
         (None, true) => (None, text),
-        (_, false) => (Some(text), ""),
+        (None, false) => (Some(text), ""),
+        // A resource whose own name has a colon is asked for by its units' names: `NAME:name=UNIT`.
+        (Some(_), false) => return Err("write NAME:KEY=VALUE, or the resource's name alone".to_owned()),
     };
     let pairs = rest.split(',').filter(|pair| !pair.is_empty());
     Ok(Ask::Unit { name: name.map(resource).transpose()?, with: pairs.map(attribute).collect::<Result<_, _>>()? })
@@ -81,6 +83,7 @@ mod tests {
         assert_eq!(device("phones"), Ok(unit(Some("phones"), &[])));
         assert_eq!(device("model=x"), Ok(unit(None, &[("model", "x")])));
         assert_eq!(device("phones:model=x,os=14"), Ok(unit(Some("phones"), &[("model", "x"), ("os", "14")])));
+        assert_eq!(device("lab:phones:model=x"), Ok(unit(Some("lab:phones"), &[("model", "x")])));
         assert_eq!(device("at=usb:3"), Ok(unit(None, &[("at", "usb:3")])));
         for wrong in ["", "phones:", "a b", "phones:model", "a=b,c", "=x"] {
             assert!(device(wrong).is_err(), "{wrong}");
