@@ -16,6 +16,8 @@ use super::story::Story;
 
 /// Between two blows, and before the first: everything is up that long at least.
 const BREATH: Duration = Duration::from_millis(1_500);
+/// And no sooner than this after the last one began: where all is back at once there is still something to see.
+const PACE: Duration = Duration::from_millis(2_700);
 /// After so long `explain` is asked.
 const ASKED_AFTER: Duration = Duration::from_millis(100);
 /// A job that is so old is worth a blow: it does not end just before.
@@ -79,8 +81,10 @@ impl Torment<'_> {
 
     async fn blows(&self) -> anyhow::Result<Wounds> {
         let mut wounds = Wounds::default();
+        let mut due = Instant::now();
         for roles in BLOWS {
-            tokio::time::sleep(BREATH).await;
+            due = (Instant::now() + BREATH).max(due + PACE);
+            tokio::time::sleep_until(due).await;
             let blow = self.strike(roles, &mut wounds).await?;
             self.story.tell("killed", &blow.sentence(), &blow)?;
             wounds.blows.push(blow);
