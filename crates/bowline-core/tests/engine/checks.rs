@@ -29,6 +29,17 @@ pub(crate) struct Seen {
     was_lagging: bool,
 }
 
+impl Seen {
+    /// Nothing but what is held, which may be more than there is since something shrank.
+    pub(crate) fn of(world: &World) -> Self {
+        let mut seen = Self::default();
+        for grant in units(world).into_iter().flat_map(|(_, row, _)| &row.held) {
+            *seen.used.entry(grant.name.clone()).or_default() += grant.amount;
+        }
+        seen
+    }
+}
+
 fn units(world: &World) -> Vec<(TaskRef, &Unit, bool)> {
     let tables = &world.bench.tables;
     let singles = tables.tasks.values().map(|row| (TaskRef::whole(row.id), &row.unit, row.array.is_some()));

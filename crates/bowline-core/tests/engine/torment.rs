@@ -419,7 +419,7 @@ proptest! {
                 world.backup = Some(world.bench.tables.clone());
             }
             if next.0 % 42 == 41 && world.bench.pace == Pace::AtOnce && world.roll_back() {
-                seen = Seen::default();
+                seen = Seen::of(&world);
             }
             step(&mut world, next);
             check(&mut world, &mut seen);
