@@ -29,11 +29,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const ANSWER_SECONDS_MAX: &str = "20";
 
 /// Checks that are left out, and why.
-const LEFT_OUT: [(&str, &str); 1] = [(
-    "positive_data_acceptance",
-    "a schema cannot say what fields mean together (one of `command`, `shell` and `action`; a dependency that is there), so what it \
-     calls valid may be refused; that each refusal is a documented one is checked",
-)];
+const LEFT_OUT: [(&str, &str); 2] = [
+    (
+        "positive_data_acceptance",
+        "a schema cannot say what fields mean together (one of `command`, `shell` and `action`; a dependency that is there), so what \
+         it calls valid may be refused; that each refusal is a documented one is checked",
+    ),
+    (
+        "use_after_free",
+        "what was deleted with `dry_run=true` is there as before, and the check does not know; tests of the API look for what they \
+         have deleted",
+    ),
+];
 /// Operations that are left out, and why.
 const NOT_ASKED: [(&str, &str); 1] = [("/api/v1/events$", "its answer never ends")];
 
