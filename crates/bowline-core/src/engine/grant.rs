@@ -43,6 +43,15 @@ pub(super) struct Asking {
     timer: At,
 }
 
+/// What became of a place that was put right.
+enum Put {
+    AsBefore,
+    /// It was aside, and stands in line again.
+    Back,
+    /// It stood in line, and is aside for this.
+    Aside(AsideWhy),
+}
+
 impl Engine {
     /// What the unit asks for; empty for most.
     pub(super) fn wants_of(&self, unit: TaskRef) -> Arc<[Want]> {
@@ -112,13 +121,39 @@ impl Engine {
         self.tell_state(unit, "waiting", &Cause::new(&cause.actor, reason));
     }
 
-    /// The same at a take-over: nothing is told.
+    /// In line or aside, as it is now; nothing is told.
+    fn put_right(&mut self, place: Place, wants: &[Want]) -> Put {
+        let was_aside = self.lines.aside(place.1).is_some();
+        match self.aside_why(place.1) {
+            Some(why) if self.lines.aside(place.1) == Some(&why) => Put::AsBefore,
+            Some(why) => {
+                if was_aside {
+                    self.lines.bring_back(place.1, wants);
+                } else {
+                    self.lines.leave(place, wants);
+                }
+                self.lines.put_aside(Aside { place, why: why.clone() }, wants);
+                if was_aside { Put::AsBefore } else { Put::Aside(why) }
+            }
+            None if was_aside => {
+                self.lines.bring_back(place.1, wants);
+                self.lines.join(place, wants);
+                Put::Back
+            }
+            None => {
+                if !self.lines.is_standing(place, wants) {
+                    self.lines.join(place, wants);
+                }
+                Put::AsBefore
+            }
+        }
+    }
+
+    /// At a take-over.
     pub(super) fn stand_loaded(&mut self, unit: TaskRef) {
         let wants = self.wants_of(unit);
-        let Some(place) = self.place_of(unit) else { return };
-        match self.aside_why(unit) {
-            Some(why) => self.lines.put_aside(Aside { place, why }, &wants),
-            None => self.lines.join(place, &wants),
+        if let Some(place) = self.place_of(unit).filter(|_| !wants.is_empty()) {
+            self.put_right(place, &wants);
         }
     }
 
@@ -156,13 +191,15 @@ impl Engine {
         }
     }
 
-    /// What is still held from before a retry is given up by whoever would stand aside now.
-    pub(super) fn release_for_standing_aside(&mut self, unit: TaskRef) {
+    /// Whether it still holds all from before a retry. Whoever would stand aside now gives it up.
+    pub(super) fn still_holds(&mut self, unit: TaskRef) -> bool {
         let holds = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).is_some_and(|hot| hot.held.is_some());
         if holds && self.aside_why(unit).is_some() {
             self.release_held(unit);
             self.touch_unit(unit);
+            return false;
         }
+        holds
     }
 
     /// Elements of an array that wait and have no place yet take theirs: of a new round, and after a take-over.
@@ -176,9 +213,7 @@ impl Engine {
             let unit = TaskRef::element(id, index);
             let wants = self.wants_of(unit);
             let Some(place) = self.place_of(unit) else { return };
-            if self.lines.aside(unit).is_none() && !self.lines.is_standing(place, &wants) {
-                self.stand_loaded(unit);
-            }
+            self.put_right(place, &wants);
         }
     }
 
@@ -241,7 +276,6 @@ impl Engine {
     fn grant(&mut self, place: Place, wants: &[Want]) {
         let unit = place.1;
         self.begin_waiting_element(unit);
-        self.lines.leave(place, wants);
         let held = self.lines.grant(unit, wants, self.now);
         let cause = Cause::server(format!("granted {}", say_held(&held)));
         if let Some(hot) = self.hot_mut(unit) {
@@ -260,7 +294,7 @@ impl Engine {
         }
         array.elements.insert(index, Element { version: 0, hot: Hot::new(State::Waiting, now) });
         array.advance();
-        // Its place is left by whoever grants.
+        // Its place is left with its state.
         array.next_lined = None;
         self.count_loaded(unit, StateKind::Waiting);
         self.touch_task(unit.task);
@@ -273,25 +307,14 @@ impl Engine {
         match state {
             Some(StateKind::Waiting) if !self.may_stand(unit) => {}
             Some(StateKind::Waiting) => {
-                let (is_aside, why) = (self.lines.aside(unit).is_some(), self.aside_why(unit));
                 let Some(place) = self.place_of(unit) else { return };
-                match (is_aside, why) {
-                    (true, None) => {
+                match self.put_right(place, &wants) {
+                    Put::Back => {
                         probe::reached(Path::SteppedBackToItsNumber);
-                        self.lines.bring_back(unit, &wants);
-                        self.lines.join(place, &wants);
                         self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
                     }
-                    (true, Some(why)) => {
-                        self.lines.bring_back(unit, &wants);
-                        self.lines.put_aside(Aside { place, why }, &wants);
-                    }
-                    (false, Some(why)) => {
-                        self.lines.leave(place, &wants);
-                        self.tell_aside(unit, &why);
-                        self.lines.put_aside(Aside { place, why }, &wants);
-                    }
-                    (false, None) => {}
+                    Put::Aside(why) => self.tell_aside(unit, &why),
+                    Put::AsBefore => {}
                 }
             }
             Some(StateKind::Ready) if unit.index.is_some() || !self.is_array(unit.task) => {
@@ -383,25 +406,10 @@ impl Engine {
             }
         }
         if let Some(index) = next {
-            self.place_next((ticket, TaskRef::element(id, index)), &wants);
+            self.put_right((ticket, TaskRef::element(id, index)), &wants);
         }
         if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) {
             array.next_lined = next;
-        }
-    }
-
-    /// In line or aside, as it is now.
-    fn place_next(&mut self, place: Place, wants: &[Want]) {
-        if let Some(why) = self.aside_why(place.1) {
-            if self.lines.aside(place.1) != Some(&why) {
-                self.lines.bring_back(place.1, wants);
-                self.lines.leave(place, wants);
-                self.lines.put_aside(Aside { place, why }, wants);
-            }
-            return;
-        }
-        if self.lines.bring_back(place.1, wants) || !self.lines.is_standing(place, wants) {
-            self.lines.join(place, wants);
         }
     }
 

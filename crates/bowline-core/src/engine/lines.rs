@@ -236,6 +236,10 @@ fn choose(
     is_free: impl Fn(&Unit) -> bool,
     units: &BTreeMap<UnitName, Unit>,
 ) -> Option<Vec<UnitName>> {
+    if let [with] = wanted {
+        let fits = |unit: &&Unit| !unit.is_gone && is_free(unit) && unit.spec.has(with);
+        return units.values().find(fits).map(|unit| vec![unit.spec.name.clone()]);
+    }
     let free: Vec<&Unit> = units.values().filter(|unit| !unit.is_gone && is_free(unit)).collect();
     if free.len() < wanted.len() {
         return None;

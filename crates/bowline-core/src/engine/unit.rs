@@ -134,7 +134,7 @@ impl Engine {
         if was == StateKind::Ready {
             self.unline(unit);
         }
-        if was == StateKind::Waiting {
+        if was == StateKind::Waiting && self.asks(unit.task) {
             self.unstand(unit);
         }
         if was.is_live() {
@@ -203,11 +203,11 @@ impl Engine {
             }
             self.touch_task(unit.task);
         }
-        let is_whole_array =
-            unit.index.is_none() && self.tasks.get(&unit.task).is_some_and(|task| task.array.is_some());
-        self.release_for_standing_aside(unit);
-        let holds = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).is_some_and(|hot| hot.held.is_some());
-        if is_whole_array || holds || !self.asks(unit.task) {
+        let asks = self
+            .tasks
+            .get(&unit.task)
+            .is_some_and(|task| !task.policy.wants.is_empty() && (unit.index.is_some() || task.array.is_none()));
+        if !asks || self.still_holds(unit) {
             self.shift(unit, Event::Granted, cause).expect("what waits can be granted");
             return;
         }
