@@ -13,6 +13,7 @@ mod depend;
 mod drain;
 mod element;
 mod explain;
+mod fair;
 mod grant;
 mod identity;
 mod key;
@@ -76,6 +77,8 @@ pub struct Timing {
     pub pool_gone_after: Duration,
     /// A ticket that no connected worker is able to serve for so long stands aside. 5 min.
     pub aside_after: Duration,
+    /// A task counts as though it had come earlier by this, for each level of its priority. 10 min.
+    pub ageing: Duration,
 }
 
 impl Default for Timing {
@@ -91,6 +94,7 @@ impl Default for Timing {
             aside_for: Duration::from_mins(5),
             pool_gone_after: Duration::from_mins(10),
             aside_after: Duration::from_mins(5),
+            ageing: Duration::from_mins(10),
         }
     }
 }

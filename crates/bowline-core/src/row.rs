@@ -111,7 +111,7 @@ pub struct TaskRow {
     pub name: Option<String>,
     /// Its action's name.
     pub action: String,
-    /// Higher goes first.
+    /// Each level counts as so much earlier a ticket: see [`crate::engine::Timing::ageing`].
     pub priority: i32,
     /// The run and node that it belongs to.
     pub run: Option<(RunId, NodeIndex)>,
@@ -127,6 +127,8 @@ pub struct TaskRow {
     pub round_at: Timestamp,
     /// Its place in the one order; 0 until it has one.
     pub ticket: Ticket,
+    /// When it took that place. `None`: it has none yet, or a program wrote it that did not keep this.
+    pub ticket_at: Option<Timestamp>,
     /// Whether it is paused, and by whom.
     pub paused: Option<PauseMark>,
     /// Its state. Of an array: `running` from its first element's start, until its last one's end.

@@ -57,7 +57,7 @@ pub struct TaskSpec {
     /// Between a failure and its retry the resources are given up; the ticket is kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub release_while_retrying: bool,
-    /// Higher goes first.
+    /// Each level counts as so much earlier a ticket: see [`crate::engine::Timing::ageing`].
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
     /// Tasks that must end before this one may begin.

@@ -1,7 +1,7 @@
-//! Lanes: ready tasks by what they ask for. A lane is ordered by priority, then ticket, then index;
+//! Lanes: ready tasks by what they ask for. A lane is ordered by ticket and index, where priority counts
+//! as an earlier ticket;
 //! matching goes through lanes, never through tasks.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ pub(super) struct LaneId(u32);
 /// another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
-    pub priority: Reverse<i32>,
+    /// When its ticket was taken, earlier by its priority: see [`super::fair::due`].
+    pub due: i64,
     pub ticket: Ticket,
     pub unit: TaskRef,
 }

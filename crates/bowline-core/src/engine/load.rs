@@ -92,6 +92,7 @@ impl Engine {
         self.advance_clock(now);
         self.led_from = self.now;
         let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+        self.date_tickets();
         for id in &tasks {
             self.hold_loaded(*id);
         }

@@ -232,6 +232,7 @@ impl Engine {
             round_at: row.round_at,
             submitted_at: row.submitted_at,
             ticket: row.ticket,
+            ticket_at: row.ticket_at.into(),
             name: row.name.map(Box::from),
             paused: row.paused.map(Box::new),
             after: (!spec.after.is_empty()).then(|| std::sync::Arc::from(spec.after.as_slice())),

@@ -18,7 +18,7 @@ use super::check::check_task;
 use super::element::is_met;
 use super::lane::LaneKey;
 use super::out::{Cause, Changed};
-use super::table::{Hot, Origin, Policy, Task};
+use super::table::{At, Hot, Origin, Policy, Task};
 
 impl Engine {
     /// A submit, whole or not at all.
@@ -136,6 +136,7 @@ impl Engine {
             round_at: self.now,
             submitted_at: self.now,
             ticket: Ticket(0),
+            ticket_at: At::default(),
             name: spec.name.as_deref().map(Box::from),
             paused: None,
             after: (!spec.after.is_empty()).then(|| Arc::from(spec.after.as_slice())),

@@ -320,6 +320,8 @@ pub(super) struct Task {
     pub round_at: Timestamp,
     pub submitted_at: Timestamp,
     pub ticket: Ticket,
+    /// When it took its ticket: priority counts from here.
+    pub ticket_at: At,
     pub name: Option<Box<str>>,
     pub paused: Option<Box<PauseMark>>,
     pub after: Option<Arc<[Dependency]>>,
@@ -348,6 +350,7 @@ impl Task {
             round: self.round,
             round_at: self.round_at,
             ticket: self.ticket,
+            ticket_at: self.ticket_at.get(),
             paused: self.paused.as_deref().cloned(),
             unit: self.hot.row(),
             array: self.array.as_ref().map(|array| array.counts),

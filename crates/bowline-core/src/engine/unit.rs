@@ -1,8 +1,6 @@
 //! Moves units: asks the machine, then does what follows from its answer. The only place where a
 //! unit's state changes.
 
-use std::cmp::Reverse;
-
 use crate::effect::Effect;
 use crate::id::{AttemptRef, Fence, RunId, TaskId, TaskRef, WorkerId};
 use crate::machine::{self, Begun, Blocked, Context, Event, Holder, Intent, Late, Refused, State, Step};
@@ -195,11 +193,12 @@ impl Engine {
     fn enter_waiting(&mut self, unit: TaskRef, cause: &Cause) {
         let is_first = self.tasks.get(&unit.task).is_some_and(|task| task.ticket.0 == 0);
         if is_first || mutant::is(Mutant::TicketLostOnReturn) {
-            let ticket = self.counters.ticket;
+            let (now, ticket) = (self.now, self.counters.ticket);
             self.counters.ticket = ticket.next();
             self.out.counters = Changed::Yes;
             if let Some(task) = self.tasks.get_mut(&unit.task) {
                 task.ticket = ticket;
+                task.ticket_at = now.into();
             }
             self.touch_task(unit.task);
         }
@@ -327,7 +326,8 @@ impl Engine {
     /// The unit's place in its lane.
     pub(super) fn line_of(&self, unit: TaskRef) -> Option<Line> {
         let task = self.tasks.get(&unit.task)?;
-        Some(Line { priority: Reverse(task.policy.priority), ticket: task.ticket, unit })
+        let due = super::fair::due(task.ticket_at.get(), task.policy.priority, self.config.timing.ageing);
+        Some(Line { due, ticket: task.ticket, unit })
     }
 
     /// A ready unit takes its place, unless it is paused.

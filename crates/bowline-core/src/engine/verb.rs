@@ -187,6 +187,7 @@ impl Engine {
         task.round = Round(task.round.0 + 1);
         task.round_at = now;
         task.ticket = Ticket(0);
+        task.ticket_at = At::default();
         let hot = &mut task.hot;
         hot.state = State::begin(None, blocked);
         hot.since = now;

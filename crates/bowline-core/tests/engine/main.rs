@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod delivery;
+mod fairness;
 mod fleet;
 mod lines;
 mod matching;

@@ -25,7 +25,7 @@ macro_rules! columns {
     () => {
         concat!(
             "t.id, t.version, t.namespace, t.name, t.action, t.priority, t.run, t.node, t.step, t.created_by, \
-             t.submitted_at, t.round, t.round_at, t.ticket, t.paused, t.array, ",
+             t.submitted_at, t.round, t.round_at, t.ticket, t.ticket_at, t.paused, t.array, ",
             unit_columns!()
         )
     };
@@ -33,27 +33,27 @@ macro_rules! columns {
 use columns;
 
 const INSERT: &str = concat!(
-    "INSERT OR IGNORE INTO tasks (version, priority, round, round_at, ticket, paused, array, ",
+    "INSERT OR IGNORE INTO tasks (version, priority, round, round_at, ticket, ticket_at, paused, array, ",
     unit_columns!(),
     ", id, namespace, name, action, run, node, step, created_by, submitted_at) VALUES \
      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-     ?25, ?26, ?27, ?28, ?29, ?30, ?31)"
+     ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)"
 );
 macro_rules! update {
     ($worker:literal) => {
         concat!(
-            "UPDATE tasks SET version = ?1, priority = ?2, round = ?3, round_at = ?4, ticket = ?5, paused = ?6, \
-             array = ?7, state = ?8, since = ?9, phase = ?10, attempt = ?11, generation = ?12, until = ?13, \
-             failures = ?14, losses = ?15, outcome = ?16, waiting_at = ?17, ready_at = ?18, started_at = ?19, \
-             ended_at = ?20, held = ?21",
+            "UPDATE tasks SET version = ?1, priority = ?2, round = ?3, round_at = ?4, ticket = ?5, ticket_at = ?6, \
+             paused = ?7, array = ?8, state = ?9, since = ?10, phase = ?11, attempt = ?12, generation = ?13, \
+             until = ?14, failures = ?15, losses = ?16, outcome = ?17, waiting_at = ?18, ready_at = ?19, \
+             started_at = ?20, ended_at = ?21, held = ?22",
             $worker,
-            " AND id = ?23 AND version = ?1 - 1"
+            " AND id = ?24 AND version = ?1 - 1"
         )
     };
 }
 // Most updates leave the worker as it is, and its index alone.
-const UPDATE_SAME_WORKER: &str = update!(" WHERE worker IS ?22");
-const UPDATE: &str = update!(", worker = ?22 WHERE 1");
+const UPDATE_SAME_WORKER: &str = update!(" WHERE worker IS ?23");
+const UPDATE: &str = update!(", worker = ?23 WHERE 1");
 const PUT_SPEC: &str = "INSERT INTO task_specs (task, spec) VALUES (?1, ?2)";
 const PUT_WORK: &str = "INSERT INTO task_works (task, place, work) VALUES (?1, ?2, ?3)";
 const PUT_LABEL: &str = "INSERT OR IGNORE INTO task_labels (key, value, task) VALUES (?1, ?2, ?3)";
@@ -76,7 +76,7 @@ const FORGET_LABEL: &str = "DELETE FROM task_labels WHERE key = ?1 AND value = ?
 const FORGET_NEED: &str = "DELETE FROM task_needs WHERE needed = ?1 AND task = ?2";
 const FORGET_RESOURCE: &str = "DELETE FROM task_resources WHERE resource = ?1 AND task = ?2";
 
-/// Binds what may change, ?1 to ?22.
+/// Binds what may change, ?1 to ?23.
 fn bind_changing<'w, 'c>(binding: Binding<'w, 'c>, row: &TaskRow) -> rusqlite::Result<Binding<'w, 'c>> {
     binding
         .put(row.version)?
@@ -84,6 +84,7 @@ fn bind_changing<'w, 'c>(binding: Binding<'w, 'c>, row: &TaskRow) -> rusqlite::R
         .put(row.round.0)?
         .time(row.round_at)?
         .u64(row.ticket.0)?
+        .time_if_any(row.ticket_at)?
         .json_if_any(row.paused.as_ref())?
         .json_if_any(row.array.as_ref())?
         .unit(&row.unit)
@@ -185,6 +186,7 @@ fn read_columns(columns: &mut Columns<'_, '_>) -> rusqlite::Result<TaskRow> {
         round: Round(columns.get()?),
         round_at: columns.time()?,
         ticket: Ticket(columns.u64()?),
+        ticket_at: columns.time_if_any()?,
         paused: columns.json_if_any()?,
         array: columns.json_if_any()?,
         unit: unit::read(columns)?,

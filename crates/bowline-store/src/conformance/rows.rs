@@ -96,6 +96,7 @@ pub fn task(id: u64, state: StateKind, at: u64) -> TaskRow {
         round: Round(1),
         round_at: Timestamp(at),
         ticket: Ticket(id),
+        ticket_at: (id % 2 == 1).then_some(Timestamp(at)),
         paused: None,
         unit: unit(state, at),
         array: None,

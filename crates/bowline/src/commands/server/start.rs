@@ -61,7 +61,7 @@ pub(crate) struct Args {
     stop_with_parent: bool,
 }
 
-/// How patient the server is with workers of which it hears nothing.
+/// How patient the server is.
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Patience {
     /// How often workers say that they are there
@@ -82,6 +82,9 @@ struct Patience {
     /// An identity of a pool may be given away when its holder was silent for so long
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pool_gone_after: Span,
+    /// A task counts as though it had come earlier by this, for each level of its priority
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    ageing: Span,
 }
 
 /// The shortest heartbeat.
@@ -104,6 +107,7 @@ impl Patience {
             take_over_grace: self.take_over_grace.0,
             aside_for: self.aside_for.0,
             pool_gone_after: self.pool_gone_after.0,
+            ageing: self.ageing.0,
             ..Timing::default()
         })
     }

@@ -1,0 +1,22 @@
+-- When a task took its ticket: priority counts from there. Of rows that were written before it is found at a take-over.
+
+ALTER TABLE tasks ADD COLUMN ticket_at INTEGER;
+
+-- What was set about namespaces: quotas and shares.
+
+CREATE TABLE namespaces (
+    name TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    room TEXT NOT NULL,
+    changed_by TEXT NOT NULL,
+    changed_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- When tasks began whose starts are counted under a key. At most as many as may begin within the key's time.
+
+CREATE TABLE rates (
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    starts TEXT NOT NULL,
+    PRIMARY KEY (namespace, key)
+) WITHOUT ROWID;
