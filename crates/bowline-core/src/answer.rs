@@ -1,6 +1,6 @@
 //! What the engine answers to requests. A refusal is the caller's doing, and says what to do.
 
-use crate::explain::{Explanation, WaitReason};
+use crate::explain::{Explanation, RunExplanation, WaitReason, WorkerExplanation};
 use crate::id::{Incarnation, RunId, TaskId, TaskRef, WorkerId};
 use crate::message::Paused;
 use crate::name::{Namespace, PoolName, WorkerName};
@@ -39,6 +39,10 @@ pub enum Answer {
     Enrolled(WorkerId),
     /// Why a task is where it is.
     Explained(Box<Explanation>),
+    /// Why a worker is given nothing more.
+    WorkerExplained(Box<WorkerExplanation>),
+    /// Why a run has not ended.
+    RunExplained(Box<RunExplanation>),
     /// Why each of these waits.
     WhyWaiting(Vec<(TaskRef, WaitReason)>),
     /// Counts, workers and lanes.

@@ -288,6 +288,8 @@ impl Engine {
             Request::PutToken(token) => self.put_token(token),
             Request::Enrol { token, worker, key } => self.enrol(actor, token, &worker, key),
             Request::Explain { namespace, task } => self.explain(&namespace, task),
+            Request::ExplainWorker { worker } => self.explain_worker(&worker),
+            Request::ExplainRun { namespace, run } => self.explain_run(&namespace, run),
             Request::WhyWaiting { tasks } => Ok(self.why_waiting(&tasks)),
             Request::Overview => Ok(self.overview()),
             Request::SetResource { name, change } => self.set_resource(actor, &name, change),

@@ -1,7 +1,13 @@
-//! Why a task is where it is: answers from the engine itself, complete and typed. Words for people
+//! Why a task, a worker or a run is where it is: answers from the engine itself, complete and typed. Words for people
 //! are made from them in one place, by whoever shows them.
 
+mod run;
+mod worker;
+
 use serde::{Deserialize, Serialize};
+
+pub use run::{RunExplanation, StepExplanation, StepWait, WHY_LISTED_MAX, Waiting};
+pub use worker::{LANES_LISTED_MAX, LaneMiss, WorkerExplanation, WorkerReason};
 
 use crate::id::{AttemptRef, TaskRef, Ticket};
 use crate::name::{Key, Namespace, ResourceName, UnitName, WorkerName};

@@ -157,6 +157,18 @@ pub enum Request {
         /// Which.
         task: TaskRef,
     },
+    /// Why is it given nothing more?
+    ExplainWorker {
+        /// Which.
+        worker: WorkerName,
+    },
+    /// Why has it not ended? Of a run that has, nothing is known here.
+    ExplainRun {
+        /// In this namespace.
+        namespace: Namespace,
+        /// Which.
+        run: RunId,
+    },
     /// Why do these wait? One line each, for lists; what is not in memory is left out.
     WhyWaiting {
         /// Which.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::explain::WaitReason;
 use crate::id::{TaskRef, Ticket};
 use crate::name::{Actor, Key, ResourceName, UnitName};
 use crate::state::StateKind;
@@ -203,6 +204,8 @@ pub struct ResourceView {
     pub line: Vec<PlaceView>,
     /// Places in all.
     pub waiting: u64,
+    /// What the first in line waits for besides this resource.
+    pub next: Vec<WaitReason>,
     /// Who stands aside, with why. At most [`VIEW_LISTED_MAX`].
     pub aside: Vec<(PlaceView, String)>,
     /// Asides in all.
@@ -220,6 +223,8 @@ pub struct HolderView {
     pub state: StateKind,
     /// What it holds.
     pub grant: Grant,
+    /// What keeps it from going on, where something does.
+    pub why: Option<WaitReason>,
 }
 
 /// Who waits for a resource.

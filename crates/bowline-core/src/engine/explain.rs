@@ -1,5 +1,8 @@
 //! Why a task is where it is.
 
+mod run;
+mod worker;
+
 use std::time::Duration;
 
 use crate::answer::{Answer, Reply};
@@ -37,7 +40,7 @@ impl Engine {
         Answer::WhyWaiting(why)
     }
 
-    fn reasons(&self, unit: TaskRef) -> Vec<WaitReason> {
+    pub(super) fn reasons(&self, unit: TaskRef) -> Vec<WaitReason> {
         let Some(task) = self.tasks.get(&unit.task) else { return Vec::new() };
         let Some(state) = self.dependency_state(unit) else { return Vec::new() };
         let own = task.unit(unit);

@@ -30,7 +30,7 @@ impl Engine {
 
     /// Single tasks and started elements are counted as they move; what arrays have not started is
     /// added here.
-    fn state_counts(&self) -> Vec<(StateKind, u64)> {
+    pub(super) fn state_counts(&self) -> Vec<(StateKind, u64)> {
         let mut counts: BTreeMap<StateKind, u64> = self.counts.clone();
         for id in &self.unfinished_arrays {
             let Some(task) = self.tasks.get(id) else { continue };
@@ -45,7 +45,7 @@ impl Engine {
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
-    fn lane_view(&self, lane: &Lane) -> LaneView {
+    pub(super) fn lane_view(&self, lane: &Lane) -> LaneView {
         let unstarted: u64 = lane
             .arrays
             .iter()

@@ -397,6 +397,8 @@ impl Needs<'_> {
             | Request::EnrolInPool { .. }
             | Request::PutToken(_)
             | Request::Enrol { .. }
+            | Request::ExplainWorker { .. }
+            | Request::ExplainRun { .. }
             | Request::WhyWaiting { .. }
             | Request::Overview
             | Request::SetResource { .. }

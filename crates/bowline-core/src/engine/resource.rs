@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::answer::{Answer, Refusal, RefusalCode, Reply};
-use crate::explain::AsideWhy;
+use crate::explain::{AsideWhy, WaitReason};
 use crate::id::{AttemptNo, TaskRef};
 use crate::input::{NewTask, Strict, Submit};
 use crate::name::{Actor, ResourceName};
@@ -113,12 +113,21 @@ impl Engine {
             .iter()
             .filter_map(|(task, grant)| {
                 let ticket = self.tasks.get(&task.task)?.ticket;
-                Some(HolderView { task: *task, ticket, state: self.dependency_state(*task)?, grant: grant.clone() })
+                let state = self.dependency_state(*task)?;
+                Some(HolderView { task: *task, ticket, state, grant: grant.clone(), why: None })
             })
             .collect();
         holders.sort_by_key(|holder| (holder.grant.at, holder.ticket, holder.task));
         holders.truncate(VIEW_LISTED_MAX);
+        for holder in &mut holders {
+            holder.why = self.reasons(holder.task).into_iter().next();
+        }
         let line = resource.first_places(VIEW_LISTED_MAX);
+        let next = line.first().map(|(_, unit)| self.reasons(*unit)).unwrap_or_default();
+        let is_of_another = |reason: &WaitReason| match reason {
+            WaitReason::Resource { name: other, .. } => other != name,
+            _ => true,
+        };
         let aside = resource.aside.iter().take(VIEW_LISTED_MAX);
         let view = ResourceView {
             name: name.clone(),
@@ -130,6 +139,7 @@ impl Engine {
             holders,
             line: line.into_iter().filter_map(|place| self.place_view(name, place)).collect(),
             waiting: resource.waiting(),
+            next: next.into_iter().filter(is_of_another).collect(),
             aside: aside
                 .filter_map(|place| {
                     let why = self.lines.aside(place.1)?;

@@ -139,7 +139,7 @@ pub(super) fn out_edges(graph: &Graph) -> Vec<Vec<NodeIndex>> {
     outs
 }
 
-fn is_node_met(on: Condition, how: NodeEnd) -> bool {
+pub(super) fn is_node_met(on: Condition, how: NodeEnd) -> bool {
     match on {
         Condition::Ok => how == NodeEnd::Succeeded,
         Condition::Any => true,

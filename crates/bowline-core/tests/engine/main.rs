@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod delivery;
+mod explaining;
 mod fairness;
 mod fleet;
 mod lines;

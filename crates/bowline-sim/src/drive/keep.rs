@@ -1,6 +1,7 @@
 //! Service managers and operators: what has ended is started again, unless it must not be.
 
 use bowline_core::input::Request;
+use bowline_core::name::WorkerName;
 
 use super::{Drive, Later};
 use crate::client::Client;
@@ -97,11 +98,27 @@ impl Drive {
             && !self.staff.iter().any(|staff| staff.proc != proc && self.acts_as(staff.proc, &name))
     }
 
-    /// Whether a worker has ended for one of its servers, and goes on for the others.
+    /// Whether a worker has ended for one of its servers, which nobody serves in its stead, and goes on for the others.
+    /// Where another process of its name serves it, both go on: each would send the other one away without end if it was
+    /// started anew for the server that it has lost.
     fn has_left_a_server(&self, proc: ProcId) -> bool {
-        let process = self.world.slots[proc.0 as usize].process.as_ref();
-        let worker = process.and_then(|process| process.as_any().downcast_ref::<Worker>());
-        worker.is_some_and(|worker| worker.seats().iter().any(Seat::is_over))
+        let Role::Worker(role) = &self.world.slots[proc.0 as usize].role else { return false };
+        self.worker(proc).is_some_and(|worker| {
+            let mut left = worker.seats().iter().filter(|seat| seat.is_over());
+            left.any(|seat| !seat.is_fenced() || !self.is_served_by_another(seat.cluster(), &role.name, proc))
+        })
+    }
+
+    fn is_served_by_another(&self, cluster: ClusterId, name: &WorkerName, than: ProcId) -> bool {
+        let others = self.staff.iter().filter(|staff| staff.proc != than && self.acts_as(staff.proc, name));
+        let serves = |seat: &Seat| seat.cluster() == cluster && !seat.is_over();
+        let mut theirs = others.map(|staff| self.worker(staff.proc));
+        // Whoever is about to be started serves them all.
+        theirs.any(|worker| worker.is_none_or(|worker| worker.seats().iter().any(serves)))
+    }
+
+    fn worker(&self, proc: ProcId) -> Option<&Worker> {
+        self.world.slots[proc.0 as usize].process.as_ref()?.as_any().downcast_ref()
     }
 
     /// Whoever was forgotten, or enrolled after the state to which the store was put back, is enrolled again.

@@ -163,7 +163,8 @@ impl Seat {
         self.exit.is_some() && self.unwritten.is_empty()
     }
 
-    pub(super) fn is_fenced(&self) -> bool {
+    /// Whether it has ended because another process acts under its identity there.
+    pub fn is_fenced(&self) -> bool {
         matches!(self.exit, Some(WorkerExit::Fenced { .. }))
     }
 

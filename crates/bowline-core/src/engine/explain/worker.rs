@@ -1,0 +1,157 @@
+//! Why a worker is given nothing more.
+
+use crate::answer::{Answer, Refusal, RefusalCode, Reply};
+use crate::explain::{LANES_LISTED_MAX, LaneMiss, PausedThing, WorkerExplanation, WorkerReason};
+use crate::name::WorkerName;
+use crate::row::PauseMark;
+use crate::state::StateKind;
+use crate::worker::{Health, Offer};
+
+use super::super::Engine;
+use super::super::lane::{Lane, LaneKey, Line};
+use super::super::worker::{Suspect, Worker};
+use super::{LISTED_MAX, full_worker};
+
+impl Engine {
+    /// Everything that keeps a worker from being given something.
+    pub(in super::super) fn explain_worker(&self, name: &WorkerName) -> Reply {
+        let worker = self.worker_names.get(name).and_then(|id| self.workers.get(id)).ok_or_else(|| {
+            let message = format!("There is no worker `{name}`; look for it with `bowline worker list`.");
+            Refusal::new(RefusalCode::NotFound, message)
+        })?;
+        let (lanes, all) = self.misses(worker);
+        let mut reasons = self.unavailable_reasons(worker);
+        reasons.extend(no_room(worker));
+        let count = |kind: StateKind| {
+            let counted = self.state_counts().into_iter().find(|(other, _)| *other == kind);
+            counted.map_or(0, |(_, count)| count)
+        };
+        let waiting = count(StateKind::Waiting);
+        if all == 0 {
+            let (blocked, scheduled) = (count(StateKind::Blocked), count(StateKind::Scheduled));
+            reasons.push(WorkerReason::NothingReady { waiting, blocked, scheduled });
+        } else if reasons.is_empty() {
+            reasons.push(WorkerReason::NothingFits { lanes: all });
+        }
+        Ok(Answer::WorkerExplained(Box::new(WorkerExplanation {
+            worker: name.clone(),
+            room: worker.room(),
+            used: worker.held.used().clone(),
+            attempts: worker.held.len() as u64,
+            beyond: worker.held.beyond() as u64,
+            reasons,
+            more: all.saturating_sub(lanes.len() as u64),
+            lanes,
+            ready: count(StateKind::Ready),
+            waiting,
+        })))
+    }
+
+    /// Why it is given nothing whatever its room: everything that [`Worker::unavailable`] knows, not the first alone.
+    fn unavailable_reasons(&self, worker: &Worker) -> Vec<WorkerReason> {
+        let mut reasons = Vec::new();
+        let row = &worker.row;
+        let heard = worker.heard_at.unwrap_or(worker.lease_from);
+        match &worker.session {
+            None => reasons.push(WorkerReason::NotConnected { since: heard }),
+            Some(session) => {
+                if worker.suspect == Suspect::Yes {
+                    reasons.push(WorkerReason::Suspect { since: heard });
+                }
+                if let Health::Broken(why) = &session.health {
+                    reasons.push(WorkerReason::Broken { why: why.clone() });
+                }
+                if !session.pending.is_empty() {
+                    reasons.push(WorkerReason::Delivering { attempts: session.pending.len() as u64 });
+                }
+            }
+        }
+        let by = |mark: &PauseMark| (mark.by.0.as_ref().to_owned(), mark.since);
+        if let Some((by, since)) = row.paused.as_ref().map(by) {
+            reasons.push(WorkerReason::Paused { by, since });
+        }
+        if let Some(mark) = &row.drain {
+            let (by, left) = (mark.by.0.as_ref().to_owned(), worker.held.len() as u64);
+            reasons.push(WorkerReason::Drained { by, since: mark.since, mode: mark.mode, left });
+        }
+        if let Some(mark) = row.aside.as_ref().filter(|_| !(worker.trial.is_due() && worker.held.len() == 0)) {
+            let why = mark.reason.clone();
+            reasons.push(WorkerReason::PutAside { since: mark.since, until: mark.try_at, why });
+        }
+        if let Some((by, since)) = self.pauses.all().map(by) {
+            reasons.push(WorkerReason::EverythingPaused { by, since });
+        }
+        reasons
+    }
+
+    /// What the lanes with ready tasks miss on it, nearest first, and how many lanes there are.
+    fn misses(&self, worker: &Worker) -> (Vec<LaneMiss>, u64) {
+        let lanes =
+            self.lanes.occupied().filter_map(|id| self.lanes.get(id)).filter(|lane| !lane.key.is_held_by_server);
+        let mut near: Vec<(usize, usize, Line, &Lane)> = lanes
+            .filter_map(|lane| {
+                let (never, now) = far(worker, &lane.key);
+                Some((never, now, lane.first()?, lane))
+            })
+            .collect();
+        near.sort_by_key(|(never, now, line, _)| (*never, *now, *line));
+        let all = near.len() as u64;
+        near.truncate(LANES_LISTED_MAX);
+        (near.into_iter().map(|(.., line, lane)| self.miss(worker, lane, line)).collect(), all)
+    }
+
+    fn miss(&self, worker: &Worker, lane: &Lane, line: Line) -> LaneMiss {
+        let key = &lane.key;
+        let offer = worker.row.offer.as_ref();
+        let fits = offer.is_some_and(|offer| key.fits(offer));
+        let short_of = if fits { full_worker(worker, key).short_of } else { Vec::new() };
+        let is_kept = fits && worker.takes(key).is_none() && short_of.is_empty();
+        let paused = self.pauses.of(&key.namespace).map(|mark| {
+            let what = PausedThing::Namespace(key.namespace.clone());
+            (what, mark.by.0.as_ref().to_owned(), mark.since)
+        });
+        let view = self.lane_view(lane);
+        LaneMiss {
+            lane: view.name,
+            namespace: key.namespace.clone(),
+            ready: view.ready,
+            first: line.unit,
+            paused,
+            missing: offer.map(|offer| key.missing(offer)).unwrap_or_default(),
+            too_small: offer.map(|offer| key.too_small(&offer.room)).unwrap_or_default(),
+            short_of,
+            behind: if is_kept { worker.held.beyond() as u64 } else { 0 },
+        }
+    }
+}
+
+/// How much a lane misses on a worker: for ever, and now.
+fn far(worker: &Worker, key: &LaneKey) -> (usize, usize) {
+    let lacks = |offer: &Offer| {
+        let missing = key.requires.iter().filter(|wanted| !offer.has(wanted)).count();
+        let no_driver = usize::from(!offer.actions.iter().any(|action| action == key.action));
+        let has = |name| offer.room.amounts.get(name).copied().unwrap_or(0);
+        let small = key.room.iter().filter(|(name, wanted)| *wanted > has(name)).count();
+        missing + no_driver + small + usize::from(key.slots > offer.room.slots)
+    };
+    let never = worker.row.offer.as_ref().map_or(0, lacks);
+    (never, usize::from(never == 0 && worker.takes(key).is_none()))
+}
+
+/// Its slots are all taken, or it asked for no more.
+fn no_room(worker: &Worker) -> Option<WorkerReason> {
+    let session = worker.session.as_ref()?;
+    let held_by = || worker.held.attempts().take(LISTED_MAX).collect();
+    let (room, used) = (worker.room(), worker.held.used());
+    let most = session.demand.as_ref().map(|(most, _)| u64::from(*most));
+    if let Some(at_most) = most.filter(|most| worker.held.len() as u64 >= *most) {
+        return Some(WorkerReason::NoMoreAsked { at_most, held_by: held_by() });
+    }
+    let beyond = worker.held.beyond() as u64;
+    let is_full = (used.slots >= room.slots || beyond > 0) && beyond >= u64::from(session.prefetch);
+    is_full.then(|| WorkerReason::NoSlot {
+        slots: u64::from(room.slots),
+        prefetch: u64::from(session.prefetch),
+        held_by: held_by(),
+    })
+}
