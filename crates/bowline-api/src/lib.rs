@@ -13,6 +13,7 @@
 pub mod action;
 pub mod decode;
 pub mod event;
+pub mod explain;
 pub mod fleet;
 pub mod list;
 pub mod log;
@@ -29,6 +30,7 @@ pub mod why;
 pub mod worker;
 
 pub use event::{Event, EventId, EventKind};
+pub use explain::{LaneMiss, RunExplanation, ShortOf, StepExplanation, TooSmall, WaitingFor, WorkerExplanation};
 pub use fleet::{DrainRequest, WorkerBulk, WorkerBulkAnswer, WorkerBulkItem, WorkerFilter, WorkerVerbName};
 pub use list::List;
 pub use log::{LOG_TRUNCATED, log_left_out};

@@ -13,7 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::problem::Mistake;
+use crate::task::{Reason, Why};
 use crate::time::from_core_time;
+use crate::why;
 
 /// One thing that a task asks for, and holds while it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -133,6 +135,9 @@ pub struct Resource {
     pub line: Vec<ResourcePlace>,
     /// Places in all.
     pub waiting: u64,
+    /// What the first in line waits for besides this resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_waits_for: Vec<Reason>,
     /// Who stands aside: keeps the place, and delays nobody. At most 100.
     pub aside: Vec<ResourcePlace>,
     /// Asides in all.
@@ -152,7 +157,7 @@ pub struct ResourceUnit {
 }
 
 /// Who holds a resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ResourceHolder {
     /// Which task or element.
     #[schema(value_type = String)]
@@ -170,6 +175,9 @@ pub struct ResourceHolder {
     pub units: Vec<String>,
     /// Since when.
     pub since: jiff::Timestamp,
+    /// What keeps it from going on: it waits for a worker, or its worker is silent. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Why>,
 }
 
 /// Who waits for a resource.
@@ -325,6 +333,7 @@ pub fn document(view: &ResourceView) -> Resource {
         held_by: view.held_by,
         line: view.line.iter().map(|standing| place(standing, None)).collect(),
         waiting: view.waiting,
+        next_waits_for: view.next.iter().map(why::reason).collect(),
         aside: view.aside.iter().map(|(standing, why)| place(standing, Some(why.clone()))).collect(),
         asides: view.asides,
     }
@@ -349,6 +358,7 @@ pub fn not_yet(name: &ResourceName, change: &CoreChange) -> Resource {
         held_by: 0,
         line: Vec::new(),
         waiting: 0,
+        next_waits_for: Vec::new(),
         aside: Vec::new(),
         asides: 0,
     }
@@ -367,6 +377,7 @@ fn holder(view: &HolderView) -> ResourceHolder {
         amount: view.grant.amount,
         units: unit_names(&view.grant.units),
         since: from_core_time(view.grant.at),
+        why: view.why.as_ref().map(why::why),
     }
 }
 

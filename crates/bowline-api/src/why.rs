@@ -1,6 +1,8 @@
 //! Why something waits: the engine's reasons in words, and as documents.
 
 mod line;
+mod run;
+mod worker;
 
 use std::fmt::Write as _;
 
@@ -9,6 +11,9 @@ use bowline_core::id::AttemptRef;
 use bowline_core::spec::Condition;
 use bowline_core::time::Timestamp;
 use serde_json::Value;
+
+pub use run::run;
+pub use worker::worker;
 
 use crate::task::{Explanation, Reason, Why};
 use crate::time::from_core_time;
@@ -44,7 +49,8 @@ pub fn stuck(attempt: AttemptRef, pids: &[u32]) -> Reason {
     Reason { reason: "stuck".to_owned(), sentence, detail }
 }
 
-fn reason(reason: &WaitReason) -> Reason {
+/// One reason with all that is known of it.
+pub fn reason(reason: &WaitReason) -> Reason {
     let mut detail = serde_json::to_value(reason).unwrap_or(Value::Null);
     if let Value::Object(fields) = &mut detail {
         fields.remove("reason");

@@ -1,7 +1,8 @@
 //! Runs and workflows.
 
 use bowline_api::{
-    HistoryEntry, List, NewRun, PageQuery, Run, RunArtifact, RunQuery, RunStarted, Task, TaskQuery, Workflow,
+    HistoryEntry, List, NewRun, PageQuery, Run, RunArtifact, RunExplanation, RunQuery, RunStarted, Task, TaskQuery,
+    Workflow,
 };
 use bowline_core::id::RunId;
 use bowline_core::input::RunVerb;
@@ -33,6 +34,11 @@ impl Client {
     /// One run, with its steps and how far each is.
     pub async fn run(&self, run: RunId) -> Result<Run, ClientError> {
         self.call(Method::GET, &["runs", &id_text(run)]).read().await
+    }
+
+    /// Why it has not ended, step by step.
+    pub async fn explain_run(&self, run: RunId) -> Result<RunExplanation, ClientError> {
+        self.call(Method::GET, &["runs", &id_text(run), "explain"]).read().await
     }
 
     /// One page of its tasks. `run` in the query is set by this.

@@ -2,7 +2,7 @@
 
 use bowline_api::{
     Enrol, Enrolled, List, NewGeneration, NewToken, PauseRequest, Queue, Resource, ResourceChange, ResourceEntry,
-    Token, TokenIssued, Version, Worker, WorkerBulk, WorkerBulkAnswer,
+    Token, TokenIssued, Version, Worker, WorkerBulk, WorkerBulkAnswer, WorkerExplanation,
 };
 use bowline_core::message::Paused;
 use reqwest::Method;
@@ -39,6 +39,11 @@ impl Client {
     /// One worker.
     pub async fn worker(&self, name: &str) -> Result<Worker, ClientError> {
         self.call(Method::GET, &["workers", name]).read().await
+    }
+
+    /// Why it is idle, or takes no more than it has.
+    pub async fn explain_worker(&self, name: &str) -> Result<WorkerExplanation, ClientError> {
+        self.call(Method::GET, &["workers", name, "explain"]).read().await
     }
 
     /// Pauses a worker, or lets it go on.

@@ -78,7 +78,7 @@ impl Global {
 
     /// How to answer.
     pub(crate) fn output(&self) -> Output {
-        Output { format: if self.json { Format::Json } else { Format::People } }
+        Output::new(if self.json { Format::Json } else { Format::People })
     }
 }
 

@@ -86,7 +86,7 @@ pub(crate) struct Value {
 }
 
 /// All settings, resolved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Config {
     values: BTreeMap<&'static str, Value>,
     environment: Environment,

@@ -23,6 +23,7 @@ mod output;
 mod process;
 mod runtime;
 mod signals;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 //! Whatever came from somebody else is stripped of control characters before a terminal gets it.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement};
 use serde::Serialize;
@@ -20,9 +21,50 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     /// How.
     pub(crate) format: Format,
+    /// Onto this, instead of standard output.
+    page: Option<&'static Page>,
 }
 
-#[expect(clippy::unused_self, reason = "where answers go is a value that commands are handed")]
+/// What is written, kept to be looked at before it is shown.
+#[derive(Debug, Default)]
+pub(crate) struct Page(Mutex<String>);
+
+impl Page {
+    /// An empty one, for the rest of the process.
+    pub(crate) fn leaked() -> &'static Self {
+        Box::leak(Box::default())
+    }
+
+    /// What was written since the last call.
+    pub(crate) fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+    }
+}
+
+impl Output {
+    /// To standard output.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, page: None }
+    }
+
+    /// The same, onto this page.
+    pub(crate) fn onto(self, page: &'static Page) -> Self {
+        Self { page: Some(page), ..self }
+    }
+
+    fn text(self, text: &str) -> io::Result<()> {
+        match self.page {
+            Some(page) => page.write(text),
+            None => return raw_text(text),
+        }
+        Ok(())
+    }
+}
+
 impl Output {
     /// Whether JSON was asked for.
     pub(crate) fn is_json(self) -> bool {
@@ -31,14 +73,14 @@ impl Output {
 
     /// One line for people, on standard output.
     pub(crate) fn line(self, text: impl AsRef<str>) -> io::Result<()> {
-        let mut out = anstream::stdout().lock();
-        out.write_all(text.as_ref().as_bytes())?;
-        out.write_all(b"\n")?;
-        out.flush()
+        self.text(&format!("{}\n", text.as_ref()))
     }
 
-    /// One JSON document, laid out for reading.
+    /// One JSON document, laid out for reading; on a page on one line.
     pub(crate) fn document(self, value: &impl Serialize) -> io::Result<()> {
+        if self.page.is_some() {
+            return self.item(value);
+        }
         let mut text = serde_json::to_vec_pretty(value).map_err(io::Error::other)?;
         text.push(b'\n');
         raw(&text)
@@ -46,20 +88,28 @@ impl Output {
 
     /// One JSON document on one line: an item of a stream.
     pub(crate) fn item(self, value: &impl Serialize) -> io::Result<()> {
-        let mut text = serde_json::to_vec(value).map_err(io::Error::other)?;
-        text.push(b'\n');
-        raw(&text)
+        let mut text = serde_json::to_string(value).map_err(io::Error::other)?;
+        text.push('\n');
+        match self.page {
+            Some(page) => page.write(&text),
+            None => return raw(text.as_bytes()),
+        }
+        Ok(())
     }
 
-    /// A remark beside the answer, on standard error.
+    /// A remark beside the answer, on standard error; on a page below it, for people.
     pub(crate) fn note(self, text: impl AsRef<str>) {
+        if let Some(page) = self.page.filter(|_| !self.is_json()) {
+            page.write(&format!("{}\n", text.as_ref()));
+            return;
+        }
         // A remark that cannot be written is no reason to fail.
         drop(writeln!(anstream::stderr().lock(), "{}", text.as_ref()));
     }
 
     /// A table for people.
     pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
-        raw_text(&render(head, rows, Style::detect()))
+        self.text(&render(head, rows, Style::detect()))
     }
 }
 
@@ -75,7 +125,8 @@ pub(crate) fn raw_error(bytes: &[u8]) -> io::Result<()> {
     io::stderr().lock().write_all(bytes)
 }
 
-fn raw_text(text: &str) -> io::Result<()> {
+/// Text on standard output, with colours where it can show them.
+pub(crate) fn raw_text(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()

@@ -52,6 +52,17 @@ fn before(ahead: u64, first: Option<TaskRef>) -> String {
     }
 }
 
+/// Why tickets stand aside, to stand behind a number of tasks.
+pub(super) fn aside_short(why: &AsideWhy) -> String {
+    match why {
+        AsideWhy::Paused => "paused".to_owned(),
+        AsideWhy::OutOfService { name, reason } => format!("for `{name}`, which is out of service ({reason})"),
+        AsideWhy::TooMuch { name } => format!("for more of `{name}` than there is"),
+        AsideWhy::NoWorker { since } => format!("for a worker that can run them, since {}", moment(*since)),
+        AsideWhy::Window => "because as many of the array as may be are under way".to_owned(),
+    }
+}
+
 /// Why its ticket stands aside, and what ends that.
 pub(super) fn aside(ticket: Ticket, why: &AsideWhy) -> String {
     let (why, ends) = match why {

@@ -96,11 +96,13 @@ pub enum WorkerReason {
         /// Since when.
         since: Timestamp,
     },
-    /// All its slots are taken, and whatever it may hold beyond them.
+    /// All its slots are taken.
     NoSlot {
         /// Its slots.
         slots: u64,
-        /// Attempts that it may hold beyond.
+        /// Attempts that it holds beyond.
+        beyond: u64,
+        /// How many it may.
         prefetch: u64,
         /// Who has them. At most 10.
         held_by: Vec<AttemptRef>,

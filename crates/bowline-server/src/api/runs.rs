@@ -1,5 +1,6 @@
 //! Runs: starting, listing, reading, and what can be done with them.
 
+mod explain;
 mod show;
 mod start;
 
@@ -30,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Shell> {
         .routes(routes!(get_one))
         .routes(routes!(tasks))
         .routes(routes!(history))
+        .routes(routes!(explain::explain))
         .routes(routes!(artifacts))
         .routes(routes!(cancel))
         .routes(routes!(retry))

@@ -11,20 +11,21 @@ use std::collections::HashMap;
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, State};
-use bowline_api::{List, PageQuery, Problem, Worker};
-use bowline_core::answer::WorkerView;
+use bowline_api::{List, PageQuery, Problem, Worker, WorkerExplanation};
+use bowline_core::answer::{Answer, WorkerView};
 use bowline_core::id::WorkerId;
+use bowline_core::input::Request;
 use bowline_core::name::WorkerName;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Params, sentence};
 use super::fault::Fault;
-use super::shell::Shell;
+use super::shell::{Shell, unexpected};
 use crate::auth::Caller;
 
 pub(super) fn routes() -> OpenApiRouter<Shell> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get_one)).merge(verbs::routes())
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get_one)).routes(routes!(explain)).merge(verbs::routes())
 }
 
 /// The one route that looks at its token itself: a worker that is known already needs none.
@@ -55,6 +56,23 @@ async fn get_one(
 ) -> Result<Json<Worker>, Fault> {
     caller.look_around()?;
     one(&shell, &caller, &name).await.map(Json)
+}
+
+/// Why it is idle, or takes no more than it has: every reason, and what the tasks that wait miss on it.
+#[utoipa::path(get, path = "/workers/{name}/explain", tag = "workers", params(("name" = String, Path), PageQuery),
+    responses((status = 200, body = WorkerExplanation), (status = "default", body = Problem)))]
+async fn explain(
+    State(shell): State<Shell>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Params(_query): Params<PageQuery>,
+) -> Result<Json<WorkerExplanation>, Fault> {
+    caller.look_around()?;
+    let worker = worker_name(&name)?;
+    match shell.ask(caller.actor, Request::ExplainWorker { worker }).await? {
+        Answer::WorkerExplained(explained) => Ok(Json(bowline_api::why::worker(&explained))),
+        other => Err(unexpected("explain the worker", &other)),
+    }
 }
 
 async fn one(shell: &Shell, caller: &Caller, name: &str) -> Result<Worker, Fault> {

@@ -8,6 +8,7 @@ use super::{Setting, submit};
 use crate::clock::age;
 use crate::exit::Exit;
 use crate::output::clean;
+use crate::watch::{Sight, Watch};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -20,8 +21,8 @@ pub(crate) enum Command {
     /// List resources: how much of each is held, and how many wait
     #[command(after_help = "Examples:\n  bowline resource list --json")]
     List,
-    /// Show who holds a resource since when, and who is next
-    #[command(after_help = "Examples:\n  bowline resource show db\n  bowline resource show phones --json")]
+    /// Show who holds a resource since when, who is next, and what that one waits for
+    #[command(alias = "explain")]
     Show(One),
     /// Declare a resource, or change it; what is not said stays
     Set(Set),
@@ -32,9 +33,18 @@ pub(crate) enum Command {
 
 /// One resource.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bowline resource show db
+  bowline resource show phones --json
+  bowline resource show db --watch
+
+`bowline resource explain` is the same. With --watch it ends when the resource is gone: a lock that was made by its first use
+goes with the last who holds it or waits for it.")]
 pub(crate) struct One {
     /// Its name
     name: ResourceName,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 /// Some resources.
@@ -83,13 +93,30 @@ fn unit(text: &str) -> Result<NewUnit, String> {
 pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::List => list(on).await,
-        Command::Show(one) => {
-            let found = on.client()?.resource(one.name.as_str()).await?;
-            tell(on, &found)
-        }
+        Command::Show(one) => show(on, &one).await,
         Command::Set(args) => set(on, args).await,
         Command::Delete(several) => delete(on, &several.names).await,
     }
+}
+
+async fn show(on: &Setting, one: &One) -> anyhow::Result<Exit> {
+    let was_there = std::cell::Cell::new(false);
+    let look = async |on: &Setting| match on.client()?.resource(one.name.as_str()).await {
+        Ok(found) => {
+            was_there.set(true);
+            tell(on, &found).map(|()| Sight::Open)
+        }
+        Err(error) if error.is_not_found() && was_there.get() => {
+            if on.out.is_json() {
+                on.out.document(&serde_json::Value::Null)?;
+            } else {
+                on.out.line(format!("`{}` is gone: nobody holds it, or waits for it.", one.name))?;
+            }
+            Ok(Sight::Over)
+        }
+        Err(error) => Err(error.into()),
+    };
+    one.watch.look(on, look).await
 }
 
 async fn list(on: &Setting) -> anyhow::Result<Exit> {
@@ -147,10 +174,9 @@ fn size(resource: &Resource) -> String {
     }
 }
 
-fn tell(on: &Setting, resource: &Resource) -> anyhow::Result<Exit> {
+fn tell(on: &Setting, resource: &Resource) -> anyhow::Result<()> {
     if on.out.is_json() {
-        on.out.document(resource)?;
-        return Ok(Exit::GOOD);
+        return Ok(on.out.document(resource)?);
     }
     let service = resource.out_of_service.as_ref().map_or_else(|| "in".to_owned(), |why| format!("out: {why}"));
     let declared = match (&resource.changed_by, resource.changed_at) {
@@ -167,17 +193,31 @@ fn tell(on: &Setting, resource: &Resource) -> anyhow::Result<Exit> {
     }
     let units: Vec<_> = resource.units.iter().map(unit_row).collect();
     part(on, "Units", resource.capacity, &["unit", "attributes", "held by"], units)?;
-    let head = ["task", "ticket", "state", "how", "units", "for"];
+    let head = ["task", "ticket", "state", "how", "units", "for", "note"];
     part(on, "Held by", resource.held_by, &head, resource.holders.iter().map(holder_row).collect())?;
     let head = ["task", "ticket", "how", "for"];
     part(on, "In line", resource.waiting, &head, resource.line.iter().map(place_row).collect())?;
+    next(on, resource)?;
     let aside = resource.aside.iter().map(|place| {
         let mut row = place_row(place);
         row.push(place.why.clone().unwrap_or_default());
         row
     });
-    part(on, "Aside", resource.asides, &["task", "ticket", "how", "for", "why"], aside.collect())?;
-    Ok(Exit::GOOD)
+    part(on, "Aside", resource.asides, &["task", "ticket", "how", "for", "why"], aside.collect())
+}
+
+/// Who is next, and for what else it waits.
+fn next(on: &Setting, resource: &Resource) -> anyhow::Result<()> {
+    let Some(next) = resource.line.first() else { return Ok(()) };
+    if resource.next_waits_for.is_empty() {
+        on.out.line(format!("\nNext is {}; it waits for this resource alone.", next.task))?;
+        return Ok(());
+    }
+    on.out.line(format!("\nNext is {}; besides this resource it waits for:", next.task))?;
+    for reason in &resource.next_waits_for {
+        on.out.line(format!("  - {}", clean(&reason.sentence)))?;
+    }
+    Ok(())
 }
 
 /// A table with its heading, where there is something in it.
@@ -207,6 +247,7 @@ fn holder_row(holder: &ResourceHolder) -> Vec<String> {
         how(&holder.mode, holder.amount),
         holder.units.join(", "),
         age(holder.since),
+        holder.why.as_ref().map(|why| why.sentence.clone()).unwrap_or_default(),
     ]
 }
 

@@ -1,10 +1,11 @@
 //! `bowline runs`: everything about runs of workflows.
 
+pub(crate) mod explain;
+
 use bowline_api::{PageQuery, Run, RunQuery, Step, Task, TaskQuery};
 use bowline_client::{Client, LogRequest, LogStart};
 use bowline_core::id::RunId;
 use bowline_core::input::RunVerb;
-use bowline_core::state::StateKind;
 use clap::Subcommand;
 
 use super::Setting;
@@ -35,9 +36,8 @@ pub(crate) enum Command {
     /// Show what happened to a run, and by whom
     #[command(after_help = "Examples:\n  bowline runs history r12")]
     History(One),
-    /// Tell why a run's unfinished tasks wait
-    #[command(after_help = "Examples:\n  bowline runs explain r12")]
-    Explain(One),
+    /// Tell why a run has not ended: its steps, and what their tasks wait for
+    Explain(explain::Args),
     /// Cancel runs
     #[command(after_help = "Examples:\n  bowline runs cancel r12 r13")]
     Cancel(Many),
@@ -113,7 +113,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
         Command::Show(args) => show(on, args.id.run(&on.config)?).await,
         Command::Logs(args) => logs(on, args.id.run(&on.config)?, args.what).await,
         Command::History(args) => history(on, args.id.run(&on.config)?).await,
-        Command::Explain(args) => explain(on, args.id.run(&on.config)?).await.map(|()| Exit::GOOD),
+        Command::Explain(args) => explain::run(on, args.id.run(&on.config)?, args.watch).await,
         Command::Cancel(args) => verb(on, args, RunVerb::Cancel).await,
         Command::Retry(args) => verb(on, args, RunVerb::Retry).await,
         Command::Pause(args) => verb(on, args, RunVerb::Pause).await,
@@ -244,40 +244,6 @@ pub(crate) async fn logs(on: &Setting, run: RunId, what: What) -> anyhow::Result
 
 fn is_missing(error: &anyhow::Error) -> bool {
     error.downcast_ref::<bowline_client::ClientError>().is_some_and(bowline_client::ClientError::is_not_found)
-}
-
-/// Tells why a run's unfinished tasks wait.
-pub(crate) async fn explain(on: &Setting, run: RunId) -> anyhow::Result<()> {
-    let client = on.client()?;
-    let unfinished = tasks(&client, run, "unfinished").await?;
-    let mut explanations = Vec::new();
-    for task in &unfinished {
-        match client.explain(task.id).await {
-            Ok(explanation) => explanations.push((task, explanation)),
-            // It has ended meanwhile.
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if on.out.is_json() {
-        let all: Vec<_> = explanations.iter().map(|(_, explanation)| explanation).collect();
-        on.out.document(&all)?;
-        return Ok(());
-    }
-    if explanations.is_empty() {
-        on.out.line(format!("r{run} has no unfinished task."))?;
-    }
-    for (task, explanation) in explanations {
-        let step = clean(task.step.as_deref().unwrap_or_default());
-        on.out.line(format!("task {} ({step}) is {}", task.id, explanation.state))?;
-        for reason in &explanation.reasons {
-            on.out.line(format!("  - {}", clean(&reason.sentence)))?;
-        }
-        if explanation.state == StateKind::Running {
-            on.out.line("  - it runs")?;
-        }
-    }
-    Ok(())
 }
 
 async fn history(on: &Setting, run: RunId) -> anyhow::Result<Exit> {

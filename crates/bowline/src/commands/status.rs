@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Setting;
 use crate::exit::Exit;
+use crate::watch::{Sight, Watch};
 
 /// Most tasks and runs shown.
 const SHOWN_MAX: usize = 10;
@@ -14,8 +15,11 @@ const SHOWN_MAX: usize = 10;
 #[command(after_help = "Examples:
   bowline status
   bowline status --json
-  watch bowline status")]
-pub(crate) struct Args {}
+  bowline status --watch")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    watch: Watch,
+}
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -29,7 +33,11 @@ struct Status {
 }
 
 /// Shows it.
-pub(crate) async fn run(on: &Setting, _: Args) -> anyhow::Result<Exit> {
+pub(crate) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
+    args.watch.look(on, look).await
+}
+
+async fn look(on: &Setting) -> anyhow::Result<Sight> {
     let client = on.client()?;
     let page = |state: &str, sort: &str| TaskQuery {
         state: Some(state.to_owned()),
@@ -54,7 +62,7 @@ pub(crate) async fn run(on: &Setting, _: Args) -> anyhow::Result<Exit> {
     } else {
         show(on, &status)?;
     }
-    Ok(Exit::GOOD)
+    Ok(Sight::Open)
 }
 
 fn show(on: &Setting, status: &Status) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! `bowline worker`: starts one, lists and steers all.
 
 mod drain;
+mod explain;
 mod offers;
 mod show;
 mod start;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     /// Show everything about a worker
     #[command(after_help = "Examples:\n  bowline worker show lab-3")]
     Show(One),
+    /// Tell why a worker is idle, or takes no more, and what the tasks that wait miss on it
+    Explain(explain::Args),
     /// Give workers nothing new; what runs there, runs on
     #[command(
         after_help = "Examples:\n  bowline worker pause lab-3 lab-4\n  bowline worker pause --selector arch=arm64"
@@ -66,6 +69,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
         Command::Start(args) => start::run(on, *args).await,
         Command::List => list(on).await,
         Command::Show(args) => show::run(on, &args.name).await,
+        Command::Explain(args) => explain::run(on, args).await,
         Command::Pause(chosen) => steer(on, &chosen, WorkerVerbName::Pause).await,
         Command::Resume(chosen) => steer(on, &chosen, WorkerVerbName::Resume).await,
         Command::Drain(args) => drain::run(on, args).await,

@@ -25,6 +25,7 @@ mod census;
 mod demo;
 mod documents;
 mod doors;
+mod explaining;
 mod fleet;
 mod health;
 mod identity;

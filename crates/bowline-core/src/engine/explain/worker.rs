@@ -30,7 +30,7 @@ impl Engine {
         if all == 0 {
             let (blocked, scheduled) = (count(StateKind::Blocked), count(StateKind::Scheduled));
             reasons.push(WorkerReason::NothingReady { waiting, blocked, scheduled });
-        } else if reasons.is_empty() {
+        } else if reasons.is_empty() || worker.free_key().is_some() {
             reasons.push(WorkerReason::NothingFits { lanes: all });
         }
         Ok(Answer::WorkerExplained(Box::new(WorkerExplanation {
@@ -148,9 +148,9 @@ fn no_room(worker: &Worker) -> Option<WorkerReason> {
         return Some(WorkerReason::NoMoreAsked { at_most, held_by: held_by() });
     }
     let beyond = worker.held.beyond() as u64;
-    let is_full = (used.slots >= room.slots || beyond > 0) && beyond >= u64::from(session.prefetch);
-    is_full.then(|| WorkerReason::NoSlot {
+    (used.slots >= room.slots || beyond > 0).then(|| WorkerReason::NoSlot {
         slots: u64::from(room.slots),
+        beyond,
         prefetch: u64::from(session.prefetch),
         held_by: held_by(),
     })

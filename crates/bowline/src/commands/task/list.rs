@@ -1,9 +1,6 @@
 //! `bowline task list`.
 
-use std::io::IsTerminal;
-use std::time::Duration;
-
-use bowline_api::{EventQuery, Task, TaskQuery};
+use bowline_api::{Task, TaskQuery};
 use bowline_client::Client;
 use clap::ValueEnum;
 
@@ -11,7 +8,7 @@ use super::Setting;
 use crate::clock::{age, between, short};
 use crate::exit::Exit;
 use crate::ids::Id;
-use crate::signals;
+use crate::watch::{Sight, Watch};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -53,9 +50,8 @@ pub(crate) struct Args {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = limit)]
     limit: usize,
-    /// Show it anew at every change, until Ctrl-C
-    #[arg(long)]
-    watch: bool,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 /// How many.
@@ -63,11 +59,6 @@ pub(crate) fn limit(text: &str) -> Result<usize, String> {
     let limit: usize = text.parse().map_err(|_| "write a number".to_owned())?;
     if limit == 0 { Err("at least 1, or nothing can be shown".to_owned()) } else { Ok(limit) }
 }
-
-/// Between two looks, where much changes.
-const WATCH_PAUSE: Duration = Duration::from_millis(500);
-/// Ages grow though nothing happens.
-const WATCH_ANEW: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Sort {
@@ -92,10 +83,10 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
         sort: Some(if args.sort == Sort::Newest { "newest" } else { "oldest" }.to_owned()),
         ..TaskQuery::default()
     };
-    if args.watch { watch(on, &client, &query, args.limit).await } else { once(on, &client, query, args.limit).await }
+    args.watch.look(on, async |on| look(on, &client, query.clone(), args.limit).await).await
 }
 
-async fn once(on: &Setting, client: &Client, query: TaskQuery, limit: usize) -> anyhow::Result<Exit> {
+async fn look(on: &Setting, client: &Client, query: TaskQuery, limit: usize) -> anyhow::Result<Sight> {
     let (tasks, more) = read(client, query, limit).await?;
     if on.out.is_json() {
         on.out.document(&tasks)?;
@@ -105,7 +96,7 @@ async fn once(on: &Setting, client: &Client, query: TaskQuery, limit: usize) -> 
             on.out.note(format!("There are more than {limit} of them; see --limit."));
         }
     }
-    Ok(Exit::GOOD)
+    Ok(Sight::Open)
 }
 
 /// The tasks, and whether there are more.
@@ -121,46 +112,6 @@ async fn read(client: &Client, mut query: TaskQuery, limit: usize) -> anyhow::Re
         }
     }
     Ok((tasks, query.cursor.is_some()))
-}
-
-/// Shows it at every change: on a terminal in place, elsewhere one below the other, as JSON a line each.
-async fn watch(on: &Setting, client: &Client, query: &TaskQuery, limit: usize) -> anyhow::Result<Exit> {
-    let mut stop = signals::Stop::new()?;
-    let watched = async {
-        let mut events = client.events(EventQuery::default());
-        let mut shown = None;
-        loop {
-            let (tasks, _) = read(client, query.clone(), limit).await?;
-            if shown.as_ref() != Some(&tasks) || !on.out.is_json() {
-                show(on, &tasks)?;
-                shown = Some(tasks);
-            }
-            // The first item says that all is told from here on: what came before the look is seen by it.
-            let happened = tokio::time::timeout(WATCH_ANEW, events.next()).await;
-            if let Ok(Err(error)) = happened {
-                return Err(error.into());
-            }
-            tokio::time::sleep(WATCH_PAUSE).await;
-            // One look serves all that has happened meanwhile.
-            while let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(1), events.next()).await {}
-        }
-    };
-    tokio::select! {
-        ended = watched => ended,
-        () = stop.asked() => Ok(Exit::GOOD),
-    }
-}
-
-fn show(on: &Setting, tasks: &[Task]) -> anyhow::Result<()> {
-    if on.out.is_json() {
-        return Ok(on.out.item(&tasks)?);
-    }
-    if std::io::stdout().is_terminal() {
-        // From the top, and nothing of what was there before.
-        on.out.line("\x1b[H\x1b[2J")?;
-    }
-    table(on, tasks)?;
-    Ok(on.out.line("")?)
 }
 
 /// The table of tasks.

@@ -1,0 +1,211 @@
+//! Why a worker is given nothing more, in words and as a document.
+
+use bowline_core::explain::{LaneMiss as CoreMiss, WorkerExplanation as CoreExplanation, WorkerReason};
+use bowline_core::id::AttemptRef;
+use bowline_core::worker::Room;
+use serde_json::Value;
+
+use super::{NAMED_MAX, are, count, listed, moment, write_times};
+use crate::explain::{LaneMiss, ShortOf, TooSmall, WorkerExplanation};
+use crate::task::Reason;
+
+/// The engine's explanation as a document.
+pub fn worker(explained: &CoreExplanation) -> WorkerExplanation {
+    let amounts = |room: &Room| room.amounts.iter().map(|(name, amount)| (name.to_string(), *amount)).collect();
+    WorkerExplanation {
+        worker: explained.worker.to_string(),
+        slots: explained.room.slots,
+        slots_used: explained.used.slots,
+        amounts: amounts(&explained.room),
+        amounts_used: amounts(&explained.used),
+        attempts: explained.attempts,
+        beyond: explained.beyond,
+        reasons: explained.reasons.iter().map(reason).collect(),
+        lanes: explained.lanes.iter().map(miss).collect(),
+        lanes_more: explained.more,
+        ready: explained.ready,
+        waiting: explained.waiting,
+    }
+}
+
+fn reason(reason: &WorkerReason) -> Reason {
+    let mut detail = serde_json::to_value(reason).unwrap_or(Value::Null);
+    if let Value::Object(fields) = &mut detail {
+        fields.remove("reason");
+    }
+    write_times(&mut detail);
+    Reason { reason: name(reason).to_owned(), sentence: sentence(reason), detail }
+}
+
+fn name(reason: &WorkerReason) -> &'static str {
+    match reason {
+        WorkerReason::NotConnected { .. } => "not_connected",
+        WorkerReason::Suspect { .. } => "suspect",
+        WorkerReason::Broken { .. } => "broken",
+        WorkerReason::Delivering { .. } => "delivering",
+        WorkerReason::Paused { .. } => "paused",
+        WorkerReason::Drained { .. } => "drained",
+        WorkerReason::PutAside { .. } => "put_aside",
+        WorkerReason::EverythingPaused { .. } => "everything_paused",
+        WorkerReason::NoSlot { .. } => "no_slot",
+        WorkerReason::NoMoreAsked { .. } => "no_more_asked",
+        WorkerReason::NothingReady { .. } => "nothing_ready",
+        WorkerReason::NothingFits { .. } => "nothing_fits",
+    }
+}
+
+fn sentence(reason: &WorkerReason) -> String {
+    match reason {
+        WorkerReason::NotConnected { since } => {
+            format!(
+                "It is not connected; it was heard last at {}. Look on its machine whether it runs.",
+                moment(*since)
+            )
+        }
+        WorkerReason::Suspect { since } => {
+            format!("It is suspect: it was heard last at {}, and is given nothing until it is heard.", moment(*since))
+        }
+        WorkerReason::Broken { why } => format!("It says that it is broken: {why}."),
+        WorkerReason::Delivering { attempts } => {
+            let of = count(*attempts, "attempt");
+            format!("It still delivers what happened to {of} while it was away, and is given nothing before that.")
+        }
+        WorkerReason::Paused { by, since } => {
+            format!("It is paused, by {by} since {}: `bowline worker resume` lets it go on.", moment(*since))
+        }
+        WorkerReason::Drained { by, since, mode, left } => {
+            let left = match left {
+                0 => "it holds nothing any more".to_owned(),
+                left => format!("{} still held", are(*left, "attempt")),
+            };
+            let (mode, since) = (mode.name(), moment(*since));
+            format!("It was drained ({mode}) by {by} at {since}; {left}. `bowline worker undrain` gives it work again.")
+        }
+        WorkerReason::PutAside { since, until, why } => format!(
+            "It was put aside at {}: {why}. It is tried with one task from {} on; `bowline worker undrain` vouches for it.",
+            moment(*since),
+            moment(*until)
+        ),
+        WorkerReason::EverythingPaused { by, since } => {
+            format!("Everything is paused, by {by} since {}.", moment(*since))
+        }
+        WorkerReason::NoSlot { slots, beyond, prefetch, held_by } => {
+            let more = match prefetch {
+                0 => String::new(),
+                most => format!(" Beyond them it holds {beyond}, and may hold {most}, of tasks that hold no resource."),
+            };
+            format!("All its slots are taken ({slots}): {}.{more}", holders(held_by))
+        }
+        WorkerReason::NoMoreAsked { at_most, held_by } => {
+            format!("It asked for at most {} at a time: {}.", count(*at_most, "attempt"), holders(held_by))
+        }
+        WorkerReason::NothingReady { waiting: 0, blocked: 0, scheduled: 0 } => "No task waits.".to_owned(),
+        WorkerReason::NothingReady { waiting, blocked, scheduled } => {
+            let parts = [(waiting, "resources"), (blocked, "other tasks"), (scheduled, "their time")];
+            let parts = parts.into_iter().filter(|(number, _)| **number > 0);
+            let parts: Vec<String> = parts.map(|(number, what)| format!("{number} for {what}")).collect();
+            format!("No task is ready for a worker; of those that wait, {}.", parts.join(", "))
+        }
+        WorkerReason::NothingFits { lanes } => {
+            format!("Tasks are ready, in {}, and none of them can be given to it now.", count(*lanes, "lane"))
+        }
+    }
+}
+
+fn holders(held_by: &[AttemptRef]) -> String {
+    if held_by.is_empty() {
+        return "it holds nothing".to_owned();
+    }
+    format!("it has {}", listed(held_by.iter().map(|attempt| attempt.task.to_string()), held_by.len()))
+}
+
+fn miss(miss: &CoreMiss) -> LaneMiss {
+    LaneMiss {
+        lane: miss.lane.clone(),
+        namespace: miss.namespace.to_string(),
+        ready: miss.ready,
+        first: miss.first,
+        sentence: lacks(miss),
+        missing: miss.missing.iter().map(ToString::to_string).collect(),
+        too_small: miss
+            .too_small
+            .iter()
+            .map(|(name, wanted, has)| TooSmall { name: name.to_string(), wanted: *wanted, has: *has })
+            .collect(),
+        short_of: miss
+            .short_of
+            .iter()
+            .map(|(name, wanted, free, has)| ShortOf {
+                name: name.to_string(),
+                wanted: *wanted,
+                free: *free,
+                has: *has,
+            })
+            .collect(),
+    }
+}
+
+/// What keeps a lane's tasks off a worker.
+fn lacks(miss: &CoreMiss) -> String {
+    let mut all = Vec::new();
+    let missing: Vec<String> = miss.missing.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        all.push(format!("it does not have {}", missing.join(", ")));
+    }
+    all.extend(miss.too_small.iter().map(|(name, wanted, has)| format!("{name}: wanted {wanted}, it has {has}")));
+    all.extend(miss.short_of.iter().map(|(name, wanted, free, _)| format!("{name}: wanted {wanted}, {free} free now")));
+    if miss.behind > 0 {
+        all.push(format!("{} of what it holds beyond its slots come before", miss.behind));
+    }
+    all.extend(miss.paused.as_ref().map(|(_, by, since)| format!("paused by {by} since {}", moment(*since))));
+    if all.is_empty() { "nothing: it may be given to it".to_owned() } else { all.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_core::name::Key;
+    use bowline_core::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_worker_idle_is_told_in_whole_sentences() {
+        let since = Timestamp(1_000_000);
+        for (reason, text) in [
+            (
+                WorkerReason::NotConnected { since },
+                "It is not connected; it was heard last at 1970-01-01T00:00:01Z. Look on its machine whether it runs.",
+            ),
+            (
+                WorkerReason::NothingReady { waiting: 2, blocked: 0, scheduled: 1 },
+                "No task is ready for a worker; of those that wait, 2 for resources, 1 for their time.",
+            ),
+            (
+                WorkerReason::NothingFits { lanes: 2 },
+                "Tasks are ready, in 2 lanes, and none of them can be given to it now.",
+            ),
+        ] {
+            assert_eq!(sentence(&reason), text);
+            assert!(!self::reason(&reason).detail.to_string().contains("\"reason\""));
+        }
+    }
+
+    #[test]
+    fn what_a_lane_misses_is_told_in_one_line() {
+        let slots = Key::new("slots").unwrap();
+        let miss = CoreMiss {
+            lane: String::new(),
+            namespace: bowline_core::name::Namespace::default(),
+            ready: 1,
+            first: TaskRef::whole(bowline_core::id::TaskId(1)),
+            paused: None,
+            missing: vec!["gpu=a100".parse().unwrap()],
+            too_small: vec![(slots, 4, 2)],
+            short_of: Vec::new(),
+            behind: 0,
+        };
+        assert_eq!(lacks(&miss), "it does not have gpu=a100; slots: wanted 4, it has 2");
+    }
+
+    use bowline_core::id::TaskRef;
+}
