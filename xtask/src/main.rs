@@ -1,5 +1,7 @@
-//! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask sim`, `cargo xtask chaos`, …
+//! Every habit of the repo is one command: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask sim`,
+//! `cargo xtask chaos`, `cargo xtask bench`, …
 
+mod bench;
 mod chaos;
 mod fuzz;
 mod schema;
@@ -21,6 +23,8 @@ cargo xtask COMMAND
   tidy    the rules that no lint knows: module docs, file sizes, who may use whom, no machine's paths
   sim     runs leader, workers and supervisors under one seed, breaks everything around them, and checks every invariant
           after every step; `cargo xtask sim --help` has the options
+  bench   [ROW…] [--json FILE] [--quick] [--for 1h]: how fast it is, each row beside what is possible below it in the same
+          run; `cargo xtask bench --help` has the rows and the options
   lines   many clients, workers killed at random, and an outside judge of the order in which resources are granted;
           `cargo xtask lines --for 10m`, `--seed N`, `--resume DIR`
   chaos   kills, freezes, cuts, fills, resets and upgrades the built program under load, and judges from
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let command = arguments.next();
     let rest: Vec<String> = arguments.collect();
     match command.as_deref() {
+        Some("bench") => return ended(bench::by_hand(&root(), &rest)),
         Some("chaos") => return ended(chaos::by_hand(&root(), &rest)),
         Some("lines") => return ended(chaos::lines_by_hand(&root(), &rest)),
         Some("sim") => return ended(sim::by_hand(&root(), &rest)),

@@ -3,6 +3,7 @@
 //! other: the leader does better, since it applies one batch while the last one commits.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -16,11 +17,12 @@ use bowline_core::worker::{Health, Offer, Room, Seat};
 use bowline_core::{Engine, EngineConfig, Input};
 use bowline_store::LeaderStore;
 
-use crate::Noop;
 use crate::clock::{self, Stopwatch};
 
 /// Slots of the worker that the bench plays; what it holds beyond them is prefetch.
 const SLOTS: u32 = 16;
+/// Attempts that it holds at a time.
+const IN_FLIGHT: u32 = 1_024;
 const SESSION: SessionId = SessionId(1);
 
 /// What the engine did by itself.
@@ -31,31 +33,30 @@ pub(crate) struct Recorded {
 }
 
 /// The engine alone, and the batches that it made.
-pub(crate) fn alone(noop: &Noop) -> Result<Recorded> {
-    let mut driver = Driver::new(noop, Engine::new(EngineConfig::new(Epoch(1), Generation(0), 1)));
+pub(crate) fn alone(tasks: u64) -> Result<Recorded> {
+    let mut driver = Driver::new(tasks, fresh_engine());
     let mut batches = Vec::new();
     let watch = Stopwatch::start();
     driver.run(|batch| {
         batches.push(batch);
         Ok(())
     })?;
-    Ok(Recorded { tasks_per_second: watch.per_second(noop.tasks), batches })
+    Ok(Recorded { tasks_per_second: watch.per_second(tasks), batches })
 }
 
 /// The engine and a store. Tasks a second.
-pub(crate) fn with_store(noop: &Noop) -> Result<f64> {
-    let folder = noop.data().context("making a data folder")?;
-    let mut store = bowline_store_sqlite::open(&folder.path().join("bowline.db"))?.store;
+pub(crate) fn with_store(folder: &Path, tasks: u64) -> Result<f64> {
+    let mut store = bowline_store_sqlite::open(&folder.join("engine.db"))?.store;
     let led = store.take_leadership(clock::now())?;
     let mut engine = Engine::new(EngineConfig::new(led.epoch, led.generation, 1));
     store.load(&mut |row| engine.load(row))?;
-    let mut driver = Driver::new(noop, engine);
+    let mut driver = Driver::new(tasks, engine);
     let watch = Stopwatch::start();
     driver.run(|batch| {
         store.commit(led.epoch, clock::now(), &batch)?;
         Ok(())
     })?;
-    Ok(watch.per_second(noop.tasks))
+    Ok(watch.per_second(tasks))
 }
 
 /// Submits and works until all tasks have ended.
@@ -67,7 +68,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(noop: &Noop, mut engine: Engine) -> Self {
+    fn new(tasks: u64, mut engine: Engine) -> Self {
         engine.loaded(clock::now());
         let worker = WorkerName::new("bench").expect("the name is good");
         let enrol = Request::Enrol { token: None, worker: worker.clone(), key: [1; 32] };
@@ -83,13 +84,13 @@ impl Driver {
                 actions: vec!["noop".into()],
                 room: Room { slots: SLOTS, amounts: BTreeMap::new() },
             },
-            prefetch: noop.in_flight.saturating_sub(SLOTS),
+            prefetch: IN_FLIGHT - SLOTS,
             health: Health::Ok,
             seen: None,
             attempts: Vec::new(),
         };
         engine.apply(clock::now(), Input::Connected { session: SESSION, hello: Box::new(hello), key: [1; 32] });
-        Self { engine, tasks: noop.tasks, submitted: 0, finished: 0 }
+        Self { engine, tasks, submitted: 0, finished: 0 }
     }
 
     fn run(&mut self, mut commit: impl FnMut(Batch) -> Result<()>) -> Result<()> {
@@ -114,15 +115,7 @@ impl Driver {
     /// As many tasks as one submit may have.
     fn submit(&mut self) {
         let count = (self.tasks - self.submitted).min(SUBMIT_TASKS_MAX as u64);
-        let task = || NewTask {
-            spec: Arc::new(TaskSpec::new(Work::new(Action::Noop))),
-            elements: Arc::default(),
-            after_earlier: Vec::new(),
-        };
-        let tasks = (0..count).map(|_| task()).collect();
-        let submit =
-            Submit { namespace: Namespace::default(), tasks, key: None, dry_run: DryRun::No, strict: Strict::No };
-        self.engine.apply(clock::now(), request(Request::Submit(submit)));
+        self.engine.apply(clock::now(), submit(count));
         self.submitted += count;
     }
 
@@ -153,6 +146,24 @@ impl Driver {
     }
 }
 
-fn request(request: Request) -> Input {
+/// So many tasks that do nothing, in one submit.
+pub(crate) fn submit(count: u64) -> Input {
+    let task = || NewTask {
+        spec: Arc::new(TaskSpec::new(Work::new(Action::Noop))),
+        elements: Arc::default(),
+        after_earlier: Vec::new(),
+    };
+    let tasks = (0..count).map(|_| task()).collect();
+    let namespace = Namespace::default();
+    request(Request::Submit(Submit { namespace, tasks, key: None, dry_run: DryRun::No, strict: Strict::No }))
+}
+
+/// An engine that leads and remembers nothing.
+pub(crate) fn fresh_engine() -> Engine {
+    Engine::new(EngineConfig::new(Epoch(1), Generation(0), 1))
+}
+
+/// Something that the administrator asks for.
+pub(crate) fn request(request: Request) -> Input {
     Input::Request { reply: ReplyTo(0), actor: Actor::new("bench"), request }
 }

@@ -1,57 +1,96 @@
-//! One line of output for each figure.
+//! A row: what one workload measured, as one JSON object.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// A figure: the median of its runs, beside its ceiling.
-#[derive(Debug, Serialize)]
-struct Row<'a> {
-    name: &'a str,
-    value: f64,
-    unit: &'a str,
-    ceiling: Option<f64>,
-    ratio: Option<f64>,
+use crate::figures::{median, rounded};
+
+/// What one workload measured. `value` is the median of the runs.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    /// What is possible below it, measured in the same run: its median.
+    pub(crate) ceiling: Option<f64>,
+    /// The median of what each run reached of its own ceiling.
+    pub(crate) ratio: Option<f64>,
     /// Every run's figure, in the order in which they were taken.
-    runs: &'a [f64],
+    pub(crate) runs: Vec<f64>,
+    /// What it is to reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bar: Option<&'static str>,
+    /// Medians of what else was seen: processor time of a task, for one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) more: BTreeMap<String, f64>,
 }
 
-/// Prints the tasks per second of all runs; gives back their median.
-pub(crate) fn print(name: &str, runs: &[f64], ceiling: Option<f64>) -> anyhow::Result<f64> {
-    let runs: Vec<f64> = runs.iter().map(|value| rounded(*value, 1.0)).collect();
-    let value = median(&runs);
-    let ratio = ceiling.map(|ceiling| rounded(value / ceiling, 1_000.0));
-    let row = Row { name, value, unit: "tasks/s", ceiling, ratio, runs: &runs };
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &row)?;
-    writeln!(out)?;
-    Ok(value)
+/// What several runs of a workload measured.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    values: Vec<f64>,
+    ceilings: Vec<f64>,
+    more: BTreeMap<String, Vec<f64>>,
 }
 
-fn rounded(value: f64, parts: f64) -> f64 {
-    (value * parts).round() / parts
-}
+impl Runs {
+    /// One more run.
+    pub(crate) fn add(&mut self, value: f64) -> &mut Self {
+        self.values.push(value);
+        self
+    }
 
-/// The middle one; of an even number the mean of the two.
-fn median(runs: &[f64]) -> f64 {
-    let mut sorted = runs.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => 0.0,
-        length if length % 2 == 1 => sorted[middle],
-        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    /// The ceiling of the last run.
+    pub(crate) fn ceiling(&mut self, ceiling: f64) -> &mut Self {
+        self.ceilings.push(ceiling);
+        self
+    }
+
+    /// Something else of the last run.
+    pub(crate) fn more(&mut self, name: &str, value: f64) -> &mut Self {
+        self.more.entry(name.to_owned()).or_default().push(value);
+        self
+    }
+
+    /// As a row.
+    pub(crate) fn row(self, name: &str, unit: &'static str, bar: Option<&'static str>) -> Row {
+        let Self { values, ceilings, more } = self;
+        let has_ceiling = !ceilings.is_empty() && ceilings.len() == values.len();
+        let ratios: Vec<f64> = values.iter().zip(&ceilings).map(|(value, ceiling)| value / ceiling).collect();
+        Row {
+            name: name.to_owned(),
+            value: rounded(median(&values)),
+            unit,
+            ceiling: has_ceiling.then(|| rounded(median(&ceilings))),
+            ratio: has_ceiling.then(|| rounded(median(&ratios))),
+            runs: values.iter().map(|value| rounded(*value)).collect(),
+            bar,
+            more: more.into_iter().map(|(name, values)| (name, rounded(median(&values)))).collect(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::Runs;
 
     #[test]
-    fn medians() {
-        for (runs, expected) in [(vec![], 0.0), (vec![3.0], 3.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0], 2.5)] {
-            assert!((median(&runs) - expected).abs() < f64::EPSILON, "{runs:?}");
-        }
+    fn a_row_holds_each_runs_part_of_its_own_ceiling() {
+        let mut runs = Runs::default();
+        runs.add(50.0).ceiling(100.0).more("cpu", 3.0);
+        runs.add(10.0).ceiling(50.0);
+        runs.add(90.0).ceiling(100.0);
+        let row = runs.row("x", "tasks/s", Some("≥ 40 %"));
+        assert_eq!((row.value, row.ceiling, row.ratio), (50.0, Some(100.0), Some(0.5)));
+        assert_eq!((row.runs, row.more["cpu"]), (vec![50.0, 10.0, 90.0], 3.0));
+    }
+
+    #[test]
+    fn without_a_ceiling_there_is_no_ratio() {
+        let mut runs = Runs::default();
+        runs.add(5.0);
+        let row = runs.row("x", "ms", None);
+        assert_eq!((row.value, row.ceiling, row.ratio), (5.0, None, None));
     }
 }

@@ -51,7 +51,18 @@ const MAY_USE: [(&str, &[&str]); 18] = [
         ],
     ),
     ("bowline-chaos", &["bowline-core", "bowline-protocol", "bowline-worker"]),
-    ("bowline-bench", &["bowline-api", "bowline-client", "bowline-core", "bowline-store", "bowline-store-sqlite"]),
+    (
+        "bowline-bench",
+        &[
+            "bowline-api",
+            "bowline-client",
+            "bowline-core",
+            "bowline-protocol",
+            "bowline-store",
+            "bowline-store-sqlite",
+            "bowline-supervisor",
+        ],
+    ),
     (
         "bowline-sim",
         &[

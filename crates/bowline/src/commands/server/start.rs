@@ -51,6 +51,12 @@ pub(crate) struct Args {
     /// Keep an artifact's bytes for so long after nothing names them any more
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     keep_blobs: Span,
+    /// Keep tasks and runs for so long after they have ended [default: 30 days]
+    #[arg(long, value_name = "DURATION")]
+    keep_ended: Option<Span>,
+    /// Keep what `/events` tells for so long [default: 24h]
+    #[arg(long, value_name = "DURATION")]
+    keep_events: Option<Span>,
     /// Take no artifact that is larger
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64GiB")]
     artifact_max: u64,
@@ -124,6 +130,8 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     config.timing = args.patience.timing()?;
     config.blobs_kept = args.keep_blobs.0.max(Duration::from_secs(1));
     config.blob_bytes_max = args.artifact_max;
+    config.retention.ended = args.keep_ended.map_or(config.retention.ended, |kept| kept.0);
+    config.retention.events = args.keep_events.map_or(config.retention.events, |kept| kept.0);
     let mut stop = signals::Stop::new()?;
     signals::outlive_file_limit();
     let Some(mut server) = when_there_is_room(config, &notify, &mut stop).await.map_err(|error| {

@@ -1,0 +1,66 @@
+//! Tasks that hold one to three of a thousand resources, beside as many that hold none.
+
+use anyhow::Result;
+use bowline_api::{Ask, NewTask};
+
+use super::runtime;
+use crate::args::Plan;
+use crate::drive::{noop, work_off};
+use crate::row::{Row, Runs};
+use crate::site::{Cpu, Site, Voice, each};
+
+const SLOTS: u32 = 8;
+
+pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
+    let (resources, tasks) = plan.size.lines;
+    let mut runs = Runs::default();
+    for _ in 0..plan.runs {
+        let (without, _) = run(plan, tasks, |_| noop())?;
+        let (with, cpu) = run(plan, tasks, |number| holding(number, resources))?;
+        runs.add(with).ceiling(without).more("server_cpu_us", cpu.server);
+    }
+    Ok(vec![runs.row("lines", "tasks/s", Some("≥ 60 % of the rate without"))])
+}
+
+/// Starts anew and works these off.
+fn run(plan: &Plan, tasks: u64, make: impl Fn(u64) -> NewTask) -> Result<(f64, Cpu)> {
+    let mut site = Site::start(plan)?;
+    site.employ(SLOTS, Voice::Quiet, &[])?;
+    let runtime = runtime()?;
+    runtime.block_on(site.manned())?;
+    let before = site.cpu();
+    let rate = runtime.block_on(work_off(site.client(), tasks, make))?;
+    let cpu = each(before, site.cpu(), tasks);
+    site.stop()?;
+    Ok((rate, cpu))
+}
+
+/// A task that holds one to three resources, spread evenly and without a pattern that anybody could use.
+fn holding(number: u64, resources: u64) -> NewTask {
+    let mut names: Vec<u64> = (0..=number % 3).map(|place| scattered(number * 3 + place) % resources).collect();
+    names.sort_unstable();
+    names.dedup();
+    let ask = |name: u64| match number % 4 {
+        0 => Ask::Shared { name: format!("r{name}") },
+        _ => Ask::Exclusive { name: format!("r{name}") },
+    };
+    NewTask { resources: names.into_iter().map(ask).collect(), ..noop() }
+}
+
+/// Some other number for each: the finalizer of `SplitMix64`.
+fn scattered(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holding;
+
+    #[test]
+    fn each_holds_one_to_three() {
+        let counts: Vec<usize> = (0..300).map(|number| holding(number, 1_000).resources.len()).collect();
+        assert!(counts.iter().all(|count| (1..=3).contains(count)) && counts.contains(&1) && counts.contains(&3));
+    }
+}
