@@ -54,6 +54,13 @@ pub struct LaneMiss {
     pub sentence: String,
     /// Capabilities that the worker does not have.
     pub missing: Vec<String>,
+    /// Capabilities that it has and must not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<String>,
+    /// The task for which it is kept free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub kept_for: Option<TaskRef>,
     /// Amounts, and slots, of which it has too little even when it is empty.
     pub too_small: Vec<TooSmall>,
     /// The same of what is free now.

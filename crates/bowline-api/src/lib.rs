@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod list;
 pub mod log;
 pub mod new_task;
+pub mod placement;
 pub mod problem;
 pub mod query;
 pub mod resolve;
@@ -35,6 +36,7 @@ pub use fleet::{DrainRequest, WorkerBulk, WorkerBulkAnswer, WorkerBulkItem, Work
 pub use list::List;
 pub use log::{LOG_TRUNCATED, log_left_out};
 pub use new_task::{After, AfterWhat, Amount, Array, NewElement, NewTask, Retry, Submit, Submitted, Timeouts};
+pub use placement::Placement;
 pub use problem::{Mistake, PROBLEM_TYPE, Problem};
 pub use query::{
     ElementQuery, EventQuery, LogQuery, PageQuery, RunQuery, SubmitQuery, TaskQuery, WaitQuery, WriteQuery,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::placement::Placement;
 use crate::resource::Ask;
 
 /// Many tasks: all are accepted, or none.
@@ -100,6 +101,9 @@ pub struct NewTask {
     /// Give them up between a failure and its retry; it keeps its place in line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release_while_retrying: Option<bool>,
+    /// Which of several workers it is given to. The least loaded one where not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// Higher goes first. 0 where not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,

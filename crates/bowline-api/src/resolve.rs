@@ -14,6 +14,7 @@ use bowline_core::spec::{
 
 use crate::action::Said;
 use crate::new_task::{AfterWhat, NewElement, NewTask};
+use crate::placement::Placement;
 use crate::problem::Mistake;
 use crate::time::to_core_time;
 
@@ -134,6 +135,7 @@ fn resolve(task: &NewTask, place: usize, found: &mut Found<'_>) -> Option<CoreTa
     spec.amounts = task.amounts.iter().map(|(name, amount)| (name.clone(), amount.0)).collect();
     spec.resources = resources(task, found);
     spec.release_while_retrying = task.release_while_retrying.unwrap_or(false);
+    spec.placement = task.placement.as_ref().map(Placement::to_core).unwrap_or_default();
     spec.priority = task.priority.unwrap_or(0);
     spec.after = after;
     spec.delay = task.delay;
@@ -386,6 +388,9 @@ fn check_counts(task: &NewTask, found: &mut Found<'_>) {
         ("labels", task.labels.len(), ITEMS_MAX),
         ("requires", task.requires.len(), ITEMS_MAX),
         ("amounts", task.amounts.len(), ITEMS_MAX),
+        ("placement.prefer", task.placement.as_ref().map_or(0, |placement| placement.prefer.len()), ITEMS_MAX),
+        ("placement.avoid", task.placement.as_ref().map_or(0, |placement| placement.avoid.len()), ITEMS_MAX),
+        ("placement.excludes", task.placement.as_ref().map_or(0, |placement| placement.excludes.len()), ITEMS_MAX),
         ("resources", task.resources.len(), ITEMS_MAX),
         ("artifacts", task.artifacts.len(), ITEMS_MAX),
         ("after", task.after.len(), DEPENDENCIES_MAX),

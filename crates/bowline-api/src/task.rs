@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::new_task::{Retry, Timeouts};
+use crate::placement::Placement;
 use crate::resource::TaskResource;
 
 /// A task, or an element of an array.
@@ -69,6 +70,9 @@ pub struct Task {
     /// Whether it gives them up between a failure and its retry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub release_while_retrying: bool,
+    /// Which of several workers it is given to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// What must have ended before.
     pub depends_on: Vec<DependsOn>,
     /// Its limits in time.

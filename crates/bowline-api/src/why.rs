@@ -1,6 +1,7 @@
 //! Why something waits: the engine's reasons in words, and as documents.
 
 mod line;
+mod place;
 mod run;
 mod worker;
 
@@ -87,6 +88,9 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::NoWorkerFits { .. } => "no_worker_fits",
         WaitReason::WorkersUnavailable { .. } => "workers_unavailable",
         WaitReason::NoRoom { .. } => "no_room",
+        WaitReason::KeptFree { .. } => "kept_free",
+        WaitReason::KeptForIt { .. } => "kept_for_it",
+        WaitReason::AwayFrom { .. } => "away_from",
         WaitReason::Behind { .. } => "behind",
         WaitReason::ArrayWindow { .. } => "array_window",
         WaitReason::WorkerSilent { .. } => "worker_silent",
@@ -132,6 +136,9 @@ pub fn sentence(reason: &WaitReason) -> String {
             format!("The workers that fit take no work now: {}.", listed(named, workers.len()))
         }
         WaitReason::NoRoom { workers, more } => no_room(workers, *more),
+        WaitReason::KeptFree { .. } | WaitReason::KeptForIt { .. } | WaitReason::AwayFrom { .. } => {
+            place::sentence(reason)
+        }
         WaitReason::Behind { ahead: AHEAD_MAX.. } => {
             format!("{AHEAD_MAX} tasks or more are in its lane before it.")
         }
@@ -172,8 +179,9 @@ fn no_worker_fits(workers: u32, nearest: Option<&Nearest>) -> String {
     let mut text = format!("None of {} fits.", count(u64::from(workers), "worker"));
     if let Some(nearest) = nearest {
         let missing = nearest.missing.iter().map(ToString::to_string);
+        let excluded = nearest.excluded.iter().map(|has| format!("being without {has}"));
         let small = nearest.too_small.iter().map(|(name, wanted, has)| format!("{name} (wanted {wanted}, has {has})"));
-        let lacks: Vec<String> = missing.chain(small).collect();
+        let lacks: Vec<String> = missing.chain(excluded).chain(small).collect();
         // Writing to a String cannot fail.
         let _ = write!(text, " {} comes nearest; it lacks {}.", nearest.worker, lacks.join(", "));
     }
@@ -236,7 +244,12 @@ mod tests {
             short_of: vec![(Key::new("slots").unwrap(), 1, 0, 4)],
             held_by: vec![held],
         };
-        let nearest = Nearest { worker: name("b"), missing: vec!["gpu=a100".parse().unwrap()], too_small: Vec::new() };
+        let nearest = Nearest {
+            worker: name("b"),
+            missing: vec!["gpu=a100".parse().unwrap()],
+            excluded: Vec::new(),
+            too_small: Vec::new(),
+        };
         for (reason, text) in [
             (WaitReason::NotBefore { until: Timestamp(1_500_000) }, "It is not to begin before 1970-01-01T00:00:01Z."),
             (

@@ -16,6 +16,7 @@ mod explain;
 mod fair;
 mod grant;
 mod identity;
+mod keep;
 mod key;
 mod lane;
 mod late;
@@ -30,6 +31,7 @@ mod resource;
 mod retention;
 mod run;
 mod session;
+mod side;
 mod submit;
 mod table;
 mod timer;
@@ -79,6 +81,9 @@ pub struct Timing {
     pub aside_after: Duration,
     /// A task counts as though it had come earlier by this, for each level of its priority. 10 min.
     pub ageing: Duration,
+    /// Who needs more room than any worker has free, and has been the first of its kind for so long, has a worker kept free
+    /// for it. 1 min.
+    pub keep_after: Duration,
 }
 
 impl Default for Timing {
@@ -95,6 +100,7 @@ impl Default for Timing {
             pool_gone_after: Duration::from_mins(10),
             aside_after: Duration::from_mins(5),
             ageing: Duration::from_mins(10),
+            keep_after: Duration::from_mins(1),
         }
     }
 }
@@ -151,6 +157,9 @@ pub struct Engine {
     /// Workers that may have got room since the last matching.
     freed: BTreeSet<WorkerId>,
     lanes: lane::Lanes,
+    /// Units that stand in another lane than their task's.
+    sides: BTreeMap<TaskRef, side::Side>,
+    keeping: keep::Keeping,
     lines: lines::Lines,
     /// Unfinished tasks that ask for resources, by lane.
     asking: BTreeMap<lane::LaneId, grant::Asking>,
@@ -191,6 +200,8 @@ impl Engine {
             free: BTreeSet::new(),
             freed: BTreeSet::new(),
             lanes: lane::Lanes::default(),
+            sides: BTreeMap::new(),
+            keeping: keep::Keeping::default(),
             lines: lines::Lines::default(),
             asking: BTreeMap::new(),
             policies: table::Policies::default(),
@@ -246,7 +257,8 @@ impl Engine {
         loop {
             self.serve_lines();
             self.match_lanes();
-            if self.lines.is_still() {
+            self.note_firsts();
+            if !self.drop_stale_keeps() && self.lines.is_still() {
                 return;
             }
         }

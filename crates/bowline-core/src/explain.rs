@@ -90,6 +90,25 @@ pub enum WaitReason {
         /// Workers not listed.
         more: u32,
     },
+    /// Workers fit and have room, but it is kept free for who stands before it and needs much.
+    KeptFree {
+        /// Each with for whom. At most 10.
+        workers: Vec<(WorkerName, TaskRef)>,
+    },
+    /// It needs much, and this worker is kept free for it: it begins when enough of what runs there has ended.
+    KeptForIt {
+        /// Which.
+        worker: WorkerName,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Its last attempt failed, or was lost, on this worker: it waits for another one for a while.
+    AwayFrom {
+        /// Which.
+        worker: WorkerName,
+        /// From then on it takes that one too.
+        until: Timestamp,
+    },
     /// Others stand before it in its lane.
     Behind {
         /// How many; counted no further than [`AHEAD_MAX`], where it is that many at least.
@@ -220,6 +239,9 @@ pub struct Nearest {
     pub worker: WorkerName,
     /// Capabilities that it does not have.
     pub missing: Vec<Requirement>,
+    /// Capabilities that it has and must not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<Requirement>,
     /// Amounts (and `slots`) of which it has too little even when empty: wanted, has.
     pub too_small: Vec<(Key, u64, u64)>,
 }

@@ -18,6 +18,7 @@ pub mod machine;
 pub mod message;
 pub mod mutant;
 pub mod name;
+pub mod placement;
 pub mod probe;
 pub mod resource;
 pub mod rng;

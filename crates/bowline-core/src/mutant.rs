@@ -64,6 +64,8 @@ listed! {
         EndKeepsTheResources = "end-keeps-the-resources",
         /// Whoever finds a resource free takes it, whoever stands in line.
         LineOvertaken = "line-overtaken",
+        /// A task is given to a worker that it excludes.
+        ExcludedIsGiven = "excluded-is-given",
         /// A lock counts as free while somebody shares it.
         SharedNotCounted = "shared-not-counted",
         /// A drained worker is given work.

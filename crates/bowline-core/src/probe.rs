@@ -64,6 +64,14 @@ listed! {
         AsideForWantOfAWorker = "aside-for-want-of-a-worker",
         /// An element's ticket stands aside because its array's window is full.
         AsideForTheWindow = "aside-for-the-window",
+        /// A worker is kept free for who needs much of it.
+        WorkerKeptFree = "worker-kept-free",
+        /// A worker was kept free for somebody, and is for somebody who stands before him.
+        KeptForAnEarlierOne = "kept-for-an-earlier-one",
+        /// A unit waits for another worker than the one that failed it last.
+        AwayFromTheWorkerThatFailed = "away-from-the-worker-that-failed",
+        /// There is no other.
+        NoOtherWorkerThanTheOneThatFailed = "no-other-worker-than-the-one-that-failed",
         /// A ticket steps back to its number.
         SteppedBackToItsNumber = "stepped-back-to-its-number",
         /// A task that was ready gives its grants back to stand aside.

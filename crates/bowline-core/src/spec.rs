@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::TaskRef;
 use crate::name::Key;
+use crate::placement::Placement;
 use crate::resource::Ask;
 use crate::time::{Span, Timestamp};
 
@@ -57,6 +58,9 @@ pub struct TaskSpec {
     /// Between a failure and its retry the resources are given up; the ticket is kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub release_while_retrying: bool,
+    /// Which of several workers it is given to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub placement: Placement,
     /// Each level counts as so much earlier a ticket: see [`crate::engine::Timing::ageing`].
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
@@ -121,6 +125,7 @@ impl TaskSpec {
             amounts: BTreeMap::new(),
             resources: Vec::new(),
             release_while_retrying: false,
+            placement: Placement::default(),
             priority: 0,
             after: Vec::new(),
             delay: None,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Key;
+use crate::name::{Key, WorkerName};
+use crate::placement::WORKER_CAPABILITY;
 use crate::spec::Requirement;
 
 /// Capabilities: a key, with a value or without.
@@ -33,6 +34,14 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// With the capability that every worker has: its own name.
+    #[must_use]
+    pub fn named(mut self, worker: &WorkerName) -> Self {
+        let key = Key::new(WORKER_CAPABILITY).expect("a fixed, good name");
+        self.capabilities.insert(key, Some(worker.as_str().to_owned()));
+        self
+    }
+
     /// Whether one requirement is met. `action=NAME` is met by a driver.
     pub fn has(&self, requirement: &Requirement) -> bool {
         if requirement.key.as_str() == "action" {

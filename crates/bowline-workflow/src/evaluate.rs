@@ -129,6 +129,7 @@ fn spec(step: &Step, work: Work, count: Option<u32>) -> TaskSpec {
         amounts: asks.amounts.clone(),
         resources: asks.resources.clone(),
         release_while_retrying: asks.release_while_retrying,
+        placement: asks.placement.clone(),
         priority: asks.priority,
         timeouts: asks.timeouts,
         retry: asks.retry,

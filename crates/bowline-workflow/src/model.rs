@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline_core::name::{Key, StepName, WorkflowName};
+use bowline_core::placement::Placement;
 use bowline_core::resource::Ask;
 use bowline_core::run::Join;
 use bowline_core::spec::{Condition, OnWorkerLoss, OutputFormat, Requirement, RetryPolicy, Timeouts};
@@ -72,6 +73,7 @@ pub(crate) struct Asks {
     pub(crate) amounts: BTreeMap<Key, u64>,
     pub(crate) resources: Vec<Ask>,
     pub(crate) release_while_retrying: bool,
+    pub(crate) placement: Placement,
     pub(crate) priority: i32,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,

@@ -91,7 +91,8 @@ fn short(reason: &WaitReason) -> String {
         WaitReason::NoWorkerFits { nearest: Some(nearest), .. } => {
             let missing = nearest.missing.iter().map(ToString::to_string);
             let small = nearest.too_small.iter().map(|(name, wanted, _)| format!("{name}={wanted}"));
-            let lacks: Vec<String> = missing.chain(small).collect();
+            let excluded = nearest.excluded.iter().map(|has| format!("no {has}"));
+            let lacks: Vec<String> = missing.chain(excluded).chain(small).collect();
             format!("for a worker with {}", lacks.join(", "))
         }
         WaitReason::WorkersUnavailable { workers } => {
@@ -103,6 +104,9 @@ fn short(reason: &WaitReason) -> String {
             let named = workers.iter().map(|worker| worker.worker.to_string());
             format!("for room on {}", listed(named, all))
         }
+        WaitReason::KeptFree { .. } => "for workers that are kept free for others".to_owned(),
+        WaitReason::KeptForIt { worker, .. } => format!("for more to end on {worker}, which is kept free"),
+        WaitReason::AwayFrom { worker, .. } => format!("for another worker than {worker}"),
         WaitReason::Behind { .. } => "for their turn in the lane".to_owned(),
         WaitReason::ArrayWindow { at_most, .. } => format!("because at most {at_most} run at a time"),
         WaitReason::WorkerSilent { worker, since, .. } => {

@@ -127,6 +127,8 @@ fn miss(miss: &CoreMiss) -> LaneMiss {
         first: miss.first,
         sentence: lacks(miss),
         missing: miss.missing.iter().map(ToString::to_string).collect(),
+        excluded: miss.excluded.iter().map(ToString::to_string).collect(),
+        kept_for: miss.kept_for,
         too_small: miss
             .too_small
             .iter()
@@ -152,6 +154,14 @@ fn lacks(miss: &CoreMiss) -> String {
     if !missing.is_empty() {
         all.push(format!("it does not have {}", missing.join(", ")));
     }
+    let excluded: Vec<String> = miss.excluded.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if !excluded.is_empty() {
+        all.push(format!("it has {}, which they exclude", excluded.join(", ")));
+    }
+    if miss.away {
+        all.push("the first failed or was lost on it, and waits for another worker for a while".to_owned());
+    }
+    all.extend(miss.kept_for.map(|task| format!("it is kept free for {task}, which needs much of it")));
     all.extend(miss.too_small.iter().map(|(name, wanted, has)| format!("{name}: wanted {wanted}, it has {has}")));
     all.extend(miss.short_of.iter().map(|(name, wanted, free, _)| format!("{name}: wanted {wanted}, {free} free now")));
     if miss.behind > 0 {
@@ -200,6 +210,9 @@ mod tests {
             first: TaskRef::whole(bowline_core::id::TaskId(1)),
             paused: None,
             missing: vec!["gpu=a100".parse().unwrap()],
+            excluded: Vec::new(),
+            away: false,
+            kept_for: None,
             too_small: vec![(slots, 4, 2)],
             short_of: Vec::new(),
             behind: 0,

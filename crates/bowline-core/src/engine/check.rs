@@ -54,6 +54,9 @@ fn check_spec(spec: &TaskSpec) -> Result<(), Refusal> {
         ("labels", spec.labels.len()),
         ("required capabilities", spec.requires.len()),
         ("amounts", spec.amounts.len()),
+        ("preferred capabilities", spec.placement.prefer.len()),
+        ("avoided capabilities", spec.placement.avoid.len()),
+        ("excluded capabilities", spec.placement.excludes.len()),
         ("artifact patterns", spec.work.artifacts.len()),
     ];
     if let Some((what, count)) = items.into_iter().find(|(_, count)| *count > ITEMS_MAX) {

@@ -1,5 +1,6 @@
 //! Matching: lanes against workers with room, in one fixed order; and the claim itself.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::effect::Effect;
@@ -7,8 +8,9 @@ use crate::id::{AttemptNo, AttemptRef, Fence, Generation, Incarnation, SessionId
 use crate::machine::{Event, Holder, State};
 use crate::message::{Assign, ToWorker};
 use crate::mutant::{self, Mutant};
+use crate::placement::Fill;
 use crate::row::AttemptRow;
-use crate::spec::SETUP_TIMEOUT_DEFAULT;
+use crate::spec::{Requirement, SETUP_TIMEOUT_DEFAULT};
 use crate::state::{Outcome, StateKind};
 
 use super::Engine;
@@ -16,7 +18,17 @@ use super::array::Element;
 use super::lane::{Lane, LaneId, LaneKey, Line};
 use super::out::Cause;
 use super::table::{At, HeldBy, Hot};
-use super::worker::Beyond;
+use super::worker::{Beyond, FreeKey};
+
+/// How well a worker would do for somebody: the least is the best.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    beyond: Beyond,
+    avoided: usize,
+    preferred: Reverse<usize>,
+    load: FreeKey,
+    id: WorkerId,
+}
 
 /// A unit that a worker is to have.
 struct Pick {
@@ -46,8 +58,15 @@ impl Engine {
             if self.free.is_empty() {
                 return;
             }
+            // A claim in another lane may have taken it away: an array's window is full.
+            let first = self.open_head(lane);
+            if first != Some((line, lane)) {
+                heads.extend(first);
+                continue;
+            }
             let Some(key) = self.lanes.get(lane).map(|lane| &lane.key) else { continue };
-            let found = if joined.contains(&lane) { self.find_worker(key) } else { self.find_freed(key, &freed) };
+            let found =
+                if joined.contains(&lane) { self.find_worker(key, &line) } else { self.find_freed(key, &line, &freed) };
             let Some(worker) = found else { continue };
             self.claim(&Pick { unit: line.unit, worker });
             heads.extend(self.open_head(lane));
@@ -55,19 +74,27 @@ impl Engine {
     }
 
     /// Who is first in a lane that workers are given tasks of.
-    fn open_head(&self, id: LaneId) -> Option<(Line, LaneId)> {
+    pub(super) fn open_head(&self, id: LaneId) -> Option<(Line, LaneId)> {
         let lane = self.lanes.get(id)?;
         let is_paused = self.pauses.of(&lane.key.namespace).is_some() && !mutant::is(Mutant::PauseIgnored);
         let is_open = !lane.key.is_held_by_server && !is_paused;
         if is_open { head((id, lane)) } else { None }
     }
 
-    /// The least loaded worker that fits: first one that would run it at once, else one that would
-    /// prefetch it.
-    fn find_worker(&self, key: &LaneKey) -> Option<WorkerId> {
+    /// The best worker that takes it: first one that would run it at once, else one that would prefetch it.
+    fn find_worker(&self, key: &LaneKey, line: &Line) -> Option<WorkerId> {
+        if !key.placement.is_plain() {
+            return self
+                .free
+                .iter()
+                .filter_map(|(free, id)| self.rank(key, line, (*free, *id)))
+                .min()
+                .map(|rank| rank.id);
+        }
+        // The least loaded ones come first.
         let mut prefetcher = None;
         for (_, id) in &self.free {
-            match self.workers.get(id).and_then(|worker| worker.takes(key)) {
+            match self.workers.get(id).and_then(|worker| worker.takes(key, line)) {
                 Some(Beyond::No) => return Some(*id),
                 Some(Beyond::Yes) => prefetcher = prefetcher.or(Some(*id)),
                 None => {}
@@ -77,12 +104,26 @@ impl Engine {
     }
 
     /// The same among these alone.
-    fn find_freed(&self, key: &LaneKey, freed: &BTreeSet<WorkerId>) -> Option<WorkerId> {
-        let fits = freed.iter().filter_map(|id| {
-            let worker = self.workers.get(id)?;
-            Some((worker.takes(key)?, worker.free?, *id))
-        });
-        fits.min().map(|(.., id)| id)
+    fn find_freed(&self, key: &LaneKey, line: &Line, freed: &BTreeSet<WorkerId>) -> Option<WorkerId> {
+        let ranks = freed.iter().filter_map(|id| self.rank(key, line, (self.workers.get(id)?.free?, *id)));
+        ranks.min().map(|rank| rank.id)
+    }
+
+    /// How well this worker would do. `None`: it does not take it.
+    fn rank(&self, key: &LaneKey, line: &Line, (free, id): (FreeKey, WorkerId)) -> Option<Rank> {
+        let worker = self.workers.get(&id)?;
+        let beyond = worker.takes(key, line)?;
+        let has = |all: &[Requirement]| match &worker.row.offer {
+            Some(offer) if !all.is_empty() => all.iter().filter(|one| offer.has(one)).count(),
+            Some(_) | None => 0,
+        };
+        let placement = &key.placement;
+        let load = match placement.fill {
+            Fill::Spread => free.1,
+            Fill::Pack => u32::MAX - free.1,
+        };
+        let (avoided, preferred) = (has(&placement.avoid), Reverse(has(&placement.prefer)));
+        Some(Rank { beyond, avoided, preferred, load: (free.0, load), id })
     }
 
     /// What the server holds itself needs no worker.
@@ -160,8 +201,9 @@ impl Engine {
     fn record_claim(&mut self, unit: TaskRef, claimant: Claimant) -> Option<AttemptRef> {
         let is_blind = mutant::is(Mutant::GenerationNotInFence);
         let generation = if is_blind { Generation::default() } else { self.config.generation };
+        let key = self.lane_of(unit).map(|(_, key)| std::sync::Arc::clone(key))?;
         let task = self.tasks.get_mut(&unit.task)?;
-        let (round, key) = (task.round, std::sync::Arc::clone(&task.policy.lane_key));
+        let round = task.round;
         let hot = task.unit_mut(unit)?;
         let is_kept = mutant::is(Mutant::FenceKeptOnReturn) && hot.attempt.0 > 0;
         hot.attempt = AttemptNo(hot.attempt.0 + u32::from(!is_kept));

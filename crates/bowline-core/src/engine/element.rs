@@ -36,12 +36,15 @@ impl Engine {
             array.next_lined = next;
             self.lanes.note_array(lane, id, next.is_some());
         }
-        match (array.stand, stand) {
-            (Stand::Out, Stand::In) => array.ready.iter().for_each(|index| self.lanes.insert(lane, line(*index))),
-            (Stand::In, Stand::Out) => array.ready.iter().for_each(|index| self.lanes.remove(lane, &line(*index))),
-            (Stand::Out, Stand::Out) | (Stand::In, Stand::In) => {}
+        let was = std::mem::replace(&mut array.stand, stand);
+        let moved: Vec<Line> =
+            if was == stand { Vec::new() } else { array.ready.iter().map(|index| line(*index)).collect() };
+        for line in moved {
+            match stand {
+                Stand::In => self.join_lane(line),
+                Stand::Out => self.quit_lane(line),
+            }
         }
-        array.stand = stand;
         if asks {
             self.line_up_next(id, is_claimable);
             self.restand_window(id);

@@ -16,6 +16,7 @@ use crate::state::{Outcome, StateKind};
 use super::Engine;
 use super::lane::{LaneKey, Line};
 use super::lines::{Place, Resource, Want};
+use super::side::Only;
 use super::table::{Hot, Task};
 use super::worker::Worker;
 
@@ -223,9 +224,9 @@ impl Engine {
         {
             reasons.push(WaitReason::ArrayWindow { at_most, running: array.live });
         }
-        let key = &task.policy.lane_key;
-        if !key.is_held_by_server {
-            self.no_worker(key, reasons);
+        if let Some((_, key)) = self.lane_of(unit).filter(|(_, key)| !key.is_held_by_server) {
+            self.said_of_one_worker(unit, key, reasons);
+            self.no_worker(unit, key, reasons);
         }
         // Who waits for resources stands in their lines, and in no lane yet.
         let is_in_lane = task.policy.wants.is_empty() || task.unit(unit).is_some_and(|hot| hot.held.is_some());
@@ -240,9 +241,10 @@ impl Engine {
         let lane = self.lanes.get(task.policy.lane)?;
         let whole = self.line_of(TaskRef::whole(unit.task))?;
         let line = Line { unit, ..whole };
-        let mut ahead = lane.ahead_of(&line);
+        let mut ahead = lane.ahead_of(&line) + self.aside_of_lane(task.policy.lane, &line);
         if let (Some(array), Some(index)) = (&task.array, unit.index)
             && !lane.contains(&line)
+            && !self.sides.contains_key(&unit)
             && let Some(place) = array.spec.place_of(index)
         {
             ahead += u64::from(place.saturating_sub(array.counts.cursor + 1));
@@ -260,12 +262,23 @@ impl Engine {
         Some(ahead.min(AHEAD_MAX))
     }
 
+    /// It waits for another worker than the one that failed it, or one is kept free for it.
+    fn said_of_one_worker(&self, unit: TaskRef, key: &LaneKey, reasons: &mut Vec<WaitReason>) {
+        if let (Only::Not(_, worker), Some(side)) = (&key.only, self.sides.get(&unit)) {
+            reasons.push(WaitReason::AwayFrom { worker: worker.clone(), until: side.until });
+        }
+        let kept = self.kept_for(unit).and_then(|(id, since)| Some((self.workers.get(&id)?, since)));
+        if let Some((worker, since)) = kept {
+            reasons.push(WaitReason::KeptForIt { worker: worker.row.name.clone(), since });
+        }
+    }
+
     /// Why no worker takes it now: none fits, or those that fit are not there, or they are full.
-    fn no_worker(&self, key: &LaneKey, reasons: &mut Vec<WaitReason>) {
+    fn no_worker(&self, unit: TaskRef, key: &LaneKey, reasons: &mut Vec<WaitReason>) {
         let fitting: Vec<&Worker> = self
             .workers
             .values()
-            .filter(|worker| worker.row.offer.as_ref().is_some_and(|offer| key.fits(offer)))
+            .filter(|worker| worker.is_meant(key) && worker.row.offer.as_ref().is_some_and(|offer| key.fits(offer)))
             .collect();
         if fitting.is_empty() {
             let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
@@ -287,11 +300,20 @@ impl Engine {
         if !away.is_empty() {
             reasons.push(WaitReason::WorkersUnavailable { workers: away });
         }
-        let full: Vec<FullWorker> = fitting
-            .iter()
-            .filter(|worker| worker.unavailable().is_none() && (worker.free.is_none() || worker.takes(key).is_none()))
-            .map(|worker| full_worker(worker, key))
-            .collect();
+        let Some(line) = self.line_of(unit) else { return };
+        let takes_nothing = |worker: &&&Worker| {
+            worker.unavailable().is_none() && (worker.free.is_none() || worker.takes(key, &line).is_none())
+        };
+        let (kept, full): (Vec<&Worker>, Vec<&Worker>) =
+            fitting.iter().filter(takes_nothing).copied().partition(|worker| worker.is_kept_from(key, &line));
+        if !kept.is_empty() {
+            let kept = kept
+                .iter()
+                .take(LISTED_MAX)
+                .filter_map(|worker| Some((worker.row.name.clone(), worker.kept.as_ref()?.line.unit)));
+            reasons.push(WaitReason::KeptFree { workers: kept.collect() });
+        }
+        let full: Vec<FullWorker> = full.iter().map(|worker| full_worker(worker, key)).collect();
         if !full.is_empty() {
             let more = u32::try_from(full.len().saturating_sub(LISTED_MAX)).unwrap_or(u32::MAX);
             reasons.push(WaitReason::NoRoom { workers: full.into_iter().take(LISTED_MAX).collect(), more });
@@ -302,9 +324,10 @@ impl Engine {
         let lacking = self.workers.values().filter_map(|worker| {
             let offer = worker.row.offer.as_ref()?;
             let (missing, too_small) = (key.missing(offer), key.too_small(&offer.room));
-            Some(Nearest { worker: worker.row.name.clone(), missing, too_small })
+            Some(Nearest { worker: worker.row.name.clone(), missing, excluded: key.excluded(offer), too_small })
         });
-        lacking.min_by_key(|nearest| (nearest.missing.len() + nearest.too_small.len(), nearest.worker.clone()))
+        let lacks = |nearest: &Nearest| nearest.missing.len() + nearest.excluded.len() + nearest.too_small.len();
+        lacking.min_by_key(|nearest| (lacks(nearest), nearest.worker.clone()))
     }
 }
 

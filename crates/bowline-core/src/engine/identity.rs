@@ -132,7 +132,8 @@ impl Engine {
         };
         let row = &mut worker.row;
         let is_same = row.seat.as_ref().is_some_and(|seat| seat.is_same(&hello.seat));
-        let changes = is_new || !is_same || row.offer.as_ref() != Some(&hello.offer);
+        let offer = hello.offer.clone().named(&row.name);
+        let changes = is_new || !is_same || row.offer.as_ref() != Some(&offer);
         if is_new {
             if row.drain.as_ref().is_some_and(|mark| mark.mode == crate::message::DrainMode::Handoff) {
                 probe::reached(Path::SecondIncarnationDuringHandoff);
@@ -151,7 +152,7 @@ impl Engine {
         }
         let row = &mut worker.row;
         row.seat = Some(hello.seat.clone());
-        row.offer = Some(hello.offer.clone());
+        row.offer = Some(offer);
         worker.leaving = Leaving::No;
         if changes {
             self.touch_worker(id);

@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use crate::explain::AHEAD_MAX;
 use crate::id::{TaskId, TaskRef, Ticket};
+use crate::mutant::{self, Mutant};
 use crate::name::{Key, Namespace};
+use crate::placement::Placement;
 use crate::spec::{Requirement, TaskSpec};
 use crate::worker::{Offer, Room};
+
+use super::side::Only;
 
 /// A lane, as a small number. Never decides anything: two lanes never hold the same task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +40,8 @@ pub(super) struct LaneKey {
     pub slots: u32,
     /// Whether its tasks hold resources: none of them is given beforehand.
     pub holds: bool,
+    pub placement: Placement,
+    pub only: Only,
 }
 
 impl LaneKey {
@@ -53,6 +59,8 @@ impl LaneKey {
             room: spec.amounts.iter().filter(|(_, amount)| **amount > 0).map(|(k, v)| (k.clone(), *v)).collect(),
             slots: if is_held_by_server { 0 } else { spec.slots.max(1) },
             holds: !spec.resources.is_empty(),
+            placement: spec.placement.clone(),
+            only: Only::Any,
         }
     }
 
@@ -62,6 +70,8 @@ impl LaneKey {
         self.slots <= offer.room.slots
             && self.room.iter().all(|(name, wanted)| *wanted <= offer.room.amounts.get(name).copied().unwrap_or(0))
             && self.requires.iter().all(|wanted| offer.has(wanted))
+            && (!self.placement.excludes.iter().any(|unwanted| offer.has(unwanted))
+                || mutant::is(Mutant::ExcludedIsGiven))
             && offer.actions.iter().any(|action| action == self.action)
     }
 
@@ -73,6 +83,16 @@ impl LaneKey {
             missing.push(Requirement { key, value: Some(self.action.to_owned()) });
         }
         missing
+    }
+
+    /// Capabilities of this offer that it will have nothing to do with.
+    pub(super) fn excluded(&self, offer: &Offer) -> Vec<Requirement> {
+        self.placement.excludes.iter().filter(|unwanted| offer.has(unwanted)).cloned().collect()
+    }
+
+    /// Whether it needs more than the one slot that any end of another frees: it may have to wait until more than one ends.
+    pub(super) fn is_big(&self) -> bool {
+        self.slots > 1 || !self.room.is_empty()
     }
 
     /// What this room has too little of: name (`slots` among them), wanted, has.
@@ -96,6 +116,13 @@ impl LaneKey {
         text.push_str(&self.slots.to_string());
         for (name, amount) in &self.room {
             text.push_str(&format_args!(", {name} {amount}").to_string());
+        }
+        for unwanted in &self.placement.excludes {
+            text.push_str(&format_args!(", not {unwanted}").to_string());
+        }
+        match &self.only {
+            Only::Any => {}
+            Only::Not(_, worker) => text.push_str(&format_args!(", rather not on {worker}").to_string()),
         }
         text
     }
@@ -143,6 +170,8 @@ pub(super) struct Lanes {
     occupied_held: BTreeSet<LaneId>,
     /// Lanes that somebody joined since the last matching.
     joined: BTreeSet<LaneId>,
+    /// Lanes of those who need much of which the first may have changed.
+    big: BTreeSet<LaneId>,
     next: u32,
     sweep_at: usize,
 }
@@ -191,6 +220,9 @@ impl Lanes {
             lane.lines.insert(line);
             self.occupied.insert(id);
             self.joined.insert(id);
+            if lane.key.is_big() {
+                self.big.insert(id);
+            }
             if lane.key.is_held_by_server {
                 self.occupied_held.insert(id);
             }
@@ -201,6 +233,9 @@ impl Lanes {
     pub(super) fn remove(&mut self, id: LaneId, line: &Line) {
         if let Some(lane) = self.all.get_mut(&id) {
             lane.lines.remove(line);
+            if lane.key.is_big() {
+                self.big.insert(id);
+            }
             if lane.lines.is_empty() {
                 self.occupied.remove(&id);
                 self.occupied_held.remove(&id);
@@ -224,10 +259,14 @@ impl Lanes {
         self.occupied.iter().copied()
     }
 
-    /// Lanes of what the server holds itself, with somebody in them.
     /// Lanes that somebody joined since the last call.
     pub(super) fn take_joined(&mut self) -> BTreeSet<LaneId> {
         std::mem::take(&mut self.joined)
+    }
+
+    /// Lanes of those who need much of which the first may have changed since the last call.
+    pub(super) fn take_big(&mut self) -> BTreeSet<LaneId> {
+        std::mem::take(&mut self.big)
     }
 
     /// Every occupied lane counts as joined: what kept its tasks back is gone.
@@ -235,6 +274,7 @@ impl Lanes {
         self.joined.clone_from(&self.occupied);
     }
 
+    /// Lanes of what the server holds itself, with somebody in them.
     pub(super) fn occupied_held(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
         self.occupied_held.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
     }

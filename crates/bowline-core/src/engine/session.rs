@@ -261,6 +261,9 @@ impl Engine {
         if let Some(worker) = self.workers.get_mut(&id) {
             let room = worker.room();
             worker.held.add(attempt, claim, &room);
+            if let Some(kept) = &mut worker.kept {
+                kept.beside.insert(attempt);
+            }
             self.retime_worker(id);
             self.replace_free(id);
         }
@@ -270,6 +273,9 @@ impl Engine {
         if let Some(worker) = self.workers.get_mut(&id) {
             let room = worker.room();
             worker.held.remove(attempt, &room);
+            if let Some(kept) = &mut worker.kept {
+                kept.beside.remove(attempt);
+            }
             if let Some(session) = &mut worker.session {
                 session.pending.remove(attempt);
             }

@@ -33,6 +33,10 @@ pub(super) enum Timer {
     Worker(WorkerId),
     /// Nobody is able to run the tasks of a lane.
     Lane(LaneId),
+    /// Somebody who needs much has been the first of a lane for too long.
+    Keep,
+    /// A unit has stood long enough in a lane beside its task's.
+    Side(TaskRef),
 }
 
 /// What a unit's timer stands for.
@@ -54,6 +58,8 @@ impl Engine {
                 Timer::Unit(unit) => self.fire_unit(unit),
                 Timer::Worker(id) => self.fire_worker(id),
                 Timer::Lane(lane) => self.fire_lane(lane),
+                Timer::Keep => self.fire_keep(),
+                Timer::Side(unit) => self.fire_side(unit),
             }
         }
     }

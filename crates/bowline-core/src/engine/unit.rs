@@ -334,13 +334,13 @@ impl Engine {
     pub(super) fn line_up(&mut self, unit: TaskRef) {
         let Some(task) = self.tasks.get_mut(&unit.task) else { return };
         if let Some(array) = &mut task.array {
-            let (lane, stand) = (task.policy.lane, array.stand);
+            let stand = array.stand;
             if let Some(index) = unit.index {
                 array.ready.insert(index);
                 if stand == Stand::In
                     && let Some(line) = self.line_of(unit)
                 {
-                    self.lanes.insert(lane, line);
+                    self.join_lane(line);
                 }
             }
             self.line_up_array(unit.task);
@@ -353,11 +353,10 @@ impl Engine {
         if !matches!(task.hot.state, State::Ready) {
             return;
         }
-        let lane = task.policy.lane;
         if !self.is_stood_down(unit.task)
             && let Some(line) = self.line_of(unit)
         {
-            self.lanes.insert(lane, line);
+            self.join_lane(line);
         }
     }
 
@@ -365,18 +364,17 @@ impl Engine {
     pub(super) fn unline(&mut self, unit: TaskRef) {
         let Some(line) = self.line_of(unit) else { return };
         let Some(task) = self.tasks.get_mut(&unit.task) else { return };
-        let lane = task.policy.lane;
         match (&mut task.array, unit.index) {
             (Some(array), Some(index)) => {
                 array.ready.remove(&index);
                 let asks = array.asks;
-                self.lanes.remove(lane, &line);
+                self.quit_lane(line);
                 if asks {
                     self.line_up_array(unit.task);
                 }
             }
             (Some(_), None) => {}
-            (None, _) => self.lanes.remove(lane, &line),
+            (None, _) => self.quit_lane(line),
         }
     }
 

@@ -11,7 +11,9 @@ use crate::time::Timestamp;
 use crate::worker::{Health, Room};
 
 use super::aside::Trial;
-use super::lane::LaneKey;
+use super::keep::Kept;
+use super::lane::{LaneKey, Line};
+use super::side::Only;
 use super::table::At;
 
 /// A worker.
@@ -30,6 +32,8 @@ pub(super) struct Worker {
     pub timer: At,
     pub trial: Trial,
     pub leaving: Leaving,
+    /// For whom it is kept free.
+    pub kept: Option<Box<Kept>>,
 }
 
 /// Whether its last process left in order.
@@ -135,6 +139,19 @@ impl Held {
         })
     }
 
+    /// Whether this fits, with what it is kept free for, beside these attempts alone: all others end some time.
+    fn leaves_room_for(&self, kept: &Kept, claim: &LaneKey, room: &Room) -> bool {
+        let beside = || kept.beside.iter().filter_map(|attempt| self.inside.get(attempt));
+        let slots = beside().map(|other| u64::from(other.slots)).sum::<u64>();
+        let of =
+            |key: &LaneKey, name| key.room.iter().find(|(other, _)| other == name).map_or(0, |(_, amount)| *amount);
+        slots + u64::from(claim.slots) + u64::from(kept.key.slots) <= u64::from(room.slots)
+            && claim.room.iter().all(|(name, wanted)| {
+                let others = beside().fold(of(&kept.key, name), |sum, other| sum.saturating_add(of(other, name)));
+                others.checked_add(*wanted).is_some_and(|all| all <= room.amounts.get(name).copied().unwrap_or(0))
+            })
+    }
+
     /// One more.
     pub(super) fn add(&mut self, attempt: AttemptRef, claim: Claim, room: &Room) {
         if self.beyond.is_empty() && self.fits(&claim, room) {
@@ -186,7 +203,8 @@ impl Held {
 
 impl Worker {
     /// From its row, away.
-    pub(super) fn from_row(row: WorkerRow, now: Timestamp) -> Self {
+    pub(super) fn from_row(mut row: WorkerRow, now: Timestamp) -> Self {
+        row.offer = row.offer.take().map(|offer| offer.named(&row.name));
         Self {
             row,
             session: None,
@@ -198,6 +216,7 @@ impl Worker {
             timer: At::default(),
             trial: Trial::default(),
             leaving: Leaving::No,
+            kept: None,
         }
     }
 
@@ -273,24 +292,53 @@ impl Worker {
         if self.held.beyond() == 0 && used < room.slots {
             return Some((Beyond::No, load(used, room.slots)));
         }
-        let beyond = u32::try_from(self.held.beyond()).unwrap_or(u32::MAX);
+        let beyond = count(self.held.beyond());
         (beyond < session.prefetch).then(|| (Beyond::Yes, load(beyond, session.prefetch)))
     }
 
+    /// Whether whoever stands in this lane would rather not have it.
+    pub(super) fn is_meant(&self, claim: &LaneKey) -> bool {
+        match &claim.only {
+            Only::Any => true,
+            Only::Not(id, _) => *id != self.row.id,
+        }
+    }
+
+    /// Whether it could be given this if it were empty.
+    pub(super) fn could_take(&self, claim: &LaneKey) -> bool {
+        self.is_meant(claim)
+            && self.row.offer.as_ref().is_some_and(|offer| claim.fits(offer))
+            && claim.too_small(&self.room()).is_empty()
+    }
+
+    /// Whether it is kept free for somebody who stands before this place, and this would take from that.
+    pub(super) fn is_kept_from(&self, claim: &LaneKey, line: &Line) -> bool {
+        self.kept
+            .as_ref()
+            .is_some_and(|kept| *line > kept.line && !self.held.leaves_room_for(kept, claim, &self.room()))
+    }
+
     /// Whether it can be given this now, and whether that would run at once.
-    pub(super) fn takes(&self, claim: &LaneKey) -> Option<Beyond> {
-        if !claim.fits(self.row.offer.as_ref()?) {
+    pub(super) fn takes(&self, claim: &LaneKey, line: &Line) -> Option<Beyond> {
+        if !self.is_meant(claim) || !claim.fits(self.row.offer.as_ref()?) || self.is_kept_from(claim, line) {
             return None;
         }
         let room = self.room();
         if self.held.beyond() == 0 && self.held.fits(claim, &room) {
             return Some(Beyond::No);
         }
-        let beyond = u32::try_from(self.held.beyond()).unwrap_or(u32::MAX);
+        let beyond = count(self.held.beyond());
         let prefetch = self.session.as_ref().map_or(0, |session| session.prefetch);
-        let may_wait_there = !claim.holds && beyond < prefetch && claim.too_small(&room).is_empty();
+        // Who needs several slots would keep others from those that are free meanwhile.
+        let may_wait_there = self.kept.is_none() && !claim.holds && claim.slots <= 1;
+        let may_wait_there = may_wait_there && beyond < prefetch && claim.too_small(&room).is_empty();
         (may_wait_there && self.held.leaves_amounts(claim, &room)).then_some(Beyond::Yes)
     }
+}
+
+/// A number of attempts.
+pub(super) fn count(attempts: usize) -> u32 {
+    u32::try_from(attempts).unwrap_or(u32::MAX)
 }
 
 /// In thousandths.

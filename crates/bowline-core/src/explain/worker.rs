@@ -145,6 +145,12 @@ pub struct LaneMiss {
     pub paused: Option<(PausedThing, String, Timestamp)>,
     /// Capabilities that the worker does not have.
     pub missing: Vec<Requirement>,
+    /// Capabilities that it has and must not have.
+    pub excluded: Vec<Requirement>,
+    /// The first of them failed or was lost on it last, and waits for another worker for a while.
+    pub away: bool,
+    /// It has room, and is kept free for this task.
+    pub kept_for: Option<TaskRef>,
     /// Amounts (and `slots`) of which it has too little even when empty: wanted, has.
     pub too_small: Vec<(Key, u64, u64)>,
     /// What there is too little of now: wanted, free, in all.

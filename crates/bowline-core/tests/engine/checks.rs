@@ -326,6 +326,9 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         WaitReason::WorkerSilent { .. }
         | WaitReason::NoWorkerFits { .. }
         | WaitReason::WorkersUnavailable { .. }
+        | WaitReason::KeptFree { .. }
+        | WaitReason::KeptForIt { .. }
+        | WaitReason::AwayFrom { .. }
         | WaitReason::NoRoom { .. } => false,
     });
     Explanation { reasons: reasons.collect(), ..explanation }

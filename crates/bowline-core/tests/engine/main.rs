@@ -12,6 +12,7 @@ mod fleet;
 mod lines;
 mod matching;
 mod paths;
+mod placement;
 mod sessions;
 mod torment;
 mod world;

@@ -3,7 +3,7 @@
 use bowline_api::action::work_doc;
 use bowline_api::{
     ArrayProgress, Artifact, Attempt, DependsOn, Event, EventId, EventKind, HistoryEntry, List, OutcomeDoc, PausedDoc,
-    Retry, Task, Timeouts, from_core_time, resource,
+    Placement, Retry, Task, Timeouts, from_core_time, resource,
 };
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, PauseMark, ResultRow, Subject, TaskRow, Unit,
@@ -110,6 +110,7 @@ fn skeleton(row: &TaskRow, spec: &TaskSpec) -> Task {
         amounts: spec.amounts.iter().map(|(name, amount)| (name.to_string(), *amount)).collect(),
         resources: resource::of_task(&spec.resources),
         release_while_retrying: spec.release_while_retrying,
+        placement: Placement::shown(&spec.placement),
         depends_on: spec.after.iter().map(|after| DependsOn { task: after.task, on: after.on }).collect(),
         timeouts: Timeouts {
             queue: spec.timeouts.queue,

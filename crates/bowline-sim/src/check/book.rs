@@ -13,6 +13,7 @@ use bowline_core::run::RunState;
 use bowline_core::spec::{OnWorkerLoss, Overlap, TaskSpec};
 use bowline_core::state::{AttemptEnd, Outcome, StateKind};
 use bowline_core::time::Timestamp;
+use bowline_core::worker::Offer;
 
 use crate::world::WorkerRole;
 
@@ -92,6 +93,8 @@ pub struct WorkerSeen {
     pub drained_since: Option<Timestamp>,
     /// Paused.
     pub paused: bool,
+    /// What it can do.
+    pub offer: Option<Offer>,
 }
 
 /// A cluster's rows.

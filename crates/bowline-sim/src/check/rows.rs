@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bowline_core::effect::Batch;
 use bowline_core::id::{AttemptRef, CommitNo, Epoch, TaskId, TaskRef, WorkerId};
 use bowline_core::row::{AttemptRow, Counters, ElementRow, Row, Subject, TaskRow, WorkerRow};
+use bowline_core::spec::Requirement;
 use bowline_core::state::{AttemptEnd, StateKind};
 
 use super::book::{AttemptSeen, Book, TaskSeen, UnitSeen, WorkerSeen};
@@ -231,6 +232,7 @@ impl Turn<'_> {
             incarnation: row.incarnation,
             drained_since: row.drain.as_ref().map(|mark| mark.since),
             paused: row.paused.is_some(),
+            offer: row.offer.clone(),
         };
         let incarnation = new.incarnation;
         if let Some(old) = self.book.workers.insert(row.id, new) {
@@ -278,6 +280,14 @@ impl Turn<'_> {
         let name = seen.name.clone();
         self.found
             .unless(!drained, self.at, Invariant::I7, || format!("{attempt} is given to {name}, which is drained"));
+        let spec = self.book.tasks.get(&attempt.task.task).map(|task| std::sync::Arc::clone(&task.spec));
+        if let Some((offer, spec)) = seen.offer.as_ref().zip(spec) {
+            let has = |one: &Requirement| offer.has(one);
+            let is_able = spec.requires.iter().all(has) && !spec.placement.excludes.iter().any(has);
+            self.found.unless(is_able, self.at, Invariant::Sound, || {
+                format!("{attempt} is given to {name}, which lacks what it requires or has what it excludes")
+            });
+        }
         let (held, room) = (self.book.held.get(&worker).map_or(0, BTreeSet::len), self.book.room_of(&name));
         self.found.unless(held <= room, self.at, Invariant::I4, || {
             format!("{name} holds {held} attempts, and has room for {room}")

@@ -153,7 +153,8 @@ impl Drive {
         let book = &self.check().view(cluster).book;
         let of = |(id, task): (TaskId, &TaskSeen)| {
             let waits = matches!(task.spec.work.action, Action::Wait);
-            (id, waits, !task.spec.requires.is_empty() || task.spec.slots > 1 || is_endless(&task.spec.work.action))
+            let is_picky = !task.spec.requires.is_empty() || !task.spec.placement.excludes.is_empty();
+            (id, waits, is_picky || task.spec.slots > 1 || is_endless(&task.spec.work.action))
         };
         let open: Vec<_> = book.open_tasks().map(of).collect();
         for (id, waits, may_never_end) in open {

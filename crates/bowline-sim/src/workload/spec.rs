@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bowline_core::input::NewTask;
 use bowline_core::name::Key;
+use bowline_core::placement::{Fill, Placement};
 use bowline_core::spec::{Action, Command, OnWorkerLoss, Overlap, RetryPolicy, TaskSpec, Work};
 use bowline_core::time::{Span, Timestamp};
 
@@ -84,6 +85,9 @@ pub fn any(tastes: &Tastes, moment: Moment, random: &mut Random) -> TaskSpec {
     if tastes.asking > 0 && random.per_mille(tastes.asking) {
         super::resource::ask(&mut spec, random);
     }
+    if tastes.asking > 0 && !held && random.per_mille(200) {
+        spec.placement = placement(random);
+    }
     spec
 }
 
@@ -127,6 +131,13 @@ fn greedy(spec: &mut TaskSpec, random: &mut Random) {
         2 => spec.requires.extend("big".parse().ok()),
         _ => spec.amounts.extend(key("memory").map(|key| (key, random.between(1, 8)))),
     }
+}
+
+fn placement(random: &mut Random) -> Placement {
+    let mut some = |what: &str| if random.per_mille(400) { what.parse().into_iter().collect() } else { Vec::new() };
+    let (prefer, avoid, excludes) = (some("big"), some("colour=red"), some("colour=red"));
+    let fill = if random.per_mille(500) { Fill::Pack } else { Fill::Spread };
+    Placement { fill, prefer, avoid, excludes }
 }
 
 /// As a new task, after nothing.

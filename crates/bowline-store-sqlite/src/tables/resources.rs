@@ -20,6 +20,15 @@ const ALL: &str =
 /// put back.
 const IN_USE: &str = "UPDATE meta SET value = 4 WHERE key = 'oldest_reader' AND value < 4";
 
+/// The same of what came after resources: a description with any of it cannot be read before version 5.
+const LINES_IN_USE: &str = "UPDATE meta SET value = 5 WHERE key = 'oldest_reader' AND value < 5";
+
+/// What version 5 brought is in use from here on.
+pub(crate) fn lines_in_use(writer: &mut Writer<'_>) -> Written {
+    writer.bind(LINES_IN_USE)?.run()?;
+    Ok(())
+}
+
 /// Resources are in use from here on.
 pub(crate) fn in_use(writer: &mut Writer<'_>) -> Written {
     writer.bind(IN_USE)?.run()?;

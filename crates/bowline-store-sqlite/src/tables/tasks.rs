@@ -7,6 +7,7 @@ mod sweep;
 use std::sync::Arc;
 
 use bowline_core::id::{NodeIndex, Round, RunId, TaskId, TaskRef, Ticket};
+use bowline_core::placement::Placement;
 use bowline_core::resource::Ask;
 use bowline_core::row::{Loaded, NewTaskRow, TaskRow};
 use bowline_core::spec::{TaskSpec, Work};
@@ -117,6 +118,9 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
     }
     if !new.spec.resources.is_empty() || new.spec.release_while_retrying {
         resources::in_use(writer)?;
+    }
+    if new.spec.placement != Placement::default() {
+        resources::lines_in_use(writer)?;
     }
     for name in new.spec.resources.iter().filter_map(Ask::name) {
         writer.bind(PUT_RESOURCE)?.put(name.as_str())?.u64(row.id.0)?.run()?;

@@ -1,6 +1,7 @@
 //! One step.
 
 use bowline_core::name::{Key, StepName};
+use bowline_core::placement::{Fill, Placement};
 use bowline_core::run::{Join, NODES_MAX};
 use bowline_core::spec::{
     Condition, FILE_PATH_BYTES_MAX, ITEMS_MAX, OnWorkerLoss, OutputFormat, RetryPolicy, SLOTS_MAX, Timeouts,
@@ -22,6 +23,7 @@ const OUTPUTS: [(&str, OutputFormat); 4] = [
     ("text", OutputFormat::Text),
 ];
 const LOSSES: [(&str, OnWorkerLoss); 2] = [("rerun", OnWorkerLoss::Rerun), ("fail", OnWorkerLoss::Fail)];
+const FILLS: [(&str, Fill); 2] = [("spread", Fill::Spread), ("pack", Fill::Pack)];
 const ACTIONS: [(&str, &str); 5] =
     [("command", "command"), ("http", "http"), ("noop", "noop"), ("wait", "wait"), ("sleep", "sleep")];
 
@@ -325,6 +327,7 @@ impl Reader<'_> {
                 .take("release_while_retrying")
                 .and_then(|node| self.truth(&node, "release_while_retrying"))
                 .unwrap_or(false),
+            placement: self.placement(fields),
             priority: fields
                 .take("priority")
                 .and_then(|node| self.whole(&node, "priority", (i64::from(i32::MIN), i64::from(i32::MAX))))
@@ -336,6 +339,17 @@ impl Reader<'_> {
                 .and_then(|node| self.word(&node, "on_worker_loss", &LOSSES))
                 .unwrap_or_default(),
         }
+    }
+
+    fn placement(&mut self, fields: &mut Fields) -> Placement {
+        let mut all = |name: &'static str| {
+            let items = fields.take(name).map(list).unwrap_or_default();
+            self.bounded(&items.iter().map(|node| node.range.clone()).collect::<Vec<_>>(), "capabilities");
+            items.iter().filter_map(|node| self.parsed(node, name)).collect()
+        };
+        let (prefer, avoid, excludes) = (all("prefer"), all("avoid"), all("exclude"));
+        let fill = fields.take("place").and_then(|node| self.word(&node, "place", &FILLS)).unwrap_or_default();
+        Placement { fill, prefer, avoid, excludes }
     }
 
     fn amounts(&mut self, node: Node) -> std::collections::BTreeMap<Key, u64> {

@@ -3,6 +3,7 @@
 mod asks;
 mod build;
 mod options;
+mod place;
 mod script;
 
 use std::io::{IsTerminal, Read};

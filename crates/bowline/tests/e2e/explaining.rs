@@ -67,7 +67,10 @@ fn workers_runs_and_resources_are_explained_and_watched() {
     let gone = room.run(&["worker", "explain", "nobody"]);
     assert_eq!(gone.status, Some(3), "{gone:?}");
 
-    says(&room.good(&["resource", "explain", "db"]), &["Next is 2; besides this resource it waits for:", "no room now"]);
+    says(
+        &room.good(&["resource", "explain", "db"]),
+        &["Next is 2; besides this resource it waits for:", "no room now"],
+    );
     let mut task = Watcher::new(&room, &["explain", &next, "--watch"]);
     task.sees("is waiting since");
     task.sees("held by 1 since");

@@ -38,6 +38,7 @@ mod network;
 mod offline;
 mod outbox;
 mod pausing;
+mod placement;
 mod policies;
 mod promises;
 mod reattach;

@@ -90,8 +90,9 @@ impl Engine {
             self.lanes.occupied().filter_map(|id| self.lanes.get(id)).filter(|lane| !lane.key.is_held_by_server);
         let mut near: Vec<(usize, usize, Line, &Lane)> = lanes
             .filter_map(|lane| {
-                let (never, now) = far(worker, &lane.key);
-                Some((never, now, lane.first()?, lane))
+                let first = lane.first()?;
+                let (never, now) = far(worker, &lane.key, &first);
+                Some((never, now, first, lane))
             })
             .collect();
         near.sort_by_key(|(never, now, line, _)| (*never, *now, *line));
@@ -105,7 +106,10 @@ impl Engine {
         let offer = worker.row.offer.as_ref();
         let fits = offer.is_some_and(|offer| key.fits(offer));
         let short_of = if fits { full_worker(worker, key).short_of } else { Vec::new() };
-        let is_kept = fits && worker.takes(key).is_none() && short_of.is_empty();
+        let kept_for =
+            worker.kept.as_ref().filter(|_| fits && worker.is_kept_from(key, &line)).map(|kept| kept.line.unit);
+        let takes_none = worker.is_meant(key) && kept_for.is_none() && worker.takes(key, &line).is_none();
+        let is_behind = fits && takes_none && short_of.is_empty();
         let paused = self.pauses.of(&key.namespace).map(|mark| {
             let what = PausedThing::Namespace(key.namespace.clone());
             (what, mark.by.0.as_ref().to_owned(), mark.since)
@@ -118,24 +122,27 @@ impl Engine {
             first: line.unit,
             paused,
             missing: offer.map(|offer| key.missing(offer)).unwrap_or_default(),
+            excluded: offer.map(|offer| key.excluded(offer)).unwrap_or_default(),
+            away: !worker.is_meant(key),
+            kept_for,
             too_small: offer.map(|offer| key.too_small(&offer.room)).unwrap_or_default(),
             short_of,
-            behind: if is_kept { worker.held.beyond() as u64 } else { 0 },
+            behind: if is_behind { worker.held.beyond() as u64 } else { 0 },
         }
     }
 }
 
 /// How much a lane misses on a worker: for ever, and now.
-fn far(worker: &Worker, key: &LaneKey) -> (usize, usize) {
+fn far(worker: &Worker, key: &LaneKey, first: &Line) -> (usize, usize) {
     let lacks = |offer: &Offer| {
         let missing = key.requires.iter().filter(|wanted| !offer.has(wanted)).count();
         let no_driver = usize::from(!offer.actions.iter().any(|action| action == key.action));
         let has = |name| offer.room.amounts.get(name).copied().unwrap_or(0);
         let small = key.room.iter().filter(|(name, wanted)| *wanted > has(name)).count();
-        missing + no_driver + small + usize::from(key.slots > offer.room.slots)
+        missing + no_driver + key.excluded(offer).len() + small + usize::from(key.slots > offer.room.slots)
     };
     let never = worker.row.offer.as_ref().map_or(0, lacks);
-    (never, usize::from(never == 0 && worker.takes(key).is_none()))
+    (never, usize::from(never == 0 && worker.takes(key, first).is_none()))
 }
 
 /// Its slots are all taken, or it asked for no more.

@@ -88,6 +88,12 @@ struct Patience {
     /// An identity of a pool may be given away when its holder was silent for so long
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pool_gone_after: Span,
+    /// Who needs more room than any worker has free has one kept free for it after so long
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    keep_after: Span,
+    /// A ticket that no connected worker can serve stands aside after so long
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    aside_after: Span,
     /// A task counts as though it had come earlier by this, for each level of its priority
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     ageing: Span,
@@ -113,6 +119,8 @@ impl Patience {
             take_over_grace: self.take_over_grace.0,
             aside_for: self.aside_for.0,
             pool_gone_after: self.pool_gone_after.0,
+            keep_after: self.keep_after.0,
+            aside_after: self.aside_after.0,
             ageing: self.ageing.0,
             ..Timing::default()
         })

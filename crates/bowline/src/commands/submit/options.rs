@@ -11,6 +11,7 @@ use bowline_core::time::Span;
 use clap::Parser;
 
 use super::asks::Asks;
+use super::place::Place;
 use crate::args::{Cli, Command};
 use crate::exit::Trouble;
 
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     /// A capability that its worker must have; may be repeated
     #[arg(long, value_name = "KEY[=VALUE]")]
     requires: Vec<Requirement>,
+    #[command(flatten)]
+    place: Place,
     /// Slots that it takes while it runs [default: 1]
     #[arg(long, value_name = "N")]
     slots: Option<u32>,
@@ -146,6 +149,7 @@ impl Options {
             secrets: self.secret.iter().cloned().collect(),
             log_limit: self.log_limit.map(Amount),
             requires: self.requires.clone(),
+            placement: self.place.placement(),
             slots: self.slots,
             amounts: named.chain(self.amount.iter().cloned()).map(|(name, amount)| (name, Amount(amount))).collect(),
             priority: self.priority,
@@ -246,6 +250,8 @@ fn backoff(text: &str) -> Result<(Span, Span), String> {
 
 #[cfg(test)]
 mod tests {
+    use bowline_core::placement::Fill;
+
     use super::*;
 
     fn parse(words: &[&str], carried: &[&str]) -> super::super::Args {
@@ -259,7 +265,7 @@ mod tests {
         let line = "bowline submit --name n --label a=b --env X=1=2 --dir /d --requires gpu=a100 --slots 2 --cpus 3 \
                     --memory 2KiB --gpus 1 --amount disk=5 --priority -3 --after 7:any --delay 1m --timeout 5s \
                     --queue-timeout 6s --retries 2 --backoff 1s..2m --artifact *.txt --array 1-10%2 --split-output \
-                    --lock a --lock b --shared c --license d=2 --device model=x \
+                    --lock a --lock b --shared c --license d=2 --device model=x --place pack --prefer ssd --avoid os=old --exclude worker=w1 --exclude worker=w2 \
                     --release-while-retrying --on-worker-loss fail --overlap forbid --lost-after 20s --stop-after 30s -- true";
         let words: Vec<&str> = line.split_whitespace().collect();
         let task = parse(&words, &[]).options.task();
@@ -277,6 +283,9 @@ mod tests {
         };
         assert_eq!(modes(&task), ["exclusive", "exclusive", "shared", "counted", "unit"]);
         assert_eq!(task.release_while_retrying, Some(true));
+        let placement = task.placement.unwrap();
+        assert_eq!((placement.fill, placement.prefer.len(), placement.avoid.len()), (Fill::Pack, 1, 1));
+        assert_eq!(placement.excludes[1].to_string(), "worker=w2");
         assert_eq!(task.split_output, Some(true));
         assert_eq!((task.on_worker_loss, task.overlap), (Some(OnWorkerLoss::Fail), Some(Overlap::Forbid)));
         assert_eq!((task.lost_after, task.stop_after), (Some(Span::secs(20)), Some(Span::secs(30))));

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use bowline_api::{Attempt, HistoryEntry, PageQuery, Task, TaskResource};
+use bowline_core::placement::Fill;
 use bowline_core::size::format_size;
+use bowline_core::spec::Requirement;
 use serde::Serialize;
 
 use super::Setting;
@@ -80,6 +82,12 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
     add("paused", task.paused.as_ref().map(|paused| format!("by {} since {:.0}", paused.by, paused.since)));
     add("labels", join(task.labels.iter().map(|(key, value)| format!("{key}={value}"))));
     add("requires", join(task.requires.iter().map(ToString::to_string)));
+    if let Some(placement) = &task.placement {
+        let all = |what: &str, all: &[Requirement]| all.iter().map(|one| format!("{what} {one}")).collect::<Vec<_>>();
+        let fill = (placement.fill == Fill::Pack).then(|| "packed".to_owned());
+        let (prefer, avoid) = (all("rather", &placement.prefer), all("rather not", &placement.avoid));
+        add("placement", join(fill.into_iter().chain(prefer).chain(avoid).chain(all("never", &placement.excludes))));
+    }
     add("amounts", join(task.amounts.iter().map(|(name, amount)| format!("{name}={amount}"))));
     for resource in &task.resources {
         add("resource", Some(asked(resource)));
