@@ -6,7 +6,7 @@ use bowline_core::id::TaskRef;
 use bowline_core::name::{Key, ResourceName, UnitName};
 use bowline_core::resource::{
     Ask as CoreAsk, HolderView, PlaceView, ResourceChange as CoreChange, ResourceSummary, ResourceView, Service,
-    UnitSpec,
+    Sticky, UnitSpec,
 };
 use bowline_core::state::StateKind;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -119,6 +119,13 @@ pub struct Resource {
     pub used: u64,
     /// Why nobody is granted any of it now. Absent: it is in service.
     pub out_of_service: Option<String>,
+    /// `prefer`: who asks for it waits up to 30 s for the worker that had it last; `exclusive`: and a worker runs tasks of
+    /// one such resource at a time. Absent: neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
+    /// The worker that had it last, where it is sticky.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_on: Option<String>,
     /// Its units, where it has named ones.
     pub units: Vec<ResourceUnit>,
     /// Who declared or changed it last.
@@ -234,6 +241,11 @@ pub struct ResourceChange {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "said")]
     #[schema(value_type = Option<String>)]
     pub out_of_service: Option<Option<String>>,
+    /// `no`, `prefer` (who asks for it waits up to 30 s for the worker that had it last) or `exclusive` (that, and a worker
+    /// runs tasks of one such resource at a time).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub sticky: Option<Sticky>,
 }
 
 /// Whether it is there at all, and then whether it is `null`.
@@ -265,7 +277,11 @@ impl ResourceChange {
             }
         }
         let service = self.out_of_service.as_ref().map(|why| why.clone().map_or(Service::In, Service::Out));
-        if mistakes.is_empty() { Ok(CoreChange { capacity: self.capacity, units, service }) } else { Err(mistakes) }
+        if mistakes.is_empty() {
+            Ok(CoreChange { capacity: self.capacity, units, service, sticky: self.sticky })
+        } else {
+            Err(mistakes)
+        }
     }
 }
 
@@ -326,6 +342,8 @@ pub fn document(view: &ResourceView) -> Resource {
         capacity: view.capacity,
         used: view.used,
         out_of_service: row.and_then(|row| row.out_of_service.clone()),
+        sticky: row.map(|row| row.sticky).filter(|sticky| *sticky != Sticky::No).map(|sticky| sticky.name().to_owned()),
+        warm_on: view.warm_on.as_ref().map(ToString::to_string),
         units: view.units.iter().map(|(unit, holder)| unit_document(unit, *holder)).collect(),
         changed_by: row.map(|row| row.changed_by.0.to_string()),
         changed_at: row.map(|row| from_core_time(row.changed_at)),
@@ -347,6 +365,8 @@ pub fn not_yet(name: &ResourceName, change: &CoreChange) -> Resource {
         declared: false,
         capacity: change.units.as_ref().map_or(change.capacity.unwrap_or(1), |units| units.len() as u64),
         used: 0,
+        sticky: change.sticky.filter(|how| *how != Sticky::No).map(|how| how.name().to_owned()),
+        warm_on: None,
         out_of_service: match &change.service {
             Some(Service::Out(why)) => Some(why.clone()),
             Some(Service::In) | None => None,

@@ -1,5 +1,6 @@
 //! Why something waits: the engine's reasons in words, and as documents.
 
+mod doubt;
 mod line;
 mod place;
 mod run;
@@ -91,6 +92,8 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::KeptFree { .. } => "kept_free",
         WaitReason::KeptForIt { .. } => "kept_for_it",
         WaitReason::AwayFrom { .. } => "away_from",
+        WaitReason::WarmOn { .. } => "warm_on",
+        WaitReason::RunsForAnother { .. } => "runs_for_another",
         WaitReason::Behind { .. } => "behind",
         WaitReason::ArrayWindow { .. } => "array_window",
         WaitReason::WorkerSilent { .. } => "worker_silent",
@@ -136,9 +139,11 @@ pub fn sentence(reason: &WaitReason) -> String {
             format!("The workers that fit take no work now: {}.", listed(named, workers.len()))
         }
         WaitReason::NoRoom { workers, more } => no_room(workers, *more),
-        WaitReason::KeptFree { .. } | WaitReason::KeptForIt { .. } | WaitReason::AwayFrom { .. } => {
-            place::sentence(reason)
-        }
+        WaitReason::KeptFree { .. }
+        | WaitReason::KeptForIt { .. }
+        | WaitReason::AwayFrom { .. }
+        | WaitReason::WarmOn { .. }
+        | WaitReason::RunsForAnother { .. } => place::sentence(reason),
         WaitReason::Behind { ahead: AHEAD_MAX.. } => {
             format!("{AHEAD_MAX} tasks or more are in its lane before it.")
         }
@@ -149,23 +154,7 @@ pub fn sentence(reason: &WaitReason) -> String {
                 are(u64::from(*running), "element")
             )
         }
-        WaitReason::WorkerSilent { worker, attempt, since, lost_at } => {
-            let silent = format!("Its worker {worker} has been silent since {}", moment(*since));
-            match lost_at {
-                Some(at) => format!("{silent}; if it stays so, attempt {attempt} is lost at {}.", moment(*at)),
-                None => format!(
-                    "{silent}, and attempt {attempt} may still run there: it is lost only when the worker says so, \
-                     when its machine has restarted, or by `bowline worker forget {worker}`."
-                ),
-            }
-        }
-        WaitReason::InDoubt { attempt, worker, why } => {
-            let on = worker.as_ref().map_or_else(String::new, |worker| format!(" on {worker}"));
-            format!(
-                "Nobody knows how attempt {attempt}{on} ended ({why}), and it must not rerun by itself: say how it \
-                 ended by `bowline task resolve`, or run it again by `bowline task retry`."
-            )
-        }
+        WaitReason::WorkerSilent { .. } | WaitReason::InDoubt { .. } => doubt::sentence(reason),
         WaitReason::Resource { .. } => line::resource(reason),
         WaitReason::Aside { ticket, why } => line::aside(*ticket, why),
         WaitReason::Held { until: Some(until) } => format!("The server holds it until {}.", moment(*until)),

@@ -109,6 +109,18 @@ pub enum WaitReason {
         /// From then on it takes that one too.
         until: Timestamp,
     },
+    /// This worker had what it holds last, and has what goes with it at hand: it waits for that one for a while.
+    WarmOn {
+        /// Which.
+        worker: WorkerName,
+        /// From then on it takes any.
+        until: Timestamp,
+    },
+    /// Workers fit, but run tasks of another resource, of which they serve one at a time.
+    RunsForAnother {
+        /// Each with that resource. At most 10.
+        workers: Vec<(WorkerName, ResourceName)>,
+    },
     /// Others stand before it in its lane.
     Behind {
         /// How many; counted no further than [`AHEAD_MAX`], where it is that many at least.

@@ -2,12 +2,13 @@
 //! declared, and what is held.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::explain::WaitReason;
 use crate::id::{TaskRef, Ticket};
-use crate::name::{Actor, Key, ResourceName, UnitName};
+use crate::name::{Actor, Key, ResourceName, UnitName, WorkerName};
 use crate::state::StateKind;
 use crate::time::Timestamp;
 
@@ -107,6 +108,33 @@ impl Ask {
     }
 }
 
+/// Whether tasks that ask for a resource rather go to the worker that had it last: it has what goes with it at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sticky {
+    /// They go to any.
+    #[default]
+    No,
+    /// They wait for that worker, for [`WARM_FOR`] per ticket.
+    Prefer,
+    /// That too; and a worker runs tasks of one such resource at a time.
+    Exclusive,
+}
+
+impl Sticky {
+    /// As it is written everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Prefer => "prefer",
+            Self::Exclusive => "exclusive",
+        }
+    }
+}
+
+/// So long a task waits for the worker that had its sticky resource last. 30 s.
+pub const WARM_FOR: Duration = Duration::from_secs(30);
+
 /// A named unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +169,8 @@ pub struct ResourceRow {
     pub units: Vec<UnitSpec>,
     /// Why nobody is granted any of it now. `None`: it is in service.
     pub out_of_service: Option<String>,
+    /// Whether who asks for it rather goes to the worker that had it last.
+    pub sticky: Sticky,
     /// Who declared or changed it last.
     pub changed_by: Actor,
     /// When.
@@ -156,6 +186,8 @@ pub struct ResourceChange {
     pub units: Option<Vec<UnitSpec>>,
     /// Out of service for this reason, or in service again.
     pub service: Option<Service>,
+    /// Whether who asks for it rather goes to the worker that had it last.
+    pub sticky: Option<Sticky>,
 }
 
 /// Whether a resource is in service.
@@ -194,6 +226,8 @@ pub struct ResourceView {
     pub capacity: u64,
     /// How much of that is held; all of it while somebody holds it exclusively.
     pub used: u64,
+    /// The worker that had it last, where it is sticky.
+    pub warm_on: Option<WorkerName>,
     /// Its units, each with who holds it.
     pub units: Vec<(UnitSpec, Option<TaskRef>)>,
     /// Who holds it. At most [`VIEW_LISTED_MAX`].

@@ -19,6 +19,14 @@ pub(super) fn sentence(reason: &WaitReason) -> String {
         WaitReason::AwayFrom { worker, until } => {
             format!("Its last attempt failed on {worker}: until {} it waits for another worker.", moment(*until))
         }
+        WaitReason::WarmOn { worker, until } => {
+            format!("Worker {worker} had what it holds last: until {} it waits for that one.", moment(*until))
+        }
+        WaitReason::RunsForAnother { workers } => {
+            let named = workers.iter().map(|(name, resource)| format!("{name} (runs for `{resource}`)"));
+            let named = listed(named, workers.len());
+            format!("Workers that fit serve one sticky resource at a time: {named}.")
+        }
         _ => String::new(),
     }
 }

@@ -106,6 +106,8 @@ fn short(reason: &WaitReason) -> String {
         }
         WaitReason::KeptFree { .. } => "for workers that are kept free for others".to_owned(),
         WaitReason::KeptForIt { worker, .. } => format!("for more to end on {worker}, which is kept free"),
+        WaitReason::WarmOn { worker, .. } => format!("for {worker}, which had it last"),
+        WaitReason::RunsForAnother { .. } => "for workers that serve another resource now".to_owned(),
         WaitReason::AwayFrom { worker, .. } => format!("for another worker than {worker}"),
         WaitReason::Behind { .. } => "for their turn in the lane".to_owned(),
         WaitReason::ArrayWindow { at_most, .. } => format!("because at most {at_most} run at a time"),

@@ -235,6 +235,9 @@ impl Engine {
         self.attempts.insert(attempt, row);
         self.touch_attempt(attempt);
         if let Some(worker) = worker {
+            if let Some(held) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)?.held.as_deref()) {
+                self.lines.note_warm(held, worker);
+            }
             self.load_worker(worker, attempt, key);
         }
         Some(attempt)

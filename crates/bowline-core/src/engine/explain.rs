@@ -264,8 +264,12 @@ impl Engine {
 
     /// It waits for another worker than the one that failed it, or one is kept free for it.
     fn said_of_one_worker(&self, unit: TaskRef, key: &LaneKey, reasons: &mut Vec<WaitReason>) {
-        if let (Only::Not(_, worker), Some(side)) = (&key.only, self.sides.get(&unit)) {
-            reasons.push(WaitReason::AwayFrom { worker: worker.clone(), until: side.until });
+        if let Some(until) = self.sides.get(&unit).and_then(|side| side.until) {
+            reasons.extend(match &key.only {
+                Only::Any => None,
+                Only::Not(_, worker) => Some(WaitReason::AwayFrom { worker: worker.clone(), until }),
+                Only::On(_, worker) => Some(WaitReason::WarmOn { worker: worker.clone(), until }),
+            });
         }
         let kept = self.kept_for(unit).and_then(|(id, since)| Some((self.workers.get(&id)?, since)));
         if let Some((worker, since)) = kept {
@@ -312,6 +316,14 @@ impl Engine {
                 .take(LISTED_MAX)
                 .filter_map(|worker| Some((worker.row.name.clone(), worker.kept.as_ref()?.line.unit)));
             reasons.push(WaitReason::KeptFree { workers: kept.collect() });
+        }
+        let (busy, full): (Vec<&Worker>, Vec<&Worker>) =
+            full.into_iter().partition(|worker| worker.runs_for_another(key).is_some());
+        if !busy.is_empty() {
+            let busy = busy.iter().take(LISTED_MAX);
+            let named =
+                busy.filter_map(|worker| Some((worker.row.name.clone(), worker.runs_for_another(key)?.clone())));
+            reasons.push(WaitReason::RunsForAnother { workers: named.collect() });
         }
         let full: Vec<FullWorker> = full.iter().map(|worker| full_worker(worker, key)).collect();
         if !full.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::explain::AHEAD_MAX;
 use crate::id::{TaskId, TaskRef, Ticket};
 use crate::mutant::{self, Mutant};
-use crate::name::{Key, Namespace};
+use crate::name::{Key, Namespace, ResourceName};
 use crate::placement::Placement;
 use crate::spec::{Requirement, TaskSpec};
 use crate::worker::{Offer, Room};
@@ -42,6 +42,8 @@ pub(super) struct LaneKey {
     pub holds: bool,
     pub placement: Placement,
     pub only: Only,
+    /// A worker that takes it runs nothing of another resource of that kind meanwhile.
+    pub alone: Option<ResourceName>,
 }
 
 impl LaneKey {
@@ -61,6 +63,7 @@ impl LaneKey {
             holds: !spec.resources.is_empty(),
             placement: spec.placement.clone(),
             only: Only::Any,
+            alone: None,
         }
     }
 
@@ -123,6 +126,7 @@ impl LaneKey {
         match &self.only {
             Only::Any => {}
             Only::Not(_, worker) => text.push_str(&format_args!(", rather not on {worker}").to_string()),
+            Only::On(_, worker) => text.push_str(&format_args!(", rather on {worker}").to_string()),
         }
         text
     }

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use crate::explain::{AHEAD_MAX, AsideWhy};
-use crate::id::{TaskRef, Ticket};
+use crate::id::{TaskRef, Ticket, WorkerId};
 use crate::mutant::{self, Mutant};
 use crate::name::{Key, ResourceName, UnitName};
-use crate::resource::{Ask, Grant, Mode, ResourceRow, UnitSpec};
+use crate::resource::{Ask, Grant, Mode, ResourceRow, Sticky, UnitSpec};
 use crate::time::Timestamp;
 
 /// A place in every line in which a unit stands.
@@ -282,6 +282,8 @@ pub(super) struct Lines {
     all: BTreeMap<ResourceName, Resource>,
     /// Where somebody new may be first, or what is free may suffice.
     stirred: BTreeSet<ResourceName>,
+    /// The worker that had a sticky one last. Memory alone: after a take-over those count that have it then.
+    warm: BTreeMap<ResourceName, WorkerId>,
     aside: BTreeMap<TaskRef, Aside>,
 }
 
@@ -294,6 +296,25 @@ impl Lines {
     /// All of them, by name.
     pub(super) fn all(&self) -> impl Iterator<Item = (&ResourceName, &Resource)> {
         self.all.iter()
+    }
+
+    /// Whether who asks for it rather goes to the worker that had it last.
+    pub(super) fn sticky(&self, name: &ResourceName) -> Sticky {
+        self.all.get(name).and_then(|resource| resource.row.as_ref()).map_or(Sticky::No, |row| row.sticky)
+    }
+
+    /// The worker that had a sticky one last.
+    pub(super) fn warm_on(&self, name: &ResourceName) -> Option<WorkerId> {
+        self.warm.get(name).copied().filter(|_| self.sticky(name) != Sticky::No)
+    }
+
+    /// The worker has what the unit holds from here on.
+    pub(super) fn note_warm(&mut self, held: &[Grant], worker: WorkerId) {
+        for grant in held {
+            if self.sticky(&grant.name) != Sticky::No {
+                self.warm.insert(grant.name.clone(), worker);
+            }
+        }
     }
 
     /// The next resource to look at.
@@ -341,6 +362,7 @@ impl Lines {
     fn tidy(&mut self, name: &ResourceName) {
         if self.all.get(name).is_some_and(Resource::is_idle) {
             self.all.remove(name);
+            self.warm.remove(name);
         } else {
             self.stirred.insert(name.clone());
         }

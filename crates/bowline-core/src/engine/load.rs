@@ -77,7 +77,11 @@ impl Engine {
             }
             return;
         }
-        let key = self.tasks.get(&attempt.task.task).map(|task| std::sync::Arc::clone(&task.policy.lane_key));
+        let key = self.claimed_as(attempt.task);
+        let held = self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)?.held.as_deref());
+        if let Some((held, worker)) = held.zip(row.worker) {
+            self.lines.note_warm(held, worker);
+        }
         if let Some((worker, key)) = row.worker.zip(key)
             && let Some(worker) = self.workers.get_mut(&worker)
         {

@@ -9,7 +9,7 @@ use crate::input::{NewTask, Strict, Submit};
 use crate::name::{Actor, ResourceName};
 use crate::resource::{
     ATTRIBUTES_MAX, Ask, CAPACITY_MAX, HolderView, PlaceView, ResourceChange, ResourceRow, ResourceSummary,
-    ResourceView, Service, TEXT_BYTES_MAX, UNITS_MAX, UnitSpec, VIEW_LISTED_MAX,
+    ResourceView, Service, Sticky, TEXT_BYTES_MAX, UNITS_MAX, UnitSpec, VIEW_LISTED_MAX,
 };
 use crate::row::Subject;
 use crate::spec::TaskSpec;
@@ -39,6 +39,7 @@ impl Engine {
             capacity: 1,
             units: Vec::new(),
             out_of_service: None,
+            sticky: Sticky::No,
             changed_by: actor.clone(),
             changed_at: self.now,
         });
@@ -56,6 +57,7 @@ impl Engine {
             Some(Service::Out(why)) => row.out_of_service = Some(why),
             None => {}
         }
+        row.sticky = change.sticky.unwrap_or(row.sticky);
         if row != before || row.version == 0 {
             row.changed_by = actor.clone();
             row.changed_at = self.now;
@@ -64,6 +66,7 @@ impl Engine {
             self.tell_resource(name, what, &Cause::new(actor, describe(&row)));
             self.lines.declare(row);
             self.restand_at(name);
+            self.join_lanes_anew(name);
         }
         self.resource(name)
     }
@@ -134,6 +137,7 @@ impl Engine {
             declared: resource.row.clone(),
             capacity: resource.capacity(),
             used: resource.used(),
+            warm_on: self.lines.warm_on(name).and_then(|id| Some(self.workers.get(&id)?.row.name.clone())),
             units: resource.units().map(|(unit, holder)| (unit.clone(), holder)).collect(),
             held_by: resource.holders.len() as u64,
             holders,
@@ -268,9 +272,14 @@ pub(super) fn say_aside(why: &AsideWhy) -> String {
 fn describe(row: &ResourceRow) -> String {
     let size =
         if row.units.is_empty() { format!("capacity {}", row.capacity) } else { format!("{} units", row.units.len()) };
+    let sticky = match row.sticky {
+        Sticky::No => "",
+        Sticky::Prefer => ", sticky",
+        Sticky::Exclusive => ", sticky: one at a time",
+    };
     match &row.out_of_service {
-        Some(why) => format!("{size}, out of service: {why}"),
-        None => size,
+        Some(why) => format!("{size}{sticky}, out of service: {why}"),
+        None => format!("{size}{sticky}"),
     }
 }
 

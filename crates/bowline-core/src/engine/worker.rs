@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::id::{AttemptRef, SessionId};
 use crate::message::Paused;
 use crate::mutant::{self, Mutant};
-use crate::name::PoolName;
+use crate::name::{PoolName, ResourceName};
 use crate::row::WorkerRow;
 use crate::time::Timestamp;
 use crate::worker::{Health, Room};
@@ -96,6 +96,10 @@ impl Held {
     /// All of them.
     pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptRef> + '_ {
         self.inside.keys().copied().chain(self.beyond.iter().map(|(attempt, _)| *attempt))
+    }
+
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.inside.values().chain(self.beyond.iter().map(|(_, claim)| claim))
     }
 
     /// How many.
@@ -301,7 +305,14 @@ impl Worker {
         match &claim.only {
             Only::Any => true,
             Only::Not(id, _) => *id != self.row.id,
+            Only::On(id, _) => *id == self.row.id,
         }
+    }
+
+    /// What it runs for, where that keeps others of the kind off it.
+    pub(super) fn runs_for_another(&self, claim: &LaneKey) -> Option<&ResourceName> {
+        let own = claim.alone.as_ref()?;
+        self.held.claims().filter_map(|other| other.alone.as_ref()).find(|other| *other != own)
     }
 
     /// Whether it could be given this if it were empty.
@@ -320,7 +331,11 @@ impl Worker {
 
     /// Whether it can be given this now, and whether that would run at once.
     pub(super) fn takes(&self, claim: &LaneKey, line: &Line) -> Option<Beyond> {
-        if !self.is_meant(claim) || !claim.fits(self.row.offer.as_ref()?) || self.is_kept_from(claim, line) {
+        if !self.is_meant(claim)
+            || self.runs_for_another(claim).is_some()
+            || !claim.fits(self.row.offer.as_ref()?)
+            || self.is_kept_from(claim, line)
+        {
             return None;
         }
         let room = self.room();

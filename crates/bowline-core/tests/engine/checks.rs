@@ -329,6 +329,8 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::KeptFree { .. }
         | WaitReason::KeptForIt { .. }
         | WaitReason::AwayFrom { .. }
+        | WaitReason::WarmOn { .. }
+        | WaitReason::RunsForAnother { .. }
         | WaitReason::NoRoom { .. } => false,
     });
     Explanation { reasons: reasons.collect(), ..explanation }

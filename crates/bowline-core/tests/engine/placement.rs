@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bowline_core::explain::WaitReason;
 use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
-use bowline_core::message::{FromWorker, JobEnd};
-use bowline_core::name::{Key, WorkerName};
+use bowline_core::input::Request;
+use bowline_core::message::{FromWorker, Hello, JobEnd, KnownAs};
+use bowline_core::name::{Key, ResourceName, WorkerName};
 use bowline_core::placement::{Fill, Placement};
+use bowline_core::resource::{Ask, ResourceChange, Sticky};
 use bowline_core::spec::{ArraySpec, RetryPolicy, TaskSpec};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
@@ -309,4 +311,82 @@ fn who_needs_several_slots_keeps_nobody_from_those_that_are_free() {
     let small = bench.one(noop());
     assert_eq!(bench.state(small), StateKind::Assigned);
     assert_eq!(reasons(&mut bench, small), [], "it begins at once");
+}
+
+fn named(name: &str) -> ResourceName {
+    ResourceName::new(name).unwrap()
+}
+
+fn set_sticky(bench: &mut Bench, name: &str, sticky: Sticky) {
+    let change = ResourceChange { capacity: Some(1), sticky: Some(sticky), ..ResourceChange::default() };
+    bench.request(Request::SetResource { name: named(name), change }).unwrap();
+}
+
+fn locking(name: &str) -> TaskSpec {
+    TaskSpec { resources: vec![Ask::Exclusive { name: named(name) }], ..noop() }
+}
+
+#[test]
+fn a_sticky_resource_goes_to_the_worker_that_had_it_last_but_not_for_ever() {
+    let mut bench = Bench::new();
+    set_sticky(&mut bench, "repo", Sticky::Prefer);
+    let a = bench.worker("a", 1);
+    let first = bench.one(locking("repo"));
+    end(&mut bench, a, first, JobEnd::Success);
+    let b = bench.worker("b", 4);
+    let second = bench.one(locking("repo"));
+    assert_eq!(on(&bench, second), "a", "it has it warm");
+    end(&mut bench, a, second, JobEnd::Success);
+    let busy = bench.one(TaskSpec { requires: vec!["worker=a".parse().unwrap()], ..noop() });
+    let third = bench.one(locking("repo"));
+    assert_eq!(bench.state(third), StateKind::Ready, "`b` has room");
+    let said = reasons(&mut bench, third);
+    assert!(
+        said.iter().any(|reason| matches!(reason, WaitReason::WarmOn { worker, .. } if worker.as_str() == "a")),
+        "{said:?}"
+    );
+    pass(&mut bench, &[a, b], Duration::from_secs(35));
+    assert_eq!(on(&bench, third), "b");
+    end(&mut bench, b, third, JobEnd::Success);
+    end(&mut bench, a, busy, JobEnd::Success);
+    let fourth = bench.one(locking("repo"));
+    assert_eq!(on(&bench, fourth), "b", "it is warm there now");
+}
+
+#[test]
+fn a_worker_serves_one_resource_of_that_kind_at_a_time() {
+    let mut bench = Bench::new();
+    for name in ["north", "south"] {
+        set_sticky(&mut bench, name, Sticky::Exclusive);
+    }
+    bench.worker("a", 4);
+    let shared = |name: &str| TaskSpec { resources: vec![Ask::Shared { name: named(name) }], ..noop() };
+    let north = [bench.one(shared("north")), bench.one(shared("north"))];
+    let south = bench.one(shared("south"));
+    assert_eq!(north.map(|task| bench.state(task)), [StateKind::Assigned; 2], "two of one go together");
+    assert_eq!(bench.state(south), StateKind::Ready);
+    let said = reasons(&mut bench, south);
+    let by = vec![(WorkerName::new("a").unwrap(), named("north"))];
+    assert!(said.contains(&WaitReason::RunsForAnother { workers: by }), "{said:?}");
+    let plain = bench.one(noop());
+    assert_eq!(bench.state(plain), StateKind::Assigned);
+    bench.crash();
+    let a = bench.connect(Hello { attempts: known(&bench), ..hello("a", "p1", 4) });
+    assert_eq!(bench.state(south), StateKind::Ready, "after a take-over too");
+    end(&mut bench, a, north[0], JobEnd::Success);
+    assert_eq!(bench.state(south), StateKind::Ready);
+    end(&mut bench, a, north[1], JobEnd::Success);
+    assert_eq!(on(&bench, south), "a");
+    let next = bench.one(shared("north"));
+    assert_eq!(bench.state(next), StateKind::Ready);
+    set_sticky(&mut bench, "south", Sticky::No);
+    assert_eq!(bench.state(next), StateKind::Ready, "what runs was given so");
+    end(&mut bench, a, south, JobEnd::Success);
+    assert_eq!(on(&bench, next), "a");
+}
+
+/// What lives, as its worker would name it.
+fn known(bench: &Bench) -> Vec<(AttemptRef, KnownAs)> {
+    let live = bench.tables.attempts.values().filter(|row| row.end.is_none());
+    live.map(|row| (row.attempt, KnownAs::Assigned)).collect()
 }

@@ -2,6 +2,10 @@
 
 ALTER TABLE tasks ADD COLUMN ticket_at INTEGER;
 
+-- Whether who asks for a resource rather goes to the worker that had it last: 'prefer' or 'exclusive'.
+
+ALTER TABLE resources ADD COLUMN sticky TEXT;
+
 -- What was set about namespaces: quotas and shares.
 
 CREATE TABLE namespaces (

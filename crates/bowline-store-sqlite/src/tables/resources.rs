@@ -1,20 +1,19 @@
 //! Declared resources. One that was made by its first use has no row: it is what tasks hold and ask for.
 
 use bowline_core::name::ResourceName;
-use bowline_core::resource::ResourceRow;
+use bowline_core::resource::{ResourceRow, Sticky};
 use rusqlite::{Connection, Row};
 
 use super::Written;
 use crate::codec::Columns;
 use crate::writer::{Writer, one};
 
-const INSERT: &str = "INSERT OR IGNORE INTO resources (version, capacity, units, out_of_service, changed_by, changed_at, \
-     name) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-const UPDATE: &str = "UPDATE resources SET version = ?1, capacity = ?2, units = ?3, out_of_service = ?4, changed_by = ?5, \
-     changed_at = ?6 WHERE name = ?7 AND version = ?1 - 1";
+const INSERT: &str = "INSERT OR IGNORE INTO resources (version, capacity, units, out_of_service, sticky, \
+     changed_by, changed_at, name) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const UPDATE: &str = "UPDATE resources SET version = ?1, capacity = ?2, units = ?3, out_of_service = ?4, sticky = ?5, \
+     changed_by = ?6, changed_at = ?7 WHERE name = ?8 AND version = ?1 - 1";
 const FORGET: &str = "DELETE FROM resources WHERE name = ?1";
-const ALL: &str =
-    "SELECT name, version, capacity, units, out_of_service, changed_by, changed_at FROM resources ORDER BY name";
+const ALL: &str = "SELECT name, version, capacity, units, out_of_service, sticky, changed_by, changed_at FROM resources ORDER BY name";
 
 /// A program before resources would neither read nor keep what this says. Until something of it is used, one may be
 /// put back.
@@ -37,12 +36,16 @@ pub(crate) fn in_use(writer: &mut Writer<'_>) -> Written {
 
 pub(crate) fn put(writer: &mut Writer<'_>, row: &ResourceRow) -> Written {
     in_use(writer)?;
+    if row.sticky != Sticky::No {
+        lines_in_use(writer)?;
+    }
     let touched = writer
         .bind(if row.version == 1 { INSERT } else { UPDATE })?
         .put(row.version)?
         .u64(row.capacity)?
         .json(&row.units)?
         .put(row.out_of_service.as_deref())?
+        .put((row.sticky != Sticky::No).then(|| row.sticky.name()))?
         .put(&*row.changed_by.0)?
         .time(row.changed_at)?
         .put(row.name.as_str())?
@@ -63,6 +66,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ResourceRow> {
         capacity: columns.u64()?,
         units: columns.json()?,
         out_of_service: columns.get()?,
+        sticky: match columns.get::<Option<String>>()?.as_deref() {
+            Some("prefer") => Sticky::Prefer,
+            Some("exclusive") => Sticky::Exclusive,
+            Some(_) | None => Sticky::No,
+        },
         changed_by: columns.actor()?,
         changed_at: columns.time()?,
     })

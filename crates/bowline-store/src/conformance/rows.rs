@@ -8,7 +8,7 @@ use bowline_core::id::{
 };
 use bowline_core::input::{Token, TokenRole};
 use bowline_core::name::{Actor, BadName, Key, Namespace, ResourceName, StepName, UnitName, WorkerName, WorkflowName};
-use bowline_core::resource::{Ask, Grant, Mode, ResourceRow, UnitSpec};
+use bowline_core::resource::{Ask, Grant, Mode, ResourceRow, Sticky, UnitSpec};
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, KeyRow, Made, NewRunRow, NewTaskRow, NodeRow, PauseMark,
     ResultRow, Row, RunRow, Subject, TaskRow, Unit, WorkerRow,
@@ -46,6 +46,7 @@ pub fn resource(name: &str) -> ResourceRow {
         capacity: u64::MAX,
         units: vec![UnitSpec { name: good(UnitName::new("one")), attributes }],
         out_of_service: None,
+        sticky: Sticky::No,
         changed_by: Actor::new("tests"),
         changed_at: Timestamp(6),
     }

@@ -4,7 +4,7 @@ use bowline_core::id::{NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use bowline_core::input::TokenRole;
 use bowline_core::message::{DrainMode, Exit};
 use bowline_core::name::{Actor, PoolName};
-use bowline_core::resource::{Grant, ResourceRow};
+use bowline_core::resource::{Grant, ResourceRow, Sticky};
 use bowline_core::row::{AsideMark, DrainMark, Loaded, PauseRow, Row, TaskRow, WorkerRow};
 use bowline_core::run::{NodeState, RunState};
 use bowline_core::state::{AttemptEnd, StateKind};
@@ -163,7 +163,8 @@ pub fn resources_follow_the_rule_of_writing(factory: Factory) {
     let put = |row: &ResourceRow| Row::Resource(Box::new(row.clone()));
     let first = resource("phones");
     let out_of_service = Some("é: broken".to_owned());
-    let second = ResourceRow { version: 2, out_of_service, units: Vec::new(), capacity: 3, ..first.clone() };
+    let sticky = Sticky::Exclusive;
+    let second = ResourceRow { version: 2, out_of_service, sticky, units: Vec::new(), capacity: 3, ..first.clone() };
     stand.refuse(&[put(&second)]);
     stand.commit(vec![put(&first), put(&resource("licences"))]);
     stand.refuse(&[put(&first)]);

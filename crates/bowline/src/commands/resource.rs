@@ -2,6 +2,7 @@
 
 use bowline_api::{NewUnit, Resource, ResourceChange, ResourceEntry, ResourceHolder, ResourcePlace};
 use bowline_core::name::{ResourceName, UnitName};
+use bowline_core::resource::Sticky;
 use clap::Subcommand;
 
 use super::{Setting, submit};
@@ -62,6 +63,7 @@ pub(crate) struct Several {
   bowline resource set phones --unit ph1,model=x,os=14 --unit ph2,model=y
   bowline resource set phones --out-of-service 'the rack is moved'
   bowline resource set phones --in-service
+  bowline resource set repo --capacity 1 --sticky    who holds it rather goes to the worker that had it last
 
 All units are named anew each time: a unit that is left out goes, once nobody holds it. Whoever holds more than there is
 from then on keeps it to its end. A lock needs no declaration: its first use makes it.")]
@@ -80,6 +82,16 @@ pub(crate) struct Set {
     /// Give it out again
     #[arg(long)]
     in_service: bool,
+    /// Who asks for it waits up to 30 s for the worker that had it last; `exclusive`: and a worker runs tasks of one such
+    /// resource at a time; `no`: any worker will do
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "prefer", value_parser = sticky)]
+    sticky: Option<Sticky>,
+}
+
+fn sticky(text: &str) -> Result<Sticky, String> {
+    let all = [Sticky::No, Sticky::Prefer, Sticky::Exclusive];
+    let found = all.into_iter().find(|sticky| sticky.name() == text);
+    found.ok_or_else(|| "it is `prefer`, `exclusive` or `no`".to_owned())
 }
 
 fn unit(text: &str) -> Result<NewUnit, String> {
@@ -142,13 +154,14 @@ fn entry(entry: &ResourceEntry) -> Vec<String> {
 async fn set(on: &Setting, args: Set) -> anyhow::Result<Exit> {
     let out_of_service = if args.in_service { Some(None) } else { args.out_of_service.map(Some) };
     let units = (!args.unit.is_empty()).then_some(args.unit);
-    let change = ResourceChange { capacity: args.capacity, units, out_of_service };
+    let change = ResourceChange { capacity: args.capacity, units, out_of_service, sticky: args.sticky };
     let set = on.client()?.set_resource(args.name.as_str(), &change).await?;
     if on.out.is_json() {
         on.out.document(&set)?;
     } else {
         let service = set.out_of_service.as_ref().map_or_else(String::new, |why| format!(", out of service: {why}"));
-        on.out.line(clean(&format!("{}: {}{service}", set.name, size(&set))))?;
+        let sticky = set.sticky.as_ref().map_or_else(String::new, |how| format!(", sticky ({how})"));
+        on.out.line(clean(&format!("{}: {}{sticky}{service}", set.name, size(&set))))?;
     }
     Ok(Exit::GOOD)
 }
@@ -188,6 +201,8 @@ fn tell(on: &Setting, resource: &Resource) -> anyhow::Result<()> {
         ("size", format!("{}, {} held", size(resource), resource.used)),
         ("declared", declared),
         ("service", service),
+        ("sticky", resource.sticky.clone().unwrap_or_else(|| "no".to_owned())),
+        ("warm on", resource.warm_on.clone().unwrap_or_else(|| "-".to_owned())),
     ] {
         on.out.line(format!("{name:<12} {}", clean(&value)))?;
     }

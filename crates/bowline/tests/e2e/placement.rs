@@ -80,3 +80,21 @@ fn a_worker_is_kept_free_for_a_big_task() {
     assert_eq!(behind.state, StateKind::Succeeded);
     fleet.over(vec![worker]);
 }
+
+#[test]
+fn a_sticky_resource_goes_to_the_worker_that_had_it_last() {
+    let fleet = fleet(&[]);
+    let set = run(&fleet, &["resource", "set", "repo", "--capacity", "1", "--sticky"]);
+    assert_eq!(set.stdout.trim(), "repo: capacity 1, sticky (prefer)", "{}", set.stderr);
+    let one = fleet.worker("one", &["--slots", "2"]);
+    assert_eq!(ran_on(&fleet, &["--lock", "repo"]), "one");
+    let two = fleet.worker("two", &["--slots", "4"]);
+    for _ in 0..3 {
+        assert_eq!(ran_on(&fleet, &["--lock", "repo", "--avoid", "worker=one"]), "one", "it is warm there");
+    }
+    let shown = run(&fleet, &["resource", "show", "repo"]).stdout;
+    assert!(shown.lines().any(|line| line.starts_with("warm on") && line.ends_with("one")), "{shown}");
+    assert_eq!(run(&fleet, &["resource", "set", "repo", "--sticky", "no"]).status, Some(0));
+    assert_eq!(ran_on(&fleet, &["--lock", "repo", "--avoid", "worker=one"]), "two");
+    fleet.over(vec![one, two]);
+}
