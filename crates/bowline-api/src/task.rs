@@ -373,9 +373,12 @@ pub struct Bulk {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub ids: Vec<TaskRef>,
-    /// All that match. At most 10,000 at a time; `more` in the answer says whether there are others.
+    /// All that match, oldest first. At most 2,000 at a time: `next` in the answer says where the others begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<BulkFilter>,
+    /// With `filter`: where to begin, as the answer before said in `next`. Each is touched once, whatever the verb changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -422,8 +425,11 @@ pub struct BulkAnswer {
     pub touched: u64,
     /// Tasks that could not be served; `items` says why.
     pub refused: u64,
-    /// Whether more match the filter: ask again.
+    /// Whether more match the filter: ask again, with `next` as `cursor`.
     pub more: bool,
+    /// Where they begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Whether nothing was done.
     pub dry_run: bool,
     /// Each of them.

@@ -165,7 +165,7 @@ async fn tasks_are_found_and_served_by_what_they_ask_for() {
     assert_eq!(found(TaskQuery { state: Some("ended".to_owned()), ..TaskQuery::default() }).await, all[..1]);
     let filter = BulkFilter { resource: Some("tape".to_owned()), ..BulkFilter::default() };
     let verb = TaskVerbName::Cancel;
-    let bulk = Bulk { verb, ids: Vec::new(), filter: Some(filter), reason: None, dry_run: false };
+    let bulk = Bulk { verb, ids: Vec::new(), filter: Some(filter), cursor: None, reason: None, dry_run: false };
     assert_eq!(client.bulk(&bulk).await.unwrap().touched, 2);
     assert!(client.resources().await.unwrap().items.is_empty());
     assert_eq!(client.task(all[3]).await.unwrap().state, StateKind::Running);

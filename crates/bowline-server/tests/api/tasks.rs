@@ -108,6 +108,35 @@ async fn a_waiting_task_explains_itself() {
 }
 
 #[tokio::test]
+async fn each_that_a_filter_matches_is_touched_once_in_batches() {
+    const TASKS: usize = 4_100;
+    let house = House::new().await;
+    let client = house.client();
+    let tasks = (0..TASKS).map(|_| command("many")).collect();
+    client.submit_many(tasks, &Write::default()).await.unwrap();
+    // A pause leaves all of them among those that match.
+    let verb = TaskVerbName::Pause;
+    let filter = Some(BulkFilter::default());
+    let mut bulk = Bulk { verb, ids: Vec::new(), filter, cursor: None, reason: None, dry_run: false };
+    let mut touched = std::collections::BTreeSet::new();
+    for batch in 1.. {
+        assert!(batch <= TASKS, "it ends");
+        let answer = client.bulk(&bulk).await.unwrap();
+        assert!(answer.items.iter().all(|item| touched.insert(item.id)), "each once");
+        assert_eq!(answer.more, answer.next.is_some());
+        bulk.cursor = answer.next;
+        if bulk.cursor.is_none() {
+            assert!(batch > 1, "in more than one batch");
+            break;
+        }
+    }
+    assert_eq!(touched.len(), TASKS);
+    let (status, _) = house.post("/api/v1/tasks/bulk", r#"{"verb":"cancel","ids":["1"],"cursor":"x"}"#).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    house.server.shutdown().await;
+}
+
+#[tokio::test]
 async fn many_are_cancelled_at_once_after_saying_how_many() {
     let house = House::new().await;
     let client = house.client();
@@ -117,6 +146,7 @@ async fn many_are_cancelled_at_once_after_saying_how_many() {
         verb: TaskVerbName::Cancel,
         ids: Vec::new(),
         filter: Some(BulkFilter { name: Some("many".to_owned()), ..BulkFilter::default() }),
+        cursor: None,
         reason: Some("enough".to_owned()),
         dry_run: true,
     };

@@ -88,7 +88,7 @@ pub(crate) async fn apply(on: &Setting, args: Args, verb: TaskVerbName) -> anyho
     let (tasks, runs) = split(on, &args.ids)?;
     let mut exit = Exit::GOOD;
     if !tasks.is_empty() {
-        let bulk = Bulk { verb, ids: tasks, filter: None, reason: args.reason, dry_run: args.dry_run };
+        let bulk = Bulk { verb, ids: tasks, filter: None, cursor: None, reason: args.reason, dry_run: args.dry_run };
         let answer = client.bulk(&bulk).await?;
         exit = tell(on, &answer, verb)?;
     }
@@ -155,11 +155,11 @@ async fn by_filter(on: &Setting, client: &Client, args: &Args, verb: TaskVerbNam
         since: args.filter.since,
         ..BulkFilter::default()
     };
-    let mut bulk = Bulk { verb, ids: Vec::new(), filter: Some(filter), reason: args.reason.clone(), dry_run: true };
-    let mut would = client.bulk(&bulk).await?;
-    let more = if would.more { " or more" } else { "" };
-    let tasks = if would.touched == 1 && !would.more { "task" } else { "tasks" };
-    let say = format!("{} would touch {}{more} {tasks}.", verb.name(), would.touched);
+    let reason = args.reason.clone();
+    let mut bulk = Bulk { verb, ids: Vec::new(), filter: Some(filter), cursor: None, reason, dry_run: true };
+    let mut would = count(on, client, bulk.clone()).await?;
+    let tasks = if would.touched == 1 { "task" } else { "tasks" };
+    let say = format!("{} would touch {} {tasks}.", verb.name(), would.touched);
     if args.dry_run {
         if on.out.is_json() {
             on.out.document(&would)?;
@@ -181,13 +181,49 @@ async fn by_filter(on: &Setting, client: &Client, args: &Args, verb: TaskVerbNam
         return Ok(Exit::FAILED);
     }
     bulk.dry_run = false;
+    in_batches(on, client, bulk, would.touched).await
+}
+
+/// How many a filter matches, counted in batches.
+async fn count(on: &Setting, client: &Client, mut bulk: Bulk) -> anyhow::Result<BulkAnswer> {
+    let mut all = client.bulk(&bulk).await?;
+    while let Some(next) = all.next.take() {
+        bulk.cursor = Some(next);
+        let more = client.bulk(&bulk).await?;
+        all.touched += more.touched;
+        all.items.extend(more.items);
+        (all.next, all.more) = (more.next, more.more);
+        progress(on, &format!("{} tasks match so far", all.touched));
+    }
+    Ok(all)
+}
+
+/// Batch after batch, each its own commit: what is done stays done where one fails or somebody interrupts.
+async fn in_batches(on: &Setting, client: &Client, mut bulk: Bulk, of: u64) -> anyhow::Result<Exit> {
+    let (mut touched, mut refused, mut exit, mut batches) = (0, 0, Exit::GOOD, 0_u64);
     loop {
         let answer = client.bulk(&bulk).await?;
-        let exit = tell(on, &answer, verb)?;
-        // A round that touches nothing will not touch more in the next.
-        if !answer.more || answer.touched == 0 || exit != Exit::GOOD {
-            return Ok(exit);
+        let told = tell(on, &answer, bulk.verb)?;
+        exit = if told == Exit::GOOD { exit } else { told };
+        touched += answer.touched;
+        refused += answer.refused;
+        batches += 1;
+        bulk.cursor = answer.next;
+        if bulk.cursor.is_none() {
+            break;
         }
+        progress(on, &format!("{}: {touched} of {of} tasks", bulk.verb.name()));
+    }
+    if batches > 1 && !on.out.is_json() {
+        on.out.note(format!("{} touched {touched} tasks; {refused} were refused.", bulk.verb.name()));
+    }
+    Ok(exit)
+}
+
+/// How far it is, for who looks on.
+fn progress(on: &Setting, text: &str) {
+    if std::io::stderr().is_terminal() && !on.out.is_json() {
+        on.out.note(text);
     }
 }
 

@@ -1,9 +1,13 @@
 //! Pauses of tasks, runs, namespaces, workers and everything: nothing new begins, what runs runs on, and
 //! who paused what since when is shown.
 
+use bowline_api::NewTask;
+use bowline_client::Write;
+use bowline_core::state::StateKind;
 use rustix::process::Signal;
 
 use crate::fleet::{Fleet, until_there};
+use crate::harness::parts::runtime;
 use crate::harness::{Room, until};
 
 /// Paused now, and shown with who did it.
@@ -94,4 +98,30 @@ fn a_paused_run_starts_nothing_and_says_who_paused_it() {
     is_told(&fleet, &["runs", "history", "r1"], &["paused", "resumed", "succeeded"]);
     assert_eq!(fleet.end_worker("lab-1", Signal::TERM), Some(0));
     fleet.stop();
+}
+
+#[test]
+fn a_verb_by_filter_goes_through_all_in_batches_and_ends() {
+    const TASKS: usize = 4_100;
+    let fleet = crate::harness::fleet::Fleet::new();
+    let task = NewTask { command: Some(vec!["true".to_owned()]), ..NewTask::default() };
+    let tasks = vec![task; TASKS];
+    let made = runtime().block_on(fleet.client.submit_many(tasks, &Write::default())).unwrap();
+    let run = |args: &[&str]| {
+        let server = &fleet.server;
+        let to = ["--server", &server.url, "--token-file", server.token_file.to_str().unwrap()];
+        let ran = fleet.room.run(&[&to, args].concat());
+        assert_eq!(ran.status, Some(0), "{args:?}: {}", ran.stderr);
+        ran
+    };
+    assert_eq!(run(&["task", "pause", "--all", "--dry-run"]).stdout, "pause would touch 4100 tasks.\n");
+    // A pause leaves all of them among those that match.
+    let paused = run(&["task", "pause", "--all", "--yes"]);
+    assert_eq!(paused.stdout.lines().count(), TASKS);
+    assert!(paused.stderr.contains("pause touched 4100 tasks; 0 were refused."), "{}", paused.stderr);
+    let last = *made.ids.last().unwrap();
+    assert!(fleet.task(last).paused.is_some());
+    assert_eq!(run(&["cancel", "--all", "--yes"]).stdout.lines().count(), TASKS);
+    fleet.ends_as(last, StateKind::Cancelled);
+    fleet.over(Vec::new());
 }

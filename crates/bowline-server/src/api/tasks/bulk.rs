@@ -20,13 +20,13 @@ use crate::api::find;
 use crate::api::shell::{Shell, unexpected};
 use crate::auth::Caller;
 
-/// Tasks read at a time.
-const PAGE: usize = 1_000;
+/// Tasks of a filter that are read and touched at a time: one commit, during which others wait.
+const BATCH: usize = 2_000;
 
 /// What a verb would touch.
 struct Touched {
     tasks: Vec<(TaskRef, Result<StateKind, Fault>)>,
-    more: bool,
+    next: Option<String>,
 }
 
 /// One verb on many tasks, named by ids or by a filter. With `dry_run` it says how many it would
@@ -44,7 +44,7 @@ pub(super) async fn bulk(
     let verb = bulk.verb;
     let reason = bulk.reason.clone();
     let touched = find_touched(&shell, bulk, namespace.clone()).await?;
-    let more = touched.more;
+    let next = touched.next;
     let items = if dry_run {
         touched.tasks.into_iter().map(|(id, state)| seen(id, state.ok())).collect()
     } else {
@@ -59,7 +59,7 @@ pub(super) async fn bulk(
         act(&shell, &caller, Request::Tasks { namespace, tasks, verb }).await?
     };
     let refused = items.iter().filter(|item: &&BulkItem| item.state.is_none()).count() as u64;
-    Ok(Json(BulkAnswer { touched: items.len() as u64 - refused, refused, more, dry_run, items }))
+    Ok(Json(BulkAnswer { touched: items.len() as u64 - refused, refused, more: next.is_some(), next, dry_run, items }))
 }
 
 async fn act(shell: &Shell, caller: &Caller, request: Request) -> Result<Vec<BulkItem>, Fault> {
@@ -90,20 +90,24 @@ fn seen(id: TaskRef, state: Option<StateKind>) -> BulkItem {
 }
 
 async fn find_touched(shell: &Shell, bulk: Bulk, namespace: Namespace) -> Result<Touched, Fault> {
+    if bulk.filter.is_none() && bulk.cursor.is_some() {
+        return Err(Fault::field("cursor", "`cursor` says where to begin in a `filter`: give both, or leave it out."));
+    }
     match (bulk.ids.is_empty(), bulk.filter) {
         (false, None) if bulk.ids.len() <= SUBMIT_TASKS_MAX => {
             let ids = bulk.ids;
             shell
                 .read(move |store| {
                     let tasks = ids.into_iter().map(|id| (id, state(store, id, &namespace))).collect();
-                    Ok(Touched { tasks, more: false })
+                    Ok(Touched { tasks, next: None })
                 })
                 .await
         }
         (false, None) => Err(Fault::too_large(format!("`ids` may hold at most {SUBMIT_TASKS_MAX} ids at a time."))),
         (true, Some(filter)) => {
             let filter = store_filter(filter, bulk.verb, namespace)?;
-            shell.read(move |store| matching(store, &filter)).await
+            let cursor = bulk.cursor;
+            shell.read(move |store| matching(store, &filter, cursor.as_deref())).await
         }
         (true, None) => Err(Fault::invalid(
             "Nothing says which tasks. Give `ids`, or `filter`; an empty `filter` means all of the namespace.",
@@ -122,18 +126,10 @@ fn state(store: &dyn ReadStore, id: TaskRef, namespace: &Namespace) -> Result<St
     }
 }
 
-fn matching(store: &dyn ReadStore, filter: &TaskFilter) -> Result<Touched, Fault> {
-    let mut tasks = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let left = (SUBMIT_TASKS_MAX - tasks.len()).min(PAGE);
-        let page = store.tasks(filter, TaskSort::Oldest, cursor.as_deref(), left)?;
-        tasks.extend(page.items.iter().map(|row| (TaskRef::whole(row.id), Ok(row.unit.state))));
-        cursor = page.next;
-        if cursor.is_none() || tasks.len() >= SUBMIT_TASKS_MAX {
-            return Ok(Touched { tasks, more: cursor.is_some() });
-        }
-    }
+fn matching(store: &dyn ReadStore, filter: &TaskFilter, cursor: Option<&str>) -> Result<Touched, Fault> {
+    let page = store.tasks(filter, TaskSort::Oldest, cursor, BATCH)?;
+    let tasks = page.items.iter().map(|row| (TaskRef::whole(row.id), Ok(row.unit.state))).collect();
+    Ok(Touched { tasks, next: page.next })
 }
 
 fn store_filter(filter: BulkFilter, verb: TaskVerbName, namespace: Namespace) -> Result<TaskFilter, Fault> {
