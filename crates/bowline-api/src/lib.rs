@@ -17,6 +17,7 @@ pub mod explain;
 pub mod fleet;
 pub mod list;
 pub mod log;
+pub mod namespace;
 pub mod new_task;
 pub mod placement;
 pub mod problem;
@@ -35,6 +36,7 @@ pub use explain::{LaneMiss, RunExplanation, ShortOf, StepExplanation, TooSmall, 
 pub use fleet::{DrainRequest, WorkerBulk, WorkerBulkAnswer, WorkerBulkItem, WorkerFilter, WorkerVerbName};
 pub use list::List;
 pub use log::{LOG_TRUNCATED, log_left_out};
+pub use namespace::{Concurrency, Had, LimitInUse, NamespaceChange, NamespaceDoc, Rate};
 pub use new_task::{After, AfterWhat, Amount, Array, NewElement, NewTask, Retry, Submit, Submitted, Timeouts};
 pub use placement::Placement;
 pub use problem::{Mistake, PROBLEM_TYPE, Problem};

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::namespace::{Concurrency, Rate};
 use crate::placement::Placement;
 use crate::resource::Ask;
 
@@ -104,7 +105,13 @@ pub struct NewTask {
     /// Which of several workers it is given to. The least loaded one where not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-    /// Higher goes first. 0 where not said.
+    /// How many tasks under one key are at work at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// How often tasks under one key begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Each level counts as a ticket taken ten minutes earlier (the server's `--ageing`). 0 where not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
     /// What must end before: `4711`, `4711:ok`, `4711:any`, `4711:fail`; in a submit of many also

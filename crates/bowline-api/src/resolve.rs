@@ -13,6 +13,7 @@ use bowline_core::spec::{
 };
 
 use crate::action::Said;
+use crate::namespace::{Concurrency, Rate};
 use crate::new_task::{AfterWhat, NewElement, NewTask};
 use crate::placement::Placement;
 use crate::problem::Mistake;
@@ -136,6 +137,8 @@ fn resolve(task: &NewTask, place: usize, found: &mut Found<'_>) -> Option<CoreTa
     spec.resources = resources(task, found);
     spec.release_while_retrying = task.release_while_retrying.unwrap_or(false);
     spec.placement = task.placement.as_ref().map(Placement::to_core).unwrap_or_default();
+    spec.concurrency = limit(task.concurrency.as_ref().map(Concurrency::resolve), found);
+    spec.rate = limit(task.rate.as_ref().map(Rate::resolve), found);
     spec.priority = task.priority.unwrap_or(0);
     spec.after = after;
     spec.delay = task.delay;
@@ -288,6 +291,16 @@ fn resources(task: &NewTask, found: &mut Found<'_>) -> Vec<Ask> {
         }
     }
     asks
+}
+
+fn limit<T>(said: Option<Result<T, Box<Mistake>>>, found: &mut Found<'_>) -> Option<T> {
+    match said? {
+        Ok(limit) => Some(limit),
+        Err(mistake) => {
+            found.add(*mistake);
+            None
+        }
+    }
 }
 
 fn timeouts(task: &NewTask, found: &mut Found<'_>) -> CoreTimeouts {

@@ -250,7 +250,9 @@ pub struct ResourceChange {
 
 /// Whether it is there at all, and then whether it is `null`.
 #[expect(clippy::option_option, reason = "whether it is said, and what: both may be nothing")]
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+pub(crate) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 

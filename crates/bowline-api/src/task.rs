@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::namespace::{Concurrency, Rate};
 use crate::new_task::{Retry, Timeouts};
 use crate::placement::Placement;
 use crate::resource::TaskResource;
@@ -73,6 +74,12 @@ pub struct Task {
     /// Which of several workers it is given to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// How many tasks under its key are at work at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// How often tasks under its key begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// What must have ended before.
     pub depends_on: Vec<DependsOn>,
     /// Its limits in time.

@@ -1,6 +1,7 @@
 //! Why something waits: the engine's reasons in words, and as documents.
 
 mod doubt;
+mod limit;
 mod line;
 mod place;
 mod run;
@@ -100,6 +101,8 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::InDoubt { .. } => "in_doubt",
         WaitReason::Resource { .. } => "resource",
         WaitReason::Aside { .. } => "aside",
+        WaitReason::Quota { .. } => "quota",
+        WaitReason::Share { .. } => "share",
         WaitReason::Held { .. } => "held",
     }
 }
@@ -149,14 +152,13 @@ pub fn sentence(reason: &WaitReason) -> String {
         }
         WaitReason::Behind { ahead } => format!("{} in its lane before it.", are(*ahead, "task")),
         WaitReason::ArrayWindow { at_most, running } => {
-            format!(
-                "Its array runs at most {at_most} elements at a time; {} under way.",
-                are(u64::from(*running), "element")
-            )
+            let running = are(u64::from(*running), "element");
+            format!("Its array runs at most {at_most} elements at a time; {running} under way.")
         }
         WaitReason::WorkerSilent { .. } | WaitReason::InDoubt { .. } => doubt::sentence(reason),
         WaitReason::Resource { .. } => line::resource(reason),
         WaitReason::Aside { ticket, why } => line::aside(*ticket, why),
+        WaitReason::Quota { .. } | WaitReason::Share { .. } => limit::waiting(reason),
         WaitReason::Held { until: Some(until) } => format!("The server holds it until {}.", moment(*until)),
         WaitReason::Held { until: None } => {
             "The server holds it until somebody says `bowline task complete`.".to_owned()

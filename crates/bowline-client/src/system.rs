@@ -1,8 +1,9 @@
 //! Workers, resources, tokens, pauses, and the server itself.
 
 use bowline_api::{
-    Enrol, Enrolled, List, NewGeneration, NewToken, PauseRequest, Queue, Resource, ResourceChange, ResourceEntry,
-    Token, TokenIssued, Version, Worker, WorkerBulk, WorkerBulkAnswer, WorkerExplanation,
+    Enrol, Enrolled, List, NamespaceChange, NamespaceDoc, NewGeneration, NewToken, PauseRequest, Queue, Resource,
+    ResourceChange, ResourceEntry, Token, TokenIssued, Version, Worker, WorkerBulk, WorkerBulkAnswer,
+    WorkerExplanation,
 };
 use bowline_core::message::Paused;
 use reqwest::Method;
@@ -94,6 +95,21 @@ impl Client {
     /// Removes a declared resource that nobody holds or waits for. As it was.
     pub async fn delete_resource(&self, name: &str) -> Result<Resource, ClientError> {
         self.call(Method::DELETE, &["resources", name]).read().await
+    }
+
+    /// Namespaces of which something is set, that are paused, or that have tasks.
+    pub async fn namespaces(&self) -> Result<List<NamespaceDoc>, ClientError> {
+        self.call(Method::GET, &["namespaces"]).read().await
+    }
+
+    /// One namespace: what is set, and what it uses.
+    pub async fn one_namespace(&self, name: &str) -> Result<NamespaceDoc, ClientError> {
+        self.call(Method::GET, &["namespaces", name]).read().await
+    }
+
+    /// Sets quotas and shares of a namespace.
+    pub async fn set_namespace(&self, name: &str, change: &NamespaceChange) -> Result<NamespaceDoc, ClientError> {
+        self.call(Method::PUT, &["namespaces", name]).json(change)?.read().await
     }
 
     /// Makes a token. Its secret is told this once.

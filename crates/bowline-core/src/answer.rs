@@ -1,6 +1,7 @@
 //! What the engine answers to requests. A refusal is the caller's doing, and says what to do.
 
 use crate::explain::{Explanation, RunExplanation, WaitReason, WorkerExplanation};
+use crate::fair::NamespaceView;
 use crate::id::{Incarnation, RunId, TaskId, TaskRef, WorkerId};
 use crate::message::Paused;
 use crate::name::{Namespace, PoolName, WorkerName};
@@ -51,6 +52,10 @@ pub enum Answer {
     Resource(Box<ResourceView>),
     /// All resources, by name.
     Resources(Vec<ResourceSummary>),
+    /// A namespace, with what it uses.
+    Namespace(Box<NamespaceView>),
+    /// Namespaces, by name.
+    Namespaces(Vec<NamespaceView>),
 }
 
 /// Whether a request was done now or earlier under the same key.

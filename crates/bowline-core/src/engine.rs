@@ -14,23 +14,27 @@ mod drain;
 mod element;
 mod explain;
 mod fair;
+mod gate;
 mod grant;
 mod identity;
 mod keep;
 mod key;
 mod lane;
 mod late;
+mod limit;
 mod lines;
 mod load;
 mod out;
 mod overview;
 mod park;
 mod pause;
+mod quota;
 mod report;
 mod resource;
 mod retention;
 mod run;
 mod session;
+mod share;
 mod side;
 mod submit;
 mod table;
@@ -46,11 +50,12 @@ use crate::answer::{Answer, Reply};
 use crate::effect::{Batch, Effect};
 use crate::id::{AttemptRef, Epoch, Generation, ParkId, RunId, SessionId, TaskId, TaskRef, WorkerId};
 use crate::input::{Input, Need, Request, Token};
-use crate::name::{Actor, WorkerName};
+use crate::name::{Actor, Namespace, WorkerName};
 use crate::row::{AttemptRow, Counters, KeyRow, Loaded};
 use crate::state::StateKind;
 use crate::time::Timestamp;
 
+pub use quota::check_change as check_namespace_change;
 pub use resource::check_change as check_resource_change;
 
 /// How patient the engine is with workers. Bounds and defaults are the model's.
@@ -163,6 +168,14 @@ pub struct Engine {
     lines: lines::Lines,
     /// Unfinished tasks that ask for resources, by lane.
     asking: BTreeMap<lane::LaneId, grant::Asking>,
+    gates: gate::Gates,
+    /// When a start that a rate counts no longer counts.
+    rates_timer: table::At,
+    /// Namespaces of which something is set.
+    rooms: BTreeMap<Namespace, quota::Tenant>,
+    /// Namespaces whose lanes wait for their quota.
+    held_back: BTreeSet<Namespace>,
+    shares: share::Shares,
     policies: table::Policies,
     pauses: pause::Pauses,
     timers: BTreeSet<(Timestamp, timer::Timer)>,
@@ -204,6 +217,11 @@ impl Engine {
             keeping: keep::Keeping::default(),
             lines: lines::Lines::default(),
             asking: BTreeMap::new(),
+            gates: gate::Gates::default(),
+            rates_timer: table::At::default(),
+            rooms: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+            shares: share::Shares::default(),
             policies: table::Policies::default(),
             pauses: pause::Pauses::default(),
             timers: BTreeSet::new(),
@@ -257,8 +275,9 @@ impl Engine {
         loop {
             self.serve_lines();
             self.match_lanes();
+            self.note_full();
             self.note_firsts();
-            if !self.drop_stale_keeps() && self.lines.is_still() {
+            if !self.drop_stale_keeps() && self.lines.is_still() && self.gates.is_still() {
                 return;
             }
         }
@@ -308,6 +327,9 @@ impl Engine {
             Request::DeleteResource { name } => self.delete_resource(actor, &name),
             Request::Resource { name } => self.resource(&name),
             Request::Resources => Ok(self.resources()),
+            Request::SetNamespace { name, change } => self.set_namespace(actor, &name, change),
+            Request::Namespace { name } => Ok(self.namespace(&name)),
+            Request::Namespaces => Ok(self.namespaces()),
         }
     }
 

@@ -10,11 +10,11 @@ pub use run::{RunExplanation, StepExplanation, StepWait, WHY_LISTED_MAX, Waiting
 pub use worker::{LANES_LISTED_MAX, LaneMiss, WorkerExplanation, WorkerReason};
 
 use crate::id::{AttemptRef, TaskRef, Ticket};
-use crate::name::{Key, Namespace, ResourceName, UnitName, WorkerName};
+use crate::name::{Key, LimitKey, Namespace, ResourceName, UnitName, WorkerName};
 use crate::resource::Mode;
 use crate::spec::{Condition, Requirement};
 use crate::state::StateKind;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// Tasks ahead of one in its lane are counted up to so many: the engine stands still meanwhile.
 pub const AHEAD_MAX: u64 = 1_000;
@@ -183,6 +183,26 @@ pub enum WaitReason {
         /// Why, and what ends it.
         why: AsideWhy,
     },
+    /// As many of its namespace's tasks are on workers as may be.
+    Quota {
+        /// Which namespace.
+        namespace: Namespace,
+        /// How many are.
+        running: u64,
+        /// How many may be.
+        at_most: u64,
+    },
+    /// It is the turn of others: they have had less of the workers, by their shares.
+    Share {
+        /// Whose turn it is: a namespace.
+        namespace: Namespace,
+        /// And a user in it, where that is its own namespace.
+        user: Option<String>,
+        /// What those have had, by their share.
+        theirs: Span,
+        /// What its own have had.
+        own: Span,
+    },
     /// Held by the server itself: a `sleep` until then, a `wait` until somebody completes it.
     Held {
         /// Until then, where it has a time.
@@ -228,6 +248,57 @@ pub enum AsideWhy {
     },
     /// As many elements of its array are under way as may be.
     Window,
+    /// As many tasks under its concurrency key are at work as may be.
+    Concurrency {
+        /// The key.
+        key: LimitKey,
+        /// How many may be. `None`: one task alone.
+        at_most: Option<u32>,
+        /// Who is, and since when. At most 10; `more` counts the rest.
+        holders: Vec<(TaskRef, Timestamp)>,
+        /// Others.
+        more: u32,
+    },
+    /// As many tasks under its key have begun as may begin.
+    Rate {
+        /// The key.
+        key: LimitKey,
+        /// So many starts,
+        count: u32,
+        /// within so long.
+        per: Span,
+        /// The next one may begin then. `None`: those that may begin have not yet.
+        until: Option<Timestamp>,
+    },
+    /// As many of its namespace's tasks are on workers, or about to be, as may be.
+    Running {
+        /// How many are.
+        running: u64,
+        /// How many may be.
+        at_most: u64,
+    },
+    /// Its namespace's tasks hold as much of a resource as they may.
+    Held {
+        /// Which.
+        name: ResourceName,
+        /// How much they hold.
+        held: u64,
+        /// How much they may hold.
+        at_most: u64,
+    },
+}
+
+impl AsideWhy {
+    /// Whether the reason is the same, whatever the figures.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Concurrency { key: one, .. }, Self::Concurrency { key: other, .. })
+            | (Self::Rate { key: one, .. }, Self::Rate { key: other, .. }) => one == other,
+            (Self::Running { .. }, Self::Running { .. }) => true,
+            (Self::Held { name: one, .. }, Self::Held { name: other, .. }) => one == other,
+            (one, other) => one == other,
+        }
+    }
 }
 
 /// What is paused.

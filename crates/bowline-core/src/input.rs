@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::fair::NamespaceChange;
 use crate::id::{NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef};
 use crate::message::{Drain, FromWorker, Hello, Paused};
 use crate::name::{Actor, Namespace, PoolName, ResourceName, WorkerName, WorkflowName};
@@ -195,6 +196,20 @@ pub enum Request {
     },
     /// All resources: declared, held or waited for.
     Resources,
+    /// Sets quotas and shares of a namespace. Answered by the namespace as it is then.
+    SetNamespace {
+        /// Which.
+        name: Namespace,
+        /// What changes.
+        change: NamespaceChange,
+    },
+    /// What is set about a namespace, and what it uses.
+    Namespace {
+        /// Which.
+        name: Namespace,
+    },
+    /// All namespaces of which something is set, or that have tasks.
+    Namespaces,
 }
 
 /// New tasks.

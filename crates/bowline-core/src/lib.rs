@@ -11,6 +11,7 @@ pub mod answer;
 pub mod effect;
 pub mod engine;
 pub mod explain;
+pub mod fair;
 pub mod id;
 pub mod input;
 mod listed;

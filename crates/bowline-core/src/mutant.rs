@@ -68,6 +68,16 @@ listed! {
         ExcludedIsGiven = "excluded-is-given",
         /// A lock counts as free while somebody shares it.
         SharedNotCounted = "shared-not-counted",
+        /// More tasks under a concurrency key are at work than may be.
+        ConcurrencyIgnored = "concurrency-ignored",
+        /// More tasks under a rate begin than may.
+        RateIgnored = "rate-ignored",
+        /// A take-over forgets what began under a rate.
+        RateForgottenAtReload = "rate-forgotten-at-reload",
+        /// A namespace has more on workers, or holds more, than it may.
+        QuotaIgnored = "quota-ignored",
+        /// A task that is to be skipped for another under its key is not.
+        DropForgotten = "drop-forgotten",
         /// A drained worker is given work.
         DrainedWorkerIsGivenWork = "drained-worker-is-given-work",
         /// A session goes on to be heard after a newer one was welcomed.

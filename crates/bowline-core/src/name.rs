@@ -116,6 +116,10 @@ name!(
     ResourceName, "resource"
 );
 name!(
+    /// What tasks are limited by together: a concurrency key, or the key of a rate.
+    LimitKey, "key"
+);
+name!(
     /// A unit of a resource.
     UnitName, "unit"
 );

@@ -72,6 +72,16 @@ listed! {
         AwayFromTheWorkerThatFailed = "away-from-the-worker-that-failed",
         /// There is no other.
         NoOtherWorkerThanTheOneThatFailed = "no-other-worker-than-the-one-that-failed",
+        /// A ticket stands aside because of its concurrency key.
+        AsideForAKey = "aside-for-a-key",
+        /// A ticket stands aside because of its rate.
+        AsideForARate = "aside-for-a-rate",
+        /// A ticket stands aside because of a quota.
+        AsideForAQuota = "aside-for-a-quota",
+        /// A task was cancelled for a newer one under its concurrency key.
+        ReplacedByANewer = "replaced-by-a-newer",
+        /// A task was skipped for one under its concurrency key that had not ended.
+        DroppedForAnother = "dropped-for-another",
         /// A ticket steps back to its number.
         SteppedBackToItsNumber = "stepped-back-to-its-number",
         /// A task that was ready gives its grants back to stand aside.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fair::{NamespaceRow, RateRow};
 use crate::id::{
     AttemptNo, AttemptRef, Fence, Generation, Incarnation, NodeIndex, Round, RunId, SessionId, TaskId, TaskRef, Ticket,
     WorkerId,
@@ -53,6 +54,10 @@ pub enum Row {
     Resource(Box<ResourceRow>),
     /// A declared resource is removed, and must have been there.
     ResourceGone(ResourceName),
+    /// What is set about a namespace.
+    Namespace(Box<NamespaceRow>),
+    /// Starts that count under a key. Replaced; removed where none is left.
+    Rate(RateRow),
     /// A worker is forgotten: its row is removed, and must have been there.
     WorkerGone(WorkerId),
     /// What was done under an idempotency key. Inserted once.
@@ -470,6 +475,10 @@ pub enum Loaded {
     Token(Token),
     /// A declared resource.
     Resource(Box<ResourceRow>),
+    /// What is set about a namespace.
+    Namespace(Box<NamespaceRow>),
+    /// Starts that count under a key.
+    Rate(RateRow),
     /// An unfinished run with its shape.
     Run(Box<RunRow>, Arc<Graph>),
     /// A node of one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fair::{Concurrency, Rate};
 use crate::id::TaskRef;
 use crate::name::Key;
 use crate::placement::Placement;
@@ -61,6 +62,12 @@ pub struct TaskSpec {
     /// Which of several workers it is given to.
     #[serde(default, skip_serializing_if = "is_default")]
     pub placement: Placement,
+    /// How many of those under one key are at work at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// How often those under one key begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// Each level counts as so much earlier a ticket: see [`crate::engine::Timing::ageing`].
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
@@ -114,6 +121,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl TaskSpec {
+    /// Whether it waits for anything but a worker before it is ready: resources, a key, a rate.
+    pub fn asks(&self) -> bool {
+        !self.resources.is_empty() || self.concurrency.is_some() || self.rate.is_some()
+    }
+
     /// Asks for nothing but the work itself.
     pub fn new(work: Work) -> Self {
         Self {
@@ -126,6 +138,8 @@ impl TaskSpec {
             resources: Vec::new(),
             release_while_retrying: false,
             placement: Placement::default(),
+            concurrency: None,
+            rate: None,
             priority: 0,
             after: Vec::new(),
             delay: None,

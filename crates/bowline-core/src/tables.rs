@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::effect::Batch;
+use crate::fair::{NamespaceRow, RateRow};
 use crate::id::{AttemptRef, NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use crate::input::{Fact, Need, Token};
-use crate::name::{Namespace, ResourceName};
+use crate::name::{LimitKey, Namespace, ResourceName};
 use crate::resource::ResourceRow;
 use crate::row::{
     ArtifactRow, AttemptRow, Counters, ElementRow, EndedRun, EndedTask, HistoryRow, KeyRow, Loaded, NodeRow, PauseRow,
@@ -53,6 +54,10 @@ pub struct Tables {
     pub pauses: BTreeMap<Option<Namespace>, PauseRow>,
     /// Declared resources.
     pub resources: BTreeMap<ResourceName, ResourceRow>,
+    /// What is set about namespaces.
+    pub namespaces: BTreeMap<Namespace, NamespaceRow>,
+    /// Starts that count under keys.
+    pub rates: BTreeMap<(Namespace, LimitKey), RateRow>,
     /// Tokens by hash.
     pub tokens: BTreeMap<[u8; 32], Token>,
     /// Every line.
@@ -124,6 +129,17 @@ impl Tables {
             Row::Resource(row) => {
                 write(&mut self.resources, row.name.clone(), (**row).clone(), |row| row.version);
             }
+            Row::Namespace(row) => {
+                write(&mut self.namespaces, row.name.clone(), (**row).clone(), |row| row.version);
+            }
+            Row::Rate(row) => {
+                let key = (row.namespace.clone(), row.key.clone());
+                if row.starts.is_empty() {
+                    self.rates.remove(&key);
+                } else {
+                    self.rates.insert(key, row.clone());
+                }
+            }
             Row::ResourceGone(name) => assert!(self.resources.remove(name).is_some(), "the resource was there"),
             Row::Token(token) => {
                 self.tokens.insert(token.hash, token.clone());
@@ -149,6 +165,8 @@ impl Tables {
         rows.extend(self.pauses.values().map(|row| Loaded::Pause(row.clone())));
         rows.extend(self.tokens.values().map(|token| Loaded::Token(token.clone())));
         rows.extend(self.resources.values().map(|row| Loaded::Resource(Box::new(row.clone()))));
+        rows.extend(self.namespaces.values().map(|row| Loaded::Namespace(Box::new(row.clone()))));
+        rows.extend(self.rates.values().map(|row| Loaded::Rate(row.clone())));
         let runs: Vec<&RunRow> = self.runs.values().filter(|run| !run.state.is_ended()).collect();
         rows.extend(runs.iter().map(|run| Loaded::Run(Box::new((*run).clone()), Arc::clone(&self.graphs[&run.id]))));
         let is_open_run = |run: &RunId| self.runs.get(run).is_some_and(|run| !run.state.is_ended());
@@ -213,6 +231,8 @@ fn row_key(row: &Row) -> String {
         Row::TokenGone(hash) => format!("token gone {hash:?}"),
         Row::TaskGone(id) => format!("task gone {id}"),
         Row::Resource(row) => format!("resource {}", row.name),
+        Row::Namespace(row) => format!("namespace {}", row.name),
+        Row::Rate(row) => format!("rate {} {}", row.namespace, row.key),
         Row::ResourceGone(name) => format!("resource gone {name}"),
     }
 }

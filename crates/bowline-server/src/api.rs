@@ -14,6 +14,7 @@ mod extract;
 pub(crate) mod fault;
 mod find;
 mod logs;
+mod namespaces;
 mod resources;
 mod runs;
 pub(crate) mod shell;
@@ -92,6 +93,7 @@ fn closed() -> OpenApiRouter<Shell> {
         .merge(workflows::routes())
         .merge(workers::routes())
         .merge(resources::routes())
+        .merge(namespaces::routes())
         .merge(system::routes())
         .merge(backups::routes())
         .merge(events::routes())

@@ -13,6 +13,7 @@ pub mod effects;
 pub mod ending;
 pub mod facts;
 pub mod leases;
+pub mod limits;
 pub mod lines;
 pub mod rows;
 pub mod states;
@@ -129,6 +130,8 @@ pub struct View {
     pub states: states::States,
     /// Who holds what, and who waits for it.
     pub lines: lines::Lines,
+    /// Who is at work under which key, and what began when.
+    pub limits: limits::Limits,
 }
 
 /// The checker of one run.
@@ -252,6 +255,7 @@ impl Observe for Check {
         let succeeded = |attempt| self.sessions.has_succeeded(cluster, attempt);
         states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
         lines::commit(&mut view.lines, &view.book, (&mut self.found, at), batch);
+        limits::commit(&mut view.limits, &view.book, (&mut self.found, at), batch);
         if !self.blind.contains(&cluster) {
             self.times.committed(&mut self.found, at, (cluster, &view.book), batch);
         }

@@ -3,6 +3,7 @@
 //! Each piece of it draws from a stream of its own, so that leaving one out leaves the others as they were. It
 //! knows what a client knows: what was answered, and what the lists of the API show.
 
+pub mod limit;
 pub mod resource;
 pub mod shape;
 pub mod spec;
@@ -68,6 +69,8 @@ named! {
         Whatever = "whatever",
         /// A resource is declared, resized, put out of service or back, or deleted.
         Resource = "resource",
+        /// A quota or a share is set, changed, or taken away.
+        Quota = "quota",
     }
 }
 

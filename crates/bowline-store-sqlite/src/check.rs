@@ -15,7 +15,7 @@ use crate::tables::{artifacts, leadership};
 /// Most damages that are listed.
 const PROBLEMS_MAX: usize = 100;
 /// Tables whose rows are counted.
-const COUNTED: [&str; 11] = [
+const COUNTED: [&str; 12] = [
     "tasks",
     "elements",
     "attempts",
@@ -25,6 +25,7 @@ const COUNTED: [&str; 11] = [
     "nodes",
     "workers",
     "resources",
+    "namespaces",
     "keys",
     "events",
 ];

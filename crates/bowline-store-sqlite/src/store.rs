@@ -17,8 +17,8 @@ use crate::checkpoint::Checkpoints;
 use crate::lock::OwnerLock;
 use crate::sweep::sweep;
 use crate::tables::{
-    WriteError, Written, artifacts, attempts, counters, elements, events, history, keys, leadership, nodes, pauses,
-    resources, results, runs, tasks, tokens, workers,
+    WriteError, Written, artifacts, attempts, counters, elements, events, history, keys, leadership, namespaces, nodes,
+    pauses, resources, results, runs, tasks, tokens, workers,
 };
 use crate::writer::Writer;
 
@@ -135,6 +135,8 @@ fn write(writer: &mut Writer<'_>, row: &Row) -> Written {
         Row::WorkerGone(id) => workers::remove(writer, *id),
         Row::Resource(row) => resources::put(writer, row),
         Row::ResourceGone(name) => resources::remove(writer, name),
+        Row::Namespace(row) => namespaces::put(writer, row),
+        Row::Rate(row) => namespaces::put_rate(writer, row),
         Row::Key(row) => keys::insert(writer, row),
         Row::Pause(row) => pauses::put(writer, row),
         Row::Token(token) => tokens::put(writer, token),
@@ -150,6 +152,8 @@ fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Resu
     pauses::all(connection)?.into_iter().for_each(|row| each(Loaded::Pause(row)));
     tokens::all(connection)?.into_iter().for_each(|token| each(Loaded::Token(token)));
     resources::all(connection)?.into_iter().for_each(|row| each(Loaded::Resource(Box::new(row))));
+    namespaces::all(connection)?.into_iter().for_each(|row| each(Loaded::Namespace(Box::new(row))));
+    namespaces::rates(connection)?.into_iter().for_each(|row| each(Loaded::Rate(row)));
     runs::load(connection, each)?;
     nodes::load(connection, each)?;
     let needed: BTreeSet<TaskRef> = tasks::load(connection, each)?.into_iter().collect();

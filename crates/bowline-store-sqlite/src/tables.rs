@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod leadership;
+pub(crate) mod namespaces;
 pub(crate) mod nodes;
 pub(crate) mod pauses;
 pub(crate) mod resources;

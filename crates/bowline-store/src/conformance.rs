@@ -147,6 +147,8 @@ macro_rules! conformance_tests {
             workers_follow_the_rule_of_writing
             resources_follow_the_rule_of_writing
             what_is_held_is_kept_with_its_task
+            namespaces_follow_the_rule_of_writing
+            starts_under_a_rate_come_and_go
             keys_are_inserted_once
             tokens_are_used_up_once
             results_stay_as_first_written

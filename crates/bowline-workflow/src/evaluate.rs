@@ -130,6 +130,8 @@ fn spec(step: &Step, work: Work, count: Option<u32>) -> TaskSpec {
         resources: asks.resources.clone(),
         release_while_retrying: asks.release_while_retrying,
         placement: asks.placement.clone(),
+        concurrency: asks.concurrency.clone(),
+        rate: asks.rate.clone(),
         priority: asks.priority,
         timeouts: asks.timeouts,
         retry: asks.retry,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bowline_core::fair::{Concurrency, Rate};
 use bowline_core::name::{Key, StepName, WorkflowName};
 use bowline_core::placement::Placement;
 use bowline_core::resource::Ask;
@@ -74,6 +75,8 @@ pub(crate) struct Asks {
     pub(crate) resources: Vec<Ask>,
     pub(crate) release_while_retrying: bool,
     pub(crate) placement: Placement,
+    pub(crate) concurrency: Option<Concurrency>,
+    pub(crate) rate: Option<Rate>,
     pub(crate) priority: i32,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,

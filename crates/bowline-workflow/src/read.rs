@@ -1,5 +1,6 @@
 //! From the YAML tree to the model: each field in its place, all mistakes recorded.
 
+mod limits;
 mod resources;
 mod step;
 

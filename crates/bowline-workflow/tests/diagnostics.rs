@@ -163,3 +163,20 @@ fn what_is_wrong_about_resources_has_its_place() {
                 - {with: {model: [x], \"e f\": y}}\n";
     insta::assert_snapshot!(shown(text));
 }
+
+#[test]
+fn what_is_wrong_about_limits_is_told() {
+    let steps = "    concurrency: {at_most: 2}\n  b:\n    argv: [b]\n    concurrency: {key: k, drop: true, newest_wins: true}\n  \
+                 c:\n    argv: [c]\n    rate: {key: k, count: 0, per: 1m}\n  d:\n    argv: [d]\n    rate: {key: k, per: 1m}\n  \
+                 e:\n    argv: [e]\n    rate: {key: k, count: 1, per: 1000d}\n";
+    let told = shown(&format!("name: x\nsteps:\n  a:\n    argv: [a]\n{steps}"));
+    for words in [
+        "the concurrency has no key",
+        "the concurrency has more than one rule",
+        "count must be a whole number from 1 to 1000",
+        "the rate lacks `key`, `count` or `per`",
+        "starts cannot be counted within 1000d",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}

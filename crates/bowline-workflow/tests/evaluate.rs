@@ -334,3 +334,23 @@ fn steps_ask_for_resources_in_every_form() {
         ])
     );
 }
+
+#[test]
+fn steps_say_how_many_of_them_and_how_often() {
+    let said = |text: &str| -> Value {
+        let workflow = read(&format!("name: x\nsteps:\n  s:\n    argv: [s]\n{text}"));
+        let made = task(workflow.evaluate(NodeIndex(0), &seen(json!({}))));
+        json!([made.spec.concurrency, made.spec.rate])
+    };
+    assert_eq!(said("    concurrency: deploy\n"), json!([{"key": "deploy", "rule": {"at_most": 1}}, null]));
+    for (rule, made) in [
+        ("at_most: 3", json!({"at_most": 3})),
+        ("newest_wins: true", json!("newest_wins")),
+        ("drop: true", json!("drop")),
+    ] {
+        let text = format!("    concurrency: {{key: deploy, {rule}}}\n");
+        assert_eq!(said(&text), json!([{"key": "deploy", "rule": made}, null]));
+    }
+    let rate = json!({"key": "mails", "count": 10, "per": "1m"});
+    assert_eq!(said("    rate: {key: mails, count: 10, per: 1m}\n"), json!([null, rate]));
+}

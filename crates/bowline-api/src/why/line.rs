@@ -60,6 +60,12 @@ pub(super) fn aside_short(why: &AsideWhy) -> String {
         AsideWhy::TooMuch { name } => format!("for more of `{name}` than there is"),
         AsideWhy::NoWorker { since } => format!("for a worker that can run them, since {}", moment(*since)),
         AsideWhy::Window => "because as many of the array as may be are under way".to_owned(),
+        AsideWhy::Concurrency { key, .. } => format!("for others under the concurrency key `{key}`"),
+        AsideWhy::Rate { key, count, per, .. } => format!("for the rate `{key}` ({count} within {per})"),
+        AsideWhy::Running { running, at_most } => {
+            format!("because the namespace has {running} of {at_most} tasks on workers")
+        }
+        AsideWhy::Held { name, at_most, .. } => format!("because the namespace may hold {at_most} of `{name}`"),
     }
 }
 
@@ -83,6 +89,9 @@ pub(super) fn aside(ticket: Ticket, why: &AsideWhy) -> String {
             "as many elements of its array are under way as may be".to_owned(),
             "It steps back to its number when one of them ends.".to_owned(),
         ),
+        AsideWhy::Concurrency { .. } | AsideWhy::Rate { .. } | AsideWhy::Running { .. } | AsideWhy::Held { .. } => {
+            super::limit::aside(why)
+        }
     };
     format!("Its ticket {ticket} stands aside, and delays nobody: {why}. {ends}")
 }

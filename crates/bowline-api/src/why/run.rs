@@ -124,6 +124,12 @@ fn short(reason: &WaitReason) -> String {
             }
         }
         WaitReason::Aside { why, .. } => super::line::aside_short(why),
+        WaitReason::Quota { running, at_most, .. } => {
+            format!("because the namespace has {running} of {at_most} tasks on workers")
+        }
+        WaitReason::Share { namespace, user, .. } => {
+            format!("for the turn of {}", user.as_ref().map_or(namespace.as_str(), String::as_str))
+        }
         WaitReason::Held { until: Some(until) } => format!("until {}", moment(*until)),
         WaitReason::Held { until: None } => "until somebody completes them".to_owned(),
     }

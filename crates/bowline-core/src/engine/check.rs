@@ -78,6 +78,7 @@ fn check_spec(spec: &TaskSpec) -> Result<(), Refusal> {
         )));
     }
     super::resource::check_resources(spec)?;
+    super::limit::check_limits(spec)?;
     check_work(&spec.work)?;
     spec.array.as_ref().map_or(Ok(()), check_array)
 }

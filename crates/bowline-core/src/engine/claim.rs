@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::effect::Effect;
 use crate::id::{AttemptNo, AttemptRef, Fence, Generation, Incarnation, SessionId, TaskRef, WorkerId};
@@ -45,31 +46,39 @@ impl Engine {
             return;
         }
         self.claim_for_server();
+        self.let_back();
         let (joined, freed) = (self.lanes.take_joined(), std::mem::take(&mut self.freed));
         if self.free.is_empty() || (joined.is_empty() && freed.is_empty()) {
             return;
         }
-        let mut heads: BTreeSet<(Line, LaneId)> = if freed.is_empty() {
-            joined.iter().filter_map(|id| self.open_head(*id)).collect()
+        let mut heads = if freed.is_empty() {
+            self.heads(joined.iter().filter_map(|id| self.open_head(*id)))
         } else {
-            self.lanes.occupied().filter_map(|id| self.open_head(id)).collect()
+            self.heads(self.lanes.occupied().filter_map(|id| self.open_head(id)))
         };
-        while let Some((line, lane)) = heads.pop_first() {
+        while let Some((line, lane)) = self.pop_head(&mut heads) {
             if self.free.is_empty() {
                 return;
             }
-            // A claim in another lane may have taken it away: an array's window is full.
+            // A claim in another lane may have taken it away: an array's window is full, or a quota.
             let first = self.open_head(lane);
             if first != Some((line, lane)) {
-                heads.extend(first);
+                if let Some(head) = first {
+                    self.push_head(&mut heads, head);
+                }
                 continue;
             }
-            let Some(key) = self.lanes.get(lane).map(|lane| &lane.key) else { continue };
-            let found =
-                if joined.contains(&lane) { self.find_worker(key, &line) } else { self.find_freed(key, &line, &freed) };
+            let Some(key) = self.lanes.get(lane).map(|lane| Arc::clone(&lane.key)) else { continue };
+            let found = if joined.contains(&lane) {
+                self.find_worker(&key, &line)
+            } else {
+                self.find_freed(&key, &line, &freed)
+            };
             let Some(worker) = found else { continue };
             self.claim(&Pick { unit: line.unit, worker });
-            heads.extend(self.open_head(lane));
+            if let Some(head) = self.open_head(lane) {
+                self.push_head(&mut heads, head);
+            }
         }
     }
 
@@ -77,7 +86,9 @@ impl Engine {
     pub(super) fn open_head(&self, id: LaneId) -> Option<(Line, LaneId)> {
         let lane = self.lanes.get(id)?;
         let is_paused = self.pauses.of(&lane.key.namespace).is_some() && !mutant::is(Mutant::PauseIgnored);
-        let is_open = !lane.key.is_held_by_server && !is_paused;
+        // What asks was let through before it was ready.
+        let is_full = !lane.key.holds && self.is_full(&lane.key.namespace);
+        let is_open = !lane.key.is_held_by_server && !is_paused && !is_full;
         if is_open { head((id, lane)) } else { None }
     }
 
@@ -201,7 +212,7 @@ impl Engine {
     fn record_claim(&mut self, unit: TaskRef, claimant: Claimant) -> Option<AttemptRef> {
         let is_blind = mutant::is(Mutant::GenerationNotInFence);
         let generation = if is_blind { Generation::default() } else { self.config.generation };
-        let key = self.lane_of(unit).map(|(_, key)| std::sync::Arc::clone(key))?;
+        let key = self.lane_of(unit).map(|(_, key)| Arc::clone(key))?;
         let task = self.tasks.get_mut(&unit.task)?;
         let round = task.round;
         let hot = task.unit_mut(unit)?;
@@ -234,6 +245,7 @@ impl Engine {
         };
         self.attempts.insert(attempt, row);
         self.touch_attempt(attempt);
+        self.note_start(unit);
         if let Some(worker) = worker {
             if let Some(held) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)?.held.as_deref()) {
                 self.lines.note_warm(held, worker);

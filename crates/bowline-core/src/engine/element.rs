@@ -24,7 +24,7 @@ impl Engine {
         let Some(array) = task.array.as_mut() else { return };
         let stand = if is_claimable && is_up && array.has_window() { Stand::In } else { Stand::Out };
         let line = |index: u32| Line { unit: TaskRef::element(id, index), ..whole };
-        let asks = !task.policy.wants.is_empty();
+        let asks = task.policy.asks();
         let next = if stand == Stand::In { array.next_index() } else { None };
         if !asks && array.next_lined != next {
             if let Some(index) = array.next_lined {

@@ -95,13 +95,13 @@ impl Engine {
         if state != StateKind::Waiting && unit.index.is_some() {
             return;
         }
-        if task.unit(unit).is_some_and(|hot| hot.held.is_some()) {
+        if is_through(task, unit) {
             return;
         }
         // An array asks by the next of its elements.
         let next = task.array.as_ref().and_then(|array| array.next_index());
         let asks = next.filter(|_| unit.index.is_none()).map_or(unit, |index| TaskRef::element(unit.task, index));
-        if task.policy.wants.is_empty() {
+        if !task.policy.asks() {
             return;
         }
         if let Some(why) = self.aside_why(asks) {
@@ -229,7 +229,11 @@ impl Engine {
             self.no_worker(unit, key, reasons);
         }
         // Who waits for resources stands in their lines, and in no lane yet.
-        let is_in_lane = task.policy.wants.is_empty() || task.unit(unit).is_some_and(|hot| hot.held.is_some());
+        let is_in_lane = !task.policy.asks() || is_through(task, unit);
+        if is_in_lane && !task.policy.lane_key.is_held_by_server {
+            reasons.extend(self.quota_of(&task.policy.lane_key));
+            reasons.extend(self.turn_of_others(task));
+        }
         if let Some(ahead) = self.ahead_of(task, unit).filter(|ahead| is_in_lane && *ahead > 0) {
             reasons.push(WaitReason::Behind { ahead });
         }
@@ -341,6 +345,12 @@ impl Engine {
         let lacks = |nearest: &Nearest| nearest.missing.len() + nearest.excluded.len() + nearest.too_small.len();
         lacking.min_by_key(|nearest| (lacks(nearest), nearest.worker.clone()))
     }
+}
+
+/// Whether it waits for a worker alone.
+fn is_through(task: &Task, unit: TaskRef) -> bool {
+    let claims = unit.index.is_some() || task.array.is_none();
+    claims && task.unit(unit).is_some_and(|hot| hot.state == State::Ready)
 }
 
 fn delayed(task: &Task, hot: &Hot, until: crate::time::Timestamp) -> WaitReason {

@@ -60,7 +60,7 @@ impl Engine {
 
     /// Whether the task asks for resources.
     pub(super) fn asks(&self, id: TaskId) -> bool {
-        self.tasks.get(&id).is_some_and(|task| !task.policy.wants.is_empty())
+        self.tasks.get(&id).is_some_and(|task| task.policy.asks())
     }
 
     fn place_of(&self, unit: TaskRef) -> Option<Place> {
@@ -74,7 +74,7 @@ impl Engine {
 
     /// The task counts among those that ask, until its round ends.
     pub(super) fn begin_asking(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(&id).filter(|task| !task.policy.wants.is_empty()) else { return };
+        let Some(task) = self.tasks.get(&id).filter(|task| task.policy.asks()) else { return };
         let (lane, key) = (task.policy.lane, Arc::clone(&task.policy.lane_key));
         let is_new = !self.asking.contains_key(&lane);
         let is_able = is_new && self.is_somebody_able(&key);
@@ -90,6 +90,7 @@ impl Engine {
         if is_new {
             self.retime_lane(lane);
         }
+        self.begin_limits(id);
     }
 
     /// Its round is over.
@@ -97,26 +98,32 @@ impl Engine {
         let Some(lane) = self.tasks.get(&id).map(|task| task.policy.lane) else { return };
         let Some(asking) = self.asking.get_mut(&lane) else { return };
         asking.members.remove(&id);
-        if asking.members.is_empty() {
+        let is_last = asking.members.is_empty();
+        if is_last {
             if let Some(at) = asking.timer.get() {
                 self.timers.remove(&(at, Timer::Lane(lane)));
             }
             self.asking.remove(&lane);
         }
+        self.end_limits(id);
     }
 
     /// A unit is `waiting`: it takes its places, or stands aside.
     pub(super) fn stand(&mut self, unit: TaskRef, cause: &Cause) {
         let wants = self.wants_of(unit);
         let Some(place) = self.place_of(unit) else { return };
+        if self.kept_aside(unit).is_none() {
+            self.join_gates(place);
+        }
         if let Some(why) = self.aside_why(unit) {
             self.tell_aside(unit, &why);
             self.lines.put_aside(Aside { place, why }, &wants);
             return;
         }
         self.lines.join(place, &wants);
+        self.may_open(place, &wants);
         let all: Vec<String> = wants.iter().map(Want::describe).collect();
-        let reason = format!("asks for {}", all.join(", "));
+        let reason = if all.is_empty() { String::new() } else { format!("asks for {}", all.join(", ")) };
         let reason = if cause.reason.is_empty() { reason } else { format!("{}; {reason}", cause.reason) };
         self.tell_state(unit, "waiting", &Cause::new(&cause.actor, reason));
     }
@@ -124,8 +131,13 @@ impl Engine {
     /// In line or aside, as it is now; nothing is told.
     fn put_right(&mut self, place: Place, wants: &[Want]) -> Put {
         let was_aside = self.lines.aside(place.1).is_some();
+        if self.kept_aside(place.1).is_some() {
+            self.leave_gates(place);
+        } else {
+            self.join_gates(place);
+        }
         match self.aside_why(place.1) {
-            Some(why) if self.lines.aside(place.1) == Some(&why) => Put::AsBefore,
+            Some(why) if self.lines.aside(place.1).is_some_and(|known| known.is_like(&why)) => Put::AsBefore,
             Some(why) => {
                 if was_aside {
                     self.lines.bring_back(place.1, wants);
@@ -138,12 +150,14 @@ impl Engine {
             None if was_aside => {
                 self.lines.bring_back(place.1, wants);
                 self.lines.join(place, wants);
+                self.may_open(place, wants);
                 Put::Back
             }
             None => {
                 if !self.lines.is_standing(place, wants) {
                     self.lines.join(place, wants);
                 }
+                self.may_open(place, wants);
                 Put::AsBefore
             }
         }
@@ -152,7 +166,7 @@ impl Engine {
     /// At a take-over.
     pub(super) fn stand_loaded(&mut self, unit: TaskRef) {
         let wants = self.wants_of(unit);
-        if let Some(place) = self.place_of(unit).filter(|_| !wants.is_empty()) {
+        if let Some(place) = self.place_of(unit).filter(|_| self.asks(unit.task)) {
             self.put_right(place, &wants);
         }
     }
@@ -163,6 +177,9 @@ impl Engine {
             AsideWhy::OutOfService { .. } | AsideWhy::TooMuch { .. } => Path::AsideForAResource,
             AsideWhy::NoWorker { .. } => Path::AsideForWantOfAWorker,
             AsideWhy::Window => Path::AsideForTheWindow,
+            AsideWhy::Concurrency { .. } => Path::AsideForAKey,
+            AsideWhy::Rate { .. } => Path::AsideForARate,
+            AsideWhy::Running { .. } | AsideWhy::Held { .. } => Path::AsideForAQuota,
         });
         self.tell_state(unit, "stands_aside", &Cause::server(say_aside(why)));
     }
@@ -175,10 +192,9 @@ impl Engine {
     /// It waits no more, or no longer here.
     pub(super) fn unstand(&mut self, unit: TaskRef) {
         let wants = self.wants_of(unit);
-        if wants.is_empty() || self.lines.bring_back(unit, &wants) {
-            return;
-        }
-        if let Some(place) = self.place_of(unit) {
+        let Some(place) = self.place_of(unit).filter(|_| self.asks(unit.task)) else { return };
+        self.leave_gates(place);
+        if !self.lines.bring_back(unit, &wants) {
             self.lines.leave(place, &wants);
         }
     }
@@ -188,6 +204,10 @@ impl Engine {
         let Some(held) = self.hot_mut(unit).and_then(|hot| hot.held.take()) else { return };
         for grant in &held {
             self.lines.release(unit, grant);
+        }
+        if !self.rooms.is_empty() {
+            let kind = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).map(|hot| hot.state.kind());
+            self.follow_gates(unit, kind.unwrap_or(StateKind::Waiting));
         }
     }
 
@@ -211,6 +231,10 @@ impl Engine {
         let waiting: Vec<u32> = waiting.map(|(index, _)| *index).collect();
         for index in waiting {
             let unit = TaskRef::element(id, index);
+            // In a new round they are there before their array has come to its turn.
+            if !self.may_stand(unit) {
+                return;
+            }
             let wants = self.wants_of(unit);
             let Some(place) = self.place_of(unit) else { return };
             self.put_right(place, &wants);
@@ -225,6 +249,11 @@ impl Engine {
 
     /// Why a unit that waits, or has been granted all and has no attempt, stands aside.
     pub(super) fn aside_why(&self, unit: TaskRef) -> Option<AsideWhy> {
+        self.kept_aside(unit).or_else(|| self.gate_why(unit))
+    }
+
+    /// The same, but for gates.
+    fn kept_aside(&self, unit: TaskRef) -> Option<AsideWhy> {
         let task = self.tasks.get(&unit.task)?;
         let is_paused = self.is_stood_down(unit.task)
             || self.pauses.of(&task.policy.namespace).is_some()
@@ -251,8 +280,15 @@ impl Engine {
 
     /// Whoever is first in line gets what is free, as long as anything moves.
     pub(super) fn serve_lines(&mut self) {
-        while let Some(name) = self.lines.pop_stirred() {
-            while self.serve_one(&name) {}
+        loop {
+            self.serve_gates();
+            if let Some(name) = self.lines.pop_stirred() {
+                while self.serve_one(&name) {
+                    self.serve_gates();
+                }
+            } else if !self.serve_open() {
+                return;
+            }
         }
     }
 
@@ -273,13 +309,14 @@ impl Engine {
     }
 
     /// All of it, in one commit.
-    fn grant(&mut self, place: Place, wants: &[Want]) {
+    pub(super) fn grant(&mut self, place: Place, wants: &[Want]) {
         let unit = place.1;
         self.begin_waiting_element(unit);
         let held = self.lines.grant(unit, wants, self.now);
-        let cause = Cause::server(format!("granted {}", say_held(&held)));
+        let cause = if held.is_empty() { String::new() } else { format!("granted {}", say_held(&held)) };
+        let cause = Cause::server(cause);
         if let Some(hot) = self.hot_mut(unit) {
-            hot.held = Some(held);
+            hot.held = (!held.is_empty()).then_some(held);
         }
         self.shift(unit, Event::Granted, &cause).expect("what waits can be granted");
     }
@@ -393,7 +430,7 @@ impl Engine {
     pub(super) fn line_up_next(&mut self, id: TaskId, is_claimable: bool) {
         let Some(task) = self.tasks.get(&id) else { return };
         let Some(array) = task.array.as_ref() else { return };
-        let is_shared = task.policy.wants.iter().all(|want| want.mode == Mode::Shared);
+        let is_shared = task.policy.wants.iter().all(|want| want.mode == Mode::Shared) && task.policy.limits.is_none();
         // What is only shared is not used up: it is granted as it is claimed.
         let ahead_max = if is_shared { 1 } else { GRANTED_AHEAD_MAX };
         let next = array.next_index().filter(|_| is_claimable && array.ready.len() < ahead_max);
@@ -401,6 +438,7 @@ impl Engine {
         let wants = Arc::clone(&task.policy.wants);
         if let Some(index) = old.filter(|_| old != next) {
             let unit = TaskRef::element(id, index);
+            self.leave_gates((ticket, unit));
             if !self.lines.bring_back(unit, &wants) {
                 self.lines.leave((ticket, unit), &wants);
             }
@@ -418,16 +456,21 @@ impl Engine {
     pub(super) fn regrant(&mut self, unit: TaskRef) -> bool {
         let wants = self.wants_of(unit);
         let is_waiting = self.tasks.get(&unit.task).and_then(|task| task.unit(unit));
-        if wants.is_empty() || is_waiting.is_none_or(|hot| hot.state.kind() != StateKind::Waiting) {
+        if !self.asks(unit.task) {
+            return !self.tasks.get(&unit.task).is_some_and(|task| self.is_full(&task.policy.namespace));
+        }
+        if is_waiting.is_none_or(|hot| hot.state.kind() != StateKind::Waiting) {
             return true;
         }
-        if !self.place_of(unit).is_some_and(|place| self.lines.can_grant(place, &wants)) {
+        if self.gate_why(unit).is_some()
+            || !self.place_of(unit).is_some_and(|place| self.lines.can_grant(place, &wants))
+        {
             return false;
         }
         self.unstand(unit);
         let held = self.lines.grant(unit, &wants, self.now);
         if let Some(hot) = self.hot_mut(unit) {
-            hot.held = Some(held);
+            hot.held = (!held.is_empty()).then_some(held);
         }
         true
     }

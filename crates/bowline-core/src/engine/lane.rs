@@ -38,12 +38,14 @@ pub(super) struct LaneKey {
     pub requires: Vec<Requirement>,
     pub room: Vec<(Key, u64)>,
     pub slots: u32,
-    /// Whether its tasks hold resources: none of them is given beforehand.
+    /// Whether its tasks waited for something before they were ready: none of them is given beforehand.
     pub holds: bool,
     pub placement: Placement,
     pub only: Only,
     /// A worker that takes it runs nothing of another resource of that kind meanwhile.
     pub alone: Option<ResourceName>,
+    /// Whose its tasks are, where users have shares.
+    pub user: Option<Arc<str>>,
 }
 
 impl LaneKey {
@@ -60,10 +62,11 @@ impl LaneKey {
             requires,
             room: spec.amounts.iter().filter(|(_, amount)| **amount > 0).map(|(k, v)| (k.clone(), *v)).collect(),
             slots: if is_held_by_server { 0 } else { spec.slots.max(1) },
-            holds: !spec.resources.is_empty(),
+            holds: spec.asks(),
             placement: spec.placement.clone(),
             only: Only::Any,
             alone: None,
+            user: None,
         }
     }
 
@@ -114,6 +117,10 @@ impl LaneKey {
         for requirement in &self.requires {
             text.push_str(", ");
             text.push_str(&requirement.to_string());
+        }
+        if let Some(user) = &self.user {
+            text.push_str(", user ");
+            text.push_str(user);
         }
         text.push_str(", slots ");
         text.push_str(&self.slots.to_string());
@@ -271,6 +278,12 @@ impl Lanes {
     /// Lanes of those who need much of which the first may have changed since the last call.
     pub(super) fn take_big(&mut self) -> BTreeSet<LaneId> {
         std::mem::take(&mut self.big)
+    }
+
+    /// The same of the lanes of one namespace.
+    pub(super) fn join_namespace(&mut self, namespace: &Namespace) {
+        let is_its = |id: &&LaneId| self.all.get(*id).is_some_and(|lane| lane.key.namespace == *namespace);
+        self.joined.extend(self.occupied.iter().filter(is_its));
     }
 
     /// Every occupied lane counts as joined: what kept its tasks back is gone.

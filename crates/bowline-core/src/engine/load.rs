@@ -30,6 +30,8 @@ impl Engine {
                 self.tokens.insert(token.hash, token);
             }
             Loaded::Resource(row) => self.lines.declare(*row),
+            Loaded::Namespace(row) => self.load_namespace(*row),
+            Loaded::Rate(row) => self.load_rate(row),
             Loaded::Run(row, graph) => {
                 self.runs.insert(row.id, Run::new(*row, graph));
             }
@@ -111,6 +113,7 @@ impl Engine {
             }
             self.retime_worker(id);
         }
+        self.count_shares();
         let runs: Vec<RunId> = self.runs.keys().copied().collect();
         for id in runs.into_iter().filter(|_| !mutant::is(Mutant::DueForgottenAtReload)) {
             self.evaluate_due(id);
@@ -131,6 +134,7 @@ impl Engine {
                 self.lines.hold(unit, grant);
             }
         }
+        self.follow_loaded(id);
     }
 
     /// A blocked task's dependencies, from its description and what has not ended. How the others

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::effect::{Batch, Effect};
 use crate::id::{AttemptNo, AttemptRef, NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use crate::input::Token;
-use crate::name::{Actor, Namespace, ResourceName};
+use crate::name::{Actor, LimitKey, Namespace, ResourceName};
 use crate::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, KeyRow, NewRunRow, NewTaskRow, NodeRow, PauseRow, ResultRow, Row,
     Subject,
@@ -64,6 +64,8 @@ pub(super) struct Out {
     pub pauses: BTreeMap<Option<Namespace>, PauseRow>,
     pub resources: BTreeSet<ResourceName>,
     pub resources_gone: BTreeSet<ResourceName>,
+    pub namespaces: BTreeSet<Namespace>,
+    pub rates: BTreeSet<(Namespace, LimitKey)>,
     pub tokens: Vec<Token>,
     pub tokens_gone: Vec<[u8; 32]>,
     pub tasks_gone: BTreeSet<TaskId>,
@@ -96,6 +98,8 @@ impl Engine {
             && out.pauses.is_empty()
             && out.resources.is_empty()
             && out.resources_gone.is_empty()
+            && out.namespaces.is_empty()
+            && out.rates.is_empty()
             && out.counters == Changed::No
             && out.history.is_empty()
     }
@@ -247,6 +251,9 @@ impl Engine {
         rows.extend(out.resources_gone.into_iter().map(Row::ResourceGone));
         let resources = out.resources.iter().filter_map(|name| self.lines.get(name)?.row.clone());
         rows.extend(resources.map(|row| Row::Resource(Box::new(row))));
+        let rooms = out.namespaces.iter().filter_map(|name| Some(self.rooms.get(name)?.row.clone()));
+        rows.extend(rooms.map(|row| Row::Namespace(Box::new(row))));
+        rows.extend(out.rates.iter().map(|key| Row::Rate(self.rate_row(key))));
         rows.extend(out.tokens.into_iter().map(Row::Token));
         rows.extend(out.tokens_gone.into_iter().map(Row::TokenGone));
         rows.extend(out.tasks_gone.into_iter().map(Row::TaskGone));

@@ -217,14 +217,15 @@ impl Engine {
     /// A task from its row and description.
     pub(super) fn task_from(&mut self, row: crate::row::TaskRow, spec: &crate::spec::TaskSpec) -> Task {
         let origin = Origin { namespace: row.namespace, created_by: row.created_by, run: row.run, step: row.step };
-        let lane = self.lanes.intern(super::lane::LaneKey::of(&origin.namespace, spec));
+        let lane = self.lane_key(&origin, spec);
+        let lane = self.lanes.intern(lane);
         let policy = self.policies.shared(Policy::of(spec, origin, lane));
         let is_array = if spec.array.is_some() { IsArray::Yes } else { IsArray::No };
         let array = spec
             .array
             .clone()
             .zip(row.array)
-            .map(|(shape, counts)| Box::new(Array::with(shape, counts).asking(!spec.resources.is_empty())));
+            .map(|(shape, counts)| Box::new(Array::with(shape, counts).asking(spec.asks())));
         Task {
             policy,
             version: row.version,
@@ -404,7 +405,10 @@ impl Needs<'_> {
             | Request::SetResource { .. }
             | Request::DeleteResource { .. }
             | Request::Resource { .. }
-            | Request::Resources => {}
+            | Request::Resources
+            | Request::SetNamespace { .. }
+            | Request::Namespace { .. }
+            | Request::Namespaces => {}
         }
     }
 

@@ -266,6 +266,18 @@ pub(super) fn say_aside(why: &AsideWhy) -> String {
         AsideWhy::TooMuch { name } => format!("`{name}` has less than it asks for now"),
         AsideWhy::NoWorker { .. } => "no connected worker has been able to run it for too long".to_owned(),
         AsideWhy::Window => "as many elements of its array are under way as may be".to_owned(),
+        AsideWhy::Concurrency { key, holders, .. } => {
+            let named: Vec<String> = holders.iter().map(|(task, _)| task.to_string()).collect();
+            let named = if named.is_empty() { "others".to_owned() } else { named.join(", ") };
+            format!("as many tasks under the concurrency key `{key}` are at work as may be: {named}")
+        }
+        AsideWhy::Rate { key, count, per, .. } => format!("its rate `{key}` allows {count} starts within {per}"),
+        AsideWhy::Running { at_most, .. } => {
+            format!("its namespace may have {at_most} tasks on workers (its quota `max_running`), and has")
+        }
+        AsideWhy::Held { name, at_most, .. } => {
+            format!("its namespace may hold {at_most} of `{name}` (its quota `max_held`), and does")
+        }
     }
 }
 

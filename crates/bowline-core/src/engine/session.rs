@@ -258,6 +258,9 @@ impl Engine {
     }
 
     pub(super) fn load_worker(&mut self, id: WorkerId, attempt: AttemptRef, claim: Claim) {
+        if self.shares.is_on() {
+            self.shares.begin(attempt, &claim, self.now);
+        }
         if let Some(worker) = self.workers.get_mut(&id) {
             let room = worker.room();
             worker.held.add(attempt, claim, &room);
@@ -270,6 +273,7 @@ impl Engine {
     }
 
     pub(super) fn unload_worker(&mut self, id: WorkerId, attempt: &AttemptRef) {
+        self.shares.end(attempt, self.now);
         if let Some(worker) = self.workers.get_mut(&id) {
             let room = worker.room();
             worker.held.remove(attempt, &room);

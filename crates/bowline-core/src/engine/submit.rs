@@ -62,6 +62,7 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
+        self.check_quotas(&submit.namespace, &submit.tasks)?;
         for (place, new) in submit.tasks.iter().enumerate() {
             check_task(place, new)?;
             self.check_stop_after(new)?;
@@ -127,7 +128,8 @@ impl Engine {
         let spec = resolve(new, first);
         let spec = self.with_names(&spec).ok().flatten().map_or(spec, Arc::new);
         let cause = Cause::new(&origin.created_by, "");
-        let lane = self.lanes.intern(LaneKey::of(&origin.namespace, &spec));
+        let lane = self.lane_key(&origin, &spec);
+        let lane = self.lanes.intern(lane);
         let policy = self.policies.shared(Policy::of(&spec, origin, lane));
         let task = Task {
             policy,
@@ -142,10 +144,7 @@ impl Engine {
             after: (!spec.after.is_empty()).then(|| Arc::from(spec.after.as_slice())),
             open: None,
             hot: Hot::new(State::Waiting, self.now),
-            array: spec
-                .array
-                .as_ref()
-                .map(|array| Box::new(Array::new(array.clone()).asking(!spec.resources.is_empty()))),
+            array: spec.array.as_ref().map(|array| Box::new(Array::new(array.clone()).asking(spec.asks()))),
             written: 0,
         };
         if task.array.is_some() {
@@ -164,7 +163,10 @@ impl Engine {
         let whole = TaskRef::whole(id);
         let delay = spec.delay.map(|delay| self.now.plus(delay.0));
         let until = delay.max(spec.at).filter(|until| *until > self.now);
+        // Before anything is waited for: one of those may be what it depends on.
+        self.replace_others(id, cause);
         let (open, lost) = self.open_dependencies(&spec.after);
+        let lost = lost.or_else(|| self.dropped_for(id));
         let blocked = if open.is_empty() && lost.is_none() { Blocked::No } else { Blocked::Yes };
         self.watch(id, open);
         if let Some(hot) = self.hot_mut(whole) {

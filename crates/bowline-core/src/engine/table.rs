@@ -16,6 +16,7 @@ use crate::time::{Span, Timestamp};
 
 use super::array::Array;
 use super::lane::{LaneId, LaneKey};
+use super::limit::Limits;
 use super::lines::Want;
 
 /// A moment that may be missing, in 8 bytes. 0 is none.
@@ -72,6 +73,7 @@ pub(super) struct Policy {
     pub stop_after: Option<Span>,
     pub wants: Arc<[Want]>,
     pub release_while_retrying: bool,
+    pub limits: Option<Arc<Limits>>,
 }
 
 /// Whose a task is.
@@ -105,12 +107,20 @@ impl Policy {
             stop_after: spec.stop_after,
             wants: Want::of(&spec.resources),
             release_while_retrying: spec.release_while_retrying,
+            limits: Limits::of(spec),
         }
+    }
+
+    /// Whether it waits for anything but a worker before it is ready.
+    pub(super) fn asks(&self) -> bool {
+        !self.wants.is_empty() || self.limits.is_some()
     }
 
     /// Whether it holds what nobody else may hold meanwhile.
     fn holds_exclusively(&self) -> bool {
-        self.wants.iter().any(|want| matches!(want.mode, Mode::Exclusive | Mode::Unit))
+        let key = self.limits.as_ref().and_then(|limits| limits.concurrency.as_ref());
+        key.is_some_and(|key| key.rule.is_exclusive())
+            || self.wants.iter().any(|want| matches!(want.mode, Mode::Exclusive | Mode::Unit))
     }
 
     /// Whether a second attempt may begin while a lost first one may still live.

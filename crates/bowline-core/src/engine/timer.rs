@@ -37,6 +37,8 @@ pub(super) enum Timer {
     Keep,
     /// A unit has stood long enough in a lane beside its task's.
     Side(TaskRef),
+    /// A start that a rate counts no longer counts.
+    Rates,
 }
 
 /// What a unit's timer stands for.
@@ -60,6 +62,7 @@ impl Engine {
                 Timer::Lane(lane) => self.fire_lane(lane),
                 Timer::Keep => self.fire_keep(),
                 Timer::Side(unit) => self.fire_side(unit),
+                Timer::Rates => self.fire_rates(),
             }
         }
     }

@@ -164,6 +164,9 @@ impl Engine {
             self.count_live(unit, Count::Up);
         }
         self.touch_unit(unit);
+        if self.asks(unit.task) {
+            self.follow_gates(unit, kind);
+        }
         if kind == StateKind::Waiting {
             self.enter_waiting(unit, cause);
             return;
@@ -205,7 +208,7 @@ impl Engine {
         let asks = self
             .tasks
             .get(&unit.task)
-            .is_some_and(|task| !task.policy.wants.is_empty() && (unit.index.is_some() || task.array.is_none()));
+            .is_some_and(|task| task.policy.asks() && (unit.index.is_some() || task.array.is_none()));
         if !asks || self.still_holds(unit) {
             self.shift(unit, Event::Granted, cause).expect("what waits can be granted");
             return;
@@ -398,6 +401,7 @@ impl Engine {
         if kind.is_ended() || (is_array && unit.index.is_none()) {
             return;
         }
+        self.count_in_namespace(unit, kind, if matches!(way, Count::Up) { 1 } else { -1 });
         let count = self.counts.entry(kind).or_default();
         match way {
             Count::Up => *count += 1,

@@ -158,6 +158,7 @@ impl Engine {
                 return Err(Refusal::new(RefusalCode::Busy, message));
             }
         }
+        self.check_not_dropped(unit.task)?;
         Ok(self.new_round(unit.task, &cause))
     }
 
@@ -166,6 +167,7 @@ impl Engine {
     fn new_round(&mut self, id: TaskId, cause: &Cause) -> StateKind {
         let whole = TaskRef::whole(id);
         let now = self.now;
+        self.replace_others(id, cause);
         let after = self.tasks.get(&id).and_then(|task| task.after.clone());
         let open: Vec<Dependency> = after
             .iter()

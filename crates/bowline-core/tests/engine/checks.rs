@@ -27,6 +27,7 @@ pub(crate) struct Seen {
     /// The most that there was of each.
     capacity: BTreeMap<ResourceName, u64>,
     was_lagging: bool,
+    limits: super::limits::Seen,
 }
 
 impl Seen {
@@ -53,6 +54,7 @@ pub(crate) fn check(world: &mut World, seen: &mut Seen) {
     check_drained(world);
     check_history(world, seen);
     check_holders(world, seen);
+    super::limits::check(world, &mut seen.limits);
     if world.bench.pace == Pace::AtOnce {
         check_counts(world);
         check_explained(world);
@@ -285,8 +287,8 @@ fn check_counts(world: &mut World) {
         let ended_rows = ended_rows
             .filter(|(_, row)| matches!(row.unit.state, StateKind::Cancelled | StateKind::Skipped))
             .count() as u64;
-        // Elements that ask for resources wait for those first.
-        let asks = !world.bench.tables.specs[&row.id].0.resources.is_empty();
+        // Elements that ask for resources, or are under a key or rate, wait for those first.
+        let asks = world.bench.tables.specs[&row.id].0.asks();
         let state = match row.unit.state {
             StateKind::Ready | StateKind::Running | StateKind::Stopping if asks => StateKind::Waiting,
             StateKind::Running | StateKind::Stopping => StateKind::Ready,
@@ -322,8 +324,10 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::Resource { .. }
         | WaitReason::Aside { .. }
         | WaitReason::InDoubt { .. }
+        | WaitReason::Quota { .. }
         | WaitReason::Held { .. } => true,
         WaitReason::WorkerSilent { .. }
+        | WaitReason::Share { .. }
         | WaitReason::NoWorkerFits { .. }
         | WaitReason::WorkersUnavailable { .. }
         | WaitReason::KeptFree { .. }

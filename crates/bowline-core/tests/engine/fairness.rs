@@ -1,13 +1,22 @@
-//! Fairness: what priority is worth.
+//! Fairness: what priority is worth; keys, rates, quotas and shares.
 
 use std::time::Duration;
 
-use bowline_core::id::{SessionId, TaskId};
+use bowline_core::answer::{Answer, RefusalCode};
+use bowline_core::explain::{AsideWhy, WaitReason};
+use bowline_core::fair::{Concurrency, NamespaceChange, NamespaceView, Rate, Rule};
+use bowline_core::id::{ReplyTo, SessionId, TaskId, TaskRef};
+use bowline_core::input::{DryRun, Input, Request, Strict, Submit, TaskVerb};
 use bowline_core::message::{FromWorker, JobEnd};
-use bowline_core::spec::TaskSpec;
-use bowline_core::state::StateKind;
+use bowline_core::name::{Actor, Namespace, ResourceName};
+use bowline_core::resource::{Ask, ResourceChange};
+use bowline_core::spec::{ArraySpec, Condition, Dependency, TaskSpec};
+use bowline_core::state::{Outcome, StateKind};
+use bowline_core::time::Span;
 
-use super::bench::{Bench, error, noop};
+use super::bench::{Bench, error, namespace, new_task, noop};
+use super::checks::explain;
+use super::limits::key;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -26,7 +35,7 @@ fn end(bench: &mut Bench, session: SessionId, task: TaskId, how: JobEnd) {
 /// The order in which the one slot of a worker gets to these.
 fn order<const N: usize>(bench: &mut Bench, session: SessionId, tasks: [TaskId; N]) -> [TaskId; N] {
     tasks.map(|_| {
-        let running = tasks.iter().find(|task| bench.state(**task) == StateKind::Assigned);
+        let running = tasks.iter().find(|task| bench.state(**task) == Assigned);
         let running = *running.expect("one of them is under way");
         end(bench, session, running, JobEnd::Success);
         running
@@ -59,7 +68,7 @@ fn a_retry_and_a_take_over_keep_the_place_that_priority_gave() {
     let first = bench.one(again);
     let session = bench.worker("lab-1", 1);
     end(&mut bench, session, first, error("no luck"));
-    bench.apply(bowline_core::Input::Disconnected { session });
+    bench.apply(Input::Disconnected { session });
     bench.pass(MINUTE * 25);
     // It came 25 minutes after the first, and is worth ten less.
     let second = bench.one(level(2));
@@ -68,8 +77,402 @@ fn a_retry_and_a_take_over_keep_the_place_that_priority_gave() {
         if crash {
             bench.crash();
         }
-        assert_eq!(bench.state(first), StateKind::Ready);
+        assert_eq!(bench.state(first), Ready);
     }
     let session = bench.worker("lab-2", 1);
     assert_eq!(order(&mut bench, session, [first, second, third]), [third, first, second]);
+}
+
+use StateKind::{Assigned, Cancelled, Ready, Skipped, Stopping, Waiting};
+
+fn under(of: &str, rule: Rule) -> TaskSpec {
+    TaskSpec { concurrency: Some(Concurrency { key: key(of), rule }), ..noop() }
+}
+
+fn often(of: &str, count: u32, per: u64) -> TaskSpec {
+    TaskSpec { rate: Some(Rate { key: key(of), count, per: Span::secs(per) }), ..noop() }
+}
+
+fn states<const N: usize>(bench: &Bench, tasks: [TaskId; N]) -> [StateKind; N] {
+    tasks.map(|task| bench.state(task))
+}
+
+fn reasons(bench: &mut Bench, task: TaskId) -> Vec<WaitReason> {
+    explain(bench, TaskRef::whole(task)).unwrap().reasons
+}
+
+fn set(bench: &mut Bench, name: &Namespace, change: NamespaceChange) -> NamespaceView {
+    match bench.request(Request::SetNamespace { name: name.clone(), change }) {
+        Ok(Answer::Namespace(view)) => *view,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn view(bench: &mut Bench, name: &Namespace) -> NamespaceView {
+    match bench.request(Request::Namespace { name: name.clone() }) {
+        Ok(Answer::Namespace(view)) => *view,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn room(name: &str) -> Namespace {
+    Namespace::new(name).unwrap()
+}
+
+fn submit_as(bench: &mut Bench, user: &str, of: &Namespace, spec: TaskSpec) -> TaskId {
+    let submit = Submit {
+        namespace: of.clone(),
+        tasks: vec![new_task(spec)],
+        key: None,
+        dry_run: DryRun::No,
+        strict: Strict::No,
+    };
+    let task = bench.tables.counters.task;
+    bench.apply(Input::Request { reply: ReplyTo(77), actor: Actor::new(user), request: Request::Submit(submit) });
+    task
+}
+
+fn lock(of: &str) -> Ask {
+    Ask::Exclusive { name: ResourceName::new(of).unwrap() }
+}
+
+#[test]
+fn at_most_so_many_under_a_key_are_at_work_first_come_first_served() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let all = [(); 5].map(|()| bench.one(under("k", Rule::AtMost(2))));
+    let other = bench.one(under("else", Rule::AtMost(1)));
+    assert_eq!(states(&bench, all), [Assigned, Assigned, Waiting, Waiting, Waiting]);
+    assert_eq!(bench.state(other), Assigned, "keys are apart");
+    let told = reasons(&mut bench, all[3]);
+    let [WaitReason::Aside { why: AsideWhy::Concurrency { key: of, at_most: Some(2), holders, more: 0 }, .. }] =
+        told.as_slice()
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((of, holders[0].0, holders.len()), (&key("k"), TaskRef::whole(all[0]), 2));
+    end(&mut bench, session, all[1], JobEnd::Success);
+    assert_eq!(states(&bench, all)[2..], [Assigned, Waiting, Waiting]);
+    bench.crash();
+    assert_eq!(states(&bench, all)[2..], [Assigned, Waiting, Waiting]);
+    // The newest says how many.
+    let newest = bench.one(under("k", Rule::AtMost(4)));
+    assert_eq!(states(&bench, [all[3], all[4], newest]), [Ready, Ready, Waiting]);
+    bench.cancel(TaskRef::whole(all[3])).unwrap();
+    assert_eq!(bench.state(newest), Ready);
+}
+
+#[test]
+fn who_stands_aside_for_a_key_delays_nobody_in_the_line_of_a_lock() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let first = bench.one(under("k", Rule::AtMost(1)));
+    let both = bench.one(TaskSpec { resources: vec![lock("A")], ..under("k", Rule::AtMost(1)) });
+    let behind = bench.one(TaskSpec { resources: vec![lock("A")], ..noop() });
+    assert_eq!(states(&bench, [first, both, behind]), [Assigned, Waiting, Assigned]);
+    let third = bench.one(under("k", Rule::AtMost(1)));
+    end(&mut bench, session, first, JobEnd::Success);
+    assert_eq!(
+        states(&bench, [both, third]),
+        [Waiting, Waiting],
+        "its turn under the key is kept while it waits for A"
+    );
+    end(&mut bench, session, behind, JobEnd::Success);
+    assert_eq!(states(&bench, [both, third]), [Assigned, Waiting]);
+    end(&mut bench, session, both, JobEnd::Success);
+    assert_eq!(bench.state(third), Assigned);
+}
+
+#[test]
+fn a_key_is_not_held_between_a_failure_and_its_retry_and_the_ticket_is_kept() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 1);
+    let mut again = under("k", Rule::AtMost(1));
+    again.retry.extra = 1;
+    let first = bench.one(again);
+    let second = bench.one(under("k", Rule::AtMost(1)));
+    let third = bench.one(under("k", Rule::AtMost(1)));
+    end(&mut bench, session, first, error("no luck"));
+    assert_eq!(states(&bench, [second, third]), [Assigned, Waiting]);
+    bench.pass(Duration::from_secs(3));
+    end(&mut bench, session, second, JobEnd::Success);
+    assert_eq!(states(&bench, [first, third]), [Assigned, Waiting], "it came first");
+}
+
+#[test]
+fn elements_of_an_array_count_each() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let mut spec = under("k", Rule::AtMost(2));
+    spec.array = Some(ArraySpec::of(5));
+    let array = bench.one(spec);
+    let mut ended = 0;
+    while bench.state(array) != StateKind::Succeeded {
+        let live: Vec<_> = bench.tables.attempts.values().filter(|row| row.end.is_none()).collect();
+        assert!((1..=2).contains(&live.len()), "{live:?}");
+        let attempt = live[0].attempt;
+        bench.say(session, FromWorker::Started(attempt));
+        bench.finish(session, attempt, JobEnd::Success);
+        ended += 1;
+    }
+    assert_eq!(ended, 5);
+}
+
+#[test]
+fn the_newest_under_a_key_cancels_the_others_and_never_runs_beside_them() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let first = bench.one(under("k", Rule::NewestWins));
+    let second = bench.one(under("k", Rule::NewestWins));
+    assert_eq!(states(&bench, [first, second]), [Stopping, Waiting]);
+    let third = bench.one(under("k", Rule::NewestWins));
+    assert_eq!(states(&bench, [first, second, third]), [Stopping, Cancelled, Waiting]);
+    let told = reasons(&mut bench, third);
+    let [WaitReason::Aside { why: AsideWhy::Concurrency { at_most: None, holders, .. }, .. }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(holders[0].0, TaskRef::whole(first));
+    let live = bench.tables.attempts.values().find(|row| row.end.is_none()).map(|row| row.attempt).unwrap();
+    bench.finish(session, live, JobEnd::Stopped);
+    assert_eq!(states(&bench, [first, third]), [Cancelled, Assigned]);
+    // Whoever retries is the newest.
+    bench.verb(TaskRef::whole(second), TaskVerb::Retry).unwrap();
+    assert_eq!(states(&bench, [second, third]), [Waiting, Stopping]);
+}
+
+#[test]
+fn whoever_replaces_what_it_depends_on_is_skipped() {
+    let mut bench = Bench::new();
+    let first = bench.one(TaskSpec { delay: Some(Span::secs(60)), ..under("k", Rule::NewestWins) });
+    let after = vec![Dependency { task: TaskRef::whole(first), on: Condition::Ok }];
+    let second = bench.one(TaskSpec { after, ..under("k", Rule::NewestWins) });
+    assert_eq!(states(&bench, [first, second]), [Cancelled, Skipped]);
+}
+
+#[test]
+fn who_comes_while_one_has_not_ended_is_skipped_and_told_for_whom() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let first = bench.one(under("k", Rule::Drop));
+    let second = bench.one(under("k", Rule::Drop));
+    assert_eq!(states(&bench, [first, second]), [Assigned, Skipped]);
+    let Some(Outcome::Skipped { message }) = &bench.tables.tasks[&second].unit.outcome else { panic!("skipped") };
+    assert!(message.contains(&format!("task {first},")) && message.contains("`k`"), "{message}");
+    let refused = bench.verb(TaskRef::whole(second), TaskVerb::Retry).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Conflict);
+    end(&mut bench, session, first, JobEnd::Success);
+    let third = bench.one(under("k", Rule::Drop));
+    assert_eq!(bench.state(third), Assigned);
+}
+
+#[test]
+fn starts_under_a_rate_are_no_more_than_it_allows_over_a_take_over_too() {
+    let mut bench = Bench::new();
+    bench.worker("lab-1", 8);
+    let all = [(); 5].map(|()| bench.one(often("r", 2, 10)));
+    assert_eq!(states(&bench, all), [Assigned, Assigned, Waiting, Waiting, Waiting]);
+    let told = reasons(&mut bench, all[2]);
+    let [WaitReason::Aside { why: AsideWhy::Rate { count: 2, until: Some(until), .. }, .. }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(until.since(bench.now).as_millis(), 9_999);
+    bench.pass(Duration::from_secs(9));
+    bench.crash();
+    bench.worker("lab-2", 8);
+    assert_eq!(states(&bench, all)[2..], [Waiting, Waiting, Waiting]);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(states(&bench, all)[2..], [Assigned, Assigned, Waiting]);
+    assert_eq!(bench.tables.rates.len(), 1);
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.state(all[4]), Assigned);
+    assert_eq!(bench.tables.rates.len(), 1);
+    bench.pass(Duration::from_secs(10));
+    assert!(bench.tables.rates.is_empty(), "what no longer counts is not kept");
+}
+
+#[test]
+fn who_may_begin_and_has_no_worker_yet_counts_as_a_start() {
+    let mut bench = Bench::new();
+    let waiting = [(); 3].map(|()| bench.one(often("r", 2, 10)));
+    assert_eq!(states(&bench, waiting), [Ready, Ready, Waiting]);
+    bench.pass(MINUTE * 2);
+    bench.worker("lab-1", 8);
+    assert_eq!(states(&bench, waiting), [Assigned, Assigned, Waiting], "their time begins with their start");
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.state(waiting[2]), Assigned);
+}
+
+#[test]
+fn a_namespace_has_no_more_on_workers_than_its_quota() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let other = room("other");
+    let change = NamespaceChange { max_running: Some(Some(2)), ..NamespaceChange::default() };
+    set(&mut bench, &namespace(), change);
+    let plain = [(); 3].map(|()| bench.one(noop()));
+    let locked = bench.one(TaskSpec { resources: vec![lock("A")], ..noop() });
+    let theirs = submit_as(&mut bench, "bob", &other, TaskSpec { resources: vec![lock("A")], ..noop() });
+    assert_eq!(states(&bench, plain), [Assigned, Assigned, Ready]);
+    assert_eq!(states(&bench, [locked, theirs]), [Waiting, Assigned], "over its quota it delays nobody");
+    let told = reasons(&mut bench, plain[2]);
+    assert_eq!(told[0], WaitReason::Quota { namespace: namespace(), running: 2, at_most: 2 });
+    let told = reasons(&mut bench, locked);
+    let [WaitReason::Aside { why: AsideWhy::Running { running: 2, at_most: 2 }, .. }, ..] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    let seen = view(&mut bench, &namespace());
+    assert_eq!((seen.queued, seen.running), (2, 2));
+    end(&mut bench, session, plain[0], JobEnd::Success);
+    assert_eq!(states(&bench, [plain[2], locked]), [Assigned, Waiting]);
+    bench.crash();
+    bench.worker("lab-2", 8);
+    assert_eq!(bench.state(locked), Waiting);
+    set(&mut bench, &namespace(), NamespaceChange { max_running: Some(None), ..NamespaceChange::default() });
+    // Whoever is lost goes back to its place, which is behind it.
+    bench.forget("lab-1").unwrap();
+    assert_eq!(bench.state(locked), Assigned);
+}
+
+#[test]
+fn a_submit_beyond_the_queue_is_refused_with_how_many_there_are() {
+    let mut bench = Bench::new();
+    set(&mut bench, &namespace(), NamespaceChange { max_queued: Some(Some(5)), ..NamespaceChange::default() });
+    let array = TaskSpec { array: Some(ArraySpec::of(4)), ..noop() };
+    let array = bench.one(array);
+    let refused = bench.submit_with(vec![new_task(noop()), new_task(noop())], None, DryRun::No).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Conflict);
+    assert!(refused.message.contains("`max_queued`") && refused.message.contains("has 4"), "{}", refused.message);
+    bench.one(noop());
+    bench.crash();
+    assert!(bench.submit_with(vec![new_task(noop())], None, DryRun::No).is_err());
+    bench.cancel(TaskRef::whole(array)).unwrap();
+    bench.one(noop());
+}
+
+#[test]
+fn a_namespace_holds_no_more_of_a_resource_than_its_quota() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let seats = ResourceName::new("seats").unwrap();
+    let ask = |amount| TaskSpec { resources: vec![Ask::Counted { name: seats.clone(), amount }], ..noop() };
+    let capacity = ResourceChange { capacity: Some(4), ..ResourceChange::default() };
+    bench.request(Request::SetResource { name: seats.clone(), change: capacity }).unwrap();
+    let change = NamespaceChange { max_held: [(seats.clone(), Some(3))].into(), ..NamespaceChange::default() };
+    set(&mut bench, &namespace(), change);
+    assert!(bench.submit_with(vec![new_task(ask(4))], None, DryRun::No).is_err(), "never possible");
+    let own = [ask(2), ask(2), ask(1)].map(|spec| bench.one(spec));
+    let theirs = submit_as(&mut bench, "bob", &room("other"), ask(2));
+    assert_eq!(states(&bench, own), [Assigned, Waiting, Waiting], "among themselves they go by ticket");
+    assert_eq!(bench.state(theirs), Assigned, "and delay nobody else");
+    assert_eq!(view(&mut bench, &namespace()).held[&seats], 2);
+    end(&mut bench, session, own[0], JobEnd::Success);
+    assert_eq!(states(&bench, own)[1..], [Assigned, Waiting]);
+    end(&mut bench, session, theirs, JobEnd::Success);
+    assert_eq!(bench.state(own[2]), Assigned);
+}
+
+/// Who is given the one slot, so many times, where each holds it for this long.
+fn turns(bench: &mut Bench, session: SessionId, times: usize, length: Duration) -> Vec<TaskId> {
+    let mut turns = Vec::new();
+    for _ in 0..times {
+        let row = bench.tables.attempts.values().find(|row| row.end.is_none()).expect("somebody has the slot");
+        let attempt = row.attempt;
+        turns.push(attempt.task.task);
+        bench.say(session, FromWorker::Started(attempt));
+        let parts = 10;
+        for _ in 0..parts {
+            bench.pass(length / parts);
+            bench.say(session, FromWorker::Heartbeat);
+        }
+        bench.finish(session, attempt, JobEnd::Success);
+    }
+    turns
+}
+
+#[test]
+fn one_slot_goes_to_namespaces_by_their_shares_of_its_time() {
+    let mut bench = Bench::new();
+    let (one, three) = (room("one"), room("three"));
+    set(&mut bench, &three, NamespaceChange { share: Some(Some(3)), ..NamespaceChange::default() });
+    let ones: Vec<TaskId> = (0..40).map(|_| submit_as(&mut bench, "ada", &one, noop())).collect();
+    for _ in 0..40 {
+        submit_as(&mut bench, "ada", &three, noop());
+    }
+    let session = bench.worker("lab-1", 1);
+    let told = turns(&mut bench, session, 40, Duration::from_secs(20));
+    let had = told.iter().filter(|task| ones.contains(task)).count();
+    assert!((9..=11).contains(&had), "a quarter of forty, and not {had}: {told:?}");
+    let waiting = *ones.iter().rev().find(|task| bench.state(**task) == Ready).unwrap();
+    let (own, other) = (view(&mut bench, &one).share.unwrap(), view(&mut bench, &three).share.unwrap());
+    let is_their_turn = other.tag < own.tag;
+    let told = explain_in(&mut bench, &one, waiting);
+    let is_told =
+        told.iter().any(|reason| matches!(reason, WaitReason::Share { namespace, .. } if *namespace == three));
+    assert_eq!(is_told, is_their_turn, "{told:?}");
+}
+
+fn explain_in(bench: &mut Bench, of: &Namespace, task: TaskId) -> Vec<WaitReason> {
+    match bench.request(Request::Explain { namespace: of.clone(), task: TaskRef::whole(task) }) {
+        Ok(Answer::Explained(explained)) => explained.reasons,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn slots_that_are_free_at_once_are_divided_and_whoever_was_idle_does_not_save_up() {
+    let mut bench = Bench::new();
+    let (busy, idle) = (room("busy"), room("idle"));
+    set(&mut bench, &busy, NamespaceChange { share: Some(Some(1)), ..NamespaceChange::default() });
+    for _ in 0..60 {
+        submit_as(&mut bench, "ada", &busy, noop());
+    }
+    let session = bench.worker("lab-1", 1);
+    turns(&mut bench, session, 30, MINUTE);
+    let late: Vec<TaskId> = (0..30).map(|_| submit_as(&mut bench, "bob", &idle, noop())).collect();
+    let told = turns(&mut bench, session, 11, MINUTE);
+    // One was under way; its credit is worth a minute.
+    let had = told[1..].iter().filter(|task| late.contains(task)).count();
+    assert!((5..=6).contains(&had), "half of them, and not the last half hour: {had} of {told:?}");
+    bench.worker("lab-2", 10);
+    let live: Vec<TaskId> =
+        bench.tables.attempts.values().filter(|row| row.end.is_none()).map(|row| row.attempt.task.task).collect();
+    let theirs = live.iter().filter(|task| late.contains(task)).count();
+    assert!(live.len() == 11 && (4..=7).contains(&theirs), "{theirs} of {live:?}");
+}
+
+#[test]
+fn users_of_a_namespace_have_shares_of_their_own_from_the_moment_they_are_set() {
+    let mut bench = Bench::new();
+    let own = namespace();
+    let bobs: Vec<TaskId> = (0..40).map(|_| submit_as(&mut bench, "bob", &own, noop())).collect();
+    for _ in 0..40 {
+        submit_as(&mut bench, "eve", &own, noop());
+    }
+    let shares = [("eve".to_owned(), Some(3))].into();
+    set(&mut bench, &own, NamespaceChange { user_shares: shares, ..NamespaceChange::default() });
+    bench.crash();
+    let session = bench.worker("lab-1", 1);
+    let told = turns(&mut bench, session, 20, Duration::from_secs(20));
+    let had = told.iter().filter(|task| bobs.contains(task)).count();
+    assert!((4..=6).contains(&had), "a quarter of twenty, and not {had}: {told:?}");
+    let none = [("eve".to_owned(), None)].into();
+    set(&mut bench, &own, NamespaceChange { user_shares: none, ..NamespaceChange::default() });
+    let told = turns(&mut bench, session, 10, Duration::from_secs(20));
+    assert!(told[1..].iter().all(|task| bobs.contains(task)), "by ticket again: {told:?}");
+}
+
+#[test]
+fn shares_do_not_change_the_order_of_a_line() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let rich = room("rich");
+    set(&mut bench, &rich, NamespaceChange { share: Some(Some(1_000)), ..NamespaceChange::default() });
+    let spec = || TaskSpec { resources: vec![lock("A")], ..noop() };
+    let tasks = [(); 3].map(|()| bench.one(spec()));
+    let last = submit_as(&mut bench, "ada", &rich, TaskSpec { priority: 1_000, ..spec() });
+    for task in tasks {
+        assert_eq!(states(&bench, [task, last]), [Assigned, Waiting]);
+        end(&mut bench, session, task, JobEnd::Success);
+    }
+    assert_eq!(bench.state(last), Assigned);
 }

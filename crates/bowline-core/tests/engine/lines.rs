@@ -486,3 +486,24 @@ fn a_late_attempt_is_stopped_where_its_resources_are_held_by_another() {
     assert_eq!(view(&mut bench, "A").holders.len(), 1);
     assert_eq!(view(&mut bench, "A").asides, 1);
 }
+
+#[test]
+fn elements_of_a_blocked_array_stand_in_no_line_after_a_take_over() {
+    let mut bench = Bench::new();
+    bench.worker("lab-1", 8);
+    let first = bench.one(TaskSpec { delay: Some(Span::secs(60)), ..noop() });
+    let after =
+        vec![bowline_core::spec::Dependency { task: TaskRef::whole(first), on: bowline_core::spec::Condition::Any }];
+    let array = bench.one(TaskSpec { array: Some(ArraySpec::of(3)), after, ..asks(vec![lock("A")]) });
+    bench.cancel(TaskRef::element(array, 1)).unwrap();
+    bench.cancel(TaskRef::whole(array)).unwrap();
+    bench.verb(TaskRef::whole(array), TaskVerb::Retry).unwrap();
+    let behind = bench.one(asks(vec![lock("A")]));
+    bench.crash();
+    assert_eq!(bench.state(array), StateKind::Blocked);
+    assert_eq!(bench.tables.elements[&(array, 1)].unit.state, Waiting);
+    assert_eq!(bench.state(behind), Assigned);
+    bench.verb(TaskRef::whole(array), TaskVerb::Pause).unwrap();
+    bench.verb(TaskRef::whole(array), TaskVerb::Resume).unwrap();
+    assert_eq!(bench.tables.elements[&(array, 1)].unit.state, Waiting);
+}

@@ -19,6 +19,7 @@ use proptest::prelude::*;
 
 use super::bench::{Pace, error, namespace, new_task, node, noop};
 use super::checks::{Seen, check, check_dead_session, explain, lasting, overview};
+use super::limits;
 use super::world::{PREFETCH, SLOTS, World};
 
 /// One step: what, and two numbers to choose by.
@@ -121,6 +122,7 @@ fn declare(world: &mut World) {
 
 fn submit(world: &mut World, a: u8, b: u8) {
     let mut spec = spec(world, a, b);
+    limits::limit(&mut spec, a, b);
     if b % 4 == 0
         && let Some(unit) = any_unit(world, b, a)
     {
@@ -222,7 +224,7 @@ fn say(world: &mut World, which: usize, b: u8) {
 #[expect(clippy::too_many_lines, reason = "one arm a kind of step")]
 fn step(world: &mut World, (what, a, b): Step) {
     let which = usize::from(a) % world.workers.len();
-    match what % 42 {
+    match what % 44 {
         0..=3 => submit(world, a, b),
         4 => drop(any_unit(world, a, b).map(|unit| world.bench.cancel(unit))),
         5 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Retry))),
@@ -302,6 +304,7 @@ fn step(world: &mut World, (what, a, b): Step) {
         25 => world.bench.catch_up(),
         26..=30 => world.bench.go_on(b),
         40 | 41 => change_resource(world, a, b),
+        42 | 43 => limits::set_quotas(world, a, b),
         _ => match b % 4 {
             0 => drop(any_unit(world, a, b).map(|unit| world.bench.complete(unit))),
             1 => drop(any_task(world, a).map(|task| world.bench.verb(TaskRef::whole(task), TaskVerb::Delete))),
@@ -328,6 +331,7 @@ fn calm(world: &mut World) {
         drop(world.bench.run_verb(run, RunVerb::Resume));
     }
     declare(world);
+    limits::lift_quotas(world);
     world.deliver();
     for _ in 0..400 {
         if calm_once(world) {
@@ -415,10 +419,10 @@ proptest! {
         declare(&mut world);
         (0..5).for_each(|which| world.connect(which));
         for next in steps {
-            if next.0 % 42 == 40 && next.1 % 3 == 0 && world.bench.pace == Pace::AtOnce {
+            if next.0 % 44 == 40 && next.1 % 3 == 0 && world.bench.pace == Pace::AtOnce {
                 world.backup = Some(world.bench.tables.clone());
             }
-            if next.0 % 42 == 41 && world.bench.pace == Pace::AtOnce && world.roll_back() {
+            if next.0 % 44 == 41 && world.bench.pace == Pace::AtOnce && world.roll_back() {
                 seen = Seen::of(&world);
             }
             step(&mut world, next);

@@ -2,8 +2,8 @@
 
 use bowline_api::action::work_doc;
 use bowline_api::{
-    ArrayProgress, Artifact, Attempt, DependsOn, Event, EventId, EventKind, HistoryEntry, List, OutcomeDoc, PausedDoc,
-    Placement, Retry, Task, Timeouts, from_core_time, resource,
+    ArrayProgress, Artifact, Attempt, Concurrency, DependsOn, Event, EventId, EventKind, HistoryEntry, List,
+    OutcomeDoc, PausedDoc, Placement, Rate, Retry, Task, Timeouts, from_core_time, resource,
 };
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, PauseMark, ResultRow, Subject, TaskRow, Unit,
@@ -67,7 +67,7 @@ pub(crate) fn element(
     match row {
         Some(row) => own = row.unit.clone(),
         None if own.state.is_live() => {
-            let asks = !found.spec.resources.is_empty();
+            let asks = found.spec.asks();
             own.state = if asks { StateKind::Waiting } else { StateKind::Ready };
             (own.started_at, own.worker) = (None, None);
             own.held = Vec::new();
@@ -111,6 +111,8 @@ fn skeleton(row: &TaskRow, spec: &TaskSpec) -> Task {
         resources: resource::of_task(&spec.resources),
         release_while_retrying: spec.release_while_retrying,
         placement: Placement::shown(&spec.placement),
+        concurrency: spec.concurrency.as_ref().map(Concurrency::of),
+        rate: spec.rate.as_ref().map(Rate::of),
         depends_on: spec.after.iter().map(|after| DependsOn { task: after.task, on: after.on }).collect(),
         timeouts: Timeouts {
             queue: spec.timeouts.queue,

@@ -86,6 +86,8 @@ impl Turn<'_> {
             | Row::Node(_)
             | Row::Worker(_)
             | Row::WorkerGone(_)
+            | Row::Namespace(_)
+            | Row::Rate(_)
             | Row::Key(_)
             | Row::Pause(_)
             | Row::Token(_)

@@ -89,6 +89,8 @@ impl Turn<'_> {
             | Row::Node(_)
             | Row::Resource(_)
             | Row::ResourceGone(_)
+            | Row::Namespace(_)
+            | Row::Rate(_)
             | Row::Key(_) => {}
         }
     }
@@ -109,6 +111,8 @@ impl Turn<'_> {
             | Row::WorkerGone(_)
             | Row::Resource(_)
             | Row::ResourceGone(_)
+            | Row::Namespace(_)
+            | Row::Rate(_)
             | Row::Key(_)
             | Row::Pause(_)
             | Row::Token(_)

@@ -132,6 +132,9 @@ impl Drive {
         if self.shape.tastes.asking > 0 {
             asks.extend(crate::workload::resource::all_there());
         }
+        if self.shape.tastes.limited > 0 {
+            asks.push(crate::workload::limit::lifted());
+        }
         for ask in asks {
             self.ask(cluster, ask);
         }

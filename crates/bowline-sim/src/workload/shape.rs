@@ -62,6 +62,8 @@ pub struct Tastes {
     pub length_us: u64,
     /// Ask for resources.
     pub asking: u64,
+    /// Are under keys and rates; and namespaces have quotas and shares where this is above 0.
+    pub limited: u64,
 }
 
 /// The shape of a run.
@@ -105,9 +107,21 @@ const LINES_FROM: u64 = 1_795_366_000_000;
 /// Happenings that are about resources are numbered from here on.
 const LINES_NUMBER: u64 = 1_000;
 
+/// The same of keys, rates, quotas and shares: these seeds have some, beside resources.
+pub const LIMITS: std::ops::Range<u64> = 1_000_000_000..2_000_000_000;
+/// And all from here on, which was the moment at which limits came.
+const LIMITS_FROM: u64 = 1_795_377_600_000;
+/// Happenings that are about limits are numbered from here on.
+const LIMITS_NUMBER: u64 = 2_000;
+
 /// Whether the tasks of a seed ask for resources.
 fn has_lines(seed: u64) -> bool {
-    LINES.contains(&seed) || seed >= LINES_FROM
+    LINES.contains(&seed) || LIMITS.contains(&seed) || seed >= LINES_FROM
+}
+
+/// Whether the tasks of a seed are under keys and rates.
+fn has_limits(seed: u64) -> bool {
+    LIMITS.contains(&seed) || seed >= LIMITS_FROM
 }
 
 /// Most happenings of one run.
@@ -130,6 +144,7 @@ fn tastes(random: &mut Random) -> Tastes {
         endless: 0,
         elements: 12,
         asking: 0,
+        limited: 0,
         length_us: [200_000, 2_000_000, 10_000_000, 40_000_000][random.place(4).unwrap_or(0)],
     }
 }
@@ -171,6 +186,10 @@ impl Shape {
             let random = &mut Random::new(seed, 7);
             shape.tastes.asking = [0, 200, 500, 900][random.place(4).unwrap_or(0)];
             shape.forsaken = shape.tastes.asking > 0 && random.per_mille(250);
+        }
+        if has_limits(seed) {
+            let random = &mut Random::new(seed, 9);
+            shape.tastes.limited = [0, 300, 600, 900][random.place(4).unwrap_or(0)];
         }
         if shape.forsaken {
             shape.workers = 1;
@@ -214,12 +233,25 @@ impl Shape {
         if self.tastes.asking > 0 {
             all.extend(self.resources(&mut Random::new(seed, 8)));
         }
+        if self.tastes.limited > 0 {
+            all.extend(self.limits(&mut Random::new(seed, 10)));
+        }
         all.sort_by_key(|happening| (happening.at, happening.number));
         all
     }
 }
 
 impl Shape {
+    /// Quotas and shares are set, and change now and then.
+    fn limits(&self, random: &mut Random) -> Vec<Happening> {
+        let count = random.below(16);
+        let one = |place: u64, random: &mut Random| {
+            let number = u32::try_from(LIMITS_NUMBER + place).unwrap_or(0);
+            Happening { number, at: random.below(self.length_us), what: What::Work(Work::Quota) }
+        };
+        (0..count).map(|place| one(place, random)).collect()
+    }
+
     /// Resources are declared early, and change now and then.
     fn resources(&self, random: &mut Random) -> Vec<Happening> {
         let (early, later) = (4, random.below(16));
@@ -283,7 +315,11 @@ mod tests {
     fn seeds_differ_and_together_have_everything() {
         let mut works = std::collections::BTreeSet::new();
         let mut faults = std::collections::BTreeSet::new();
-        for seed in (0..200).chain(THEMES_FROM..THEMES_FROM + 200).chain(LINES.start..LINES.start + 20) {
+        for seed in (0..200)
+            .chain(THEMES_FROM..THEMES_FROM + 200)
+            .chain(LINES.start..LINES.start + 20)
+            .chain(LIMITS.start..LIMITS.start + 20)
+        {
             for happening in Shape::new(seed).happenings(seed) {
                 match happening.what {
                     What::Work(work) => works.insert(work),

@@ -88,6 +88,9 @@ pub fn any(tastes: &Tastes, moment: Moment, random: &mut Random) -> TaskSpec {
     if tastes.asking > 0 && !held && random.per_mille(200) {
         spec.placement = placement(random);
     }
+    if tastes.limited > 0 && random.per_mille(tastes.limited) {
+        super::limit::limit(&mut spec, random);
+    }
     spec
 }
 

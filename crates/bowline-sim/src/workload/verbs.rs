@@ -75,6 +75,7 @@ impl Desk<'_> {
             | Work::Explain => self.one(work, random).into_iter().collect(),
             Work::Whatever => self.whatever(random).into_iter().collect(),
             Work::Resource => super::resource::change(random),
+            Work::Quota => vec![super::limit::change(random)],
             // Whoever drives the world sees to it that the worker is gone first, or waits for the moment.
             Work::Forget | Work::AtEnd => Vec::new(),
         }

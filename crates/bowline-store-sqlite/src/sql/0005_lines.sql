@@ -21,6 +21,7 @@ CREATE TABLE namespaces (
 CREATE TABLE rates (
     namespace TEXT NOT NULL,
     key TEXT NOT NULL,
+    per INTEGER NOT NULL,
     starts TEXT NOT NULL,
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;

@@ -119,7 +119,8 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
     if !new.spec.resources.is_empty() || new.spec.release_while_retrying {
         resources::in_use(writer)?;
     }
-    if new.spec.placement != Placement::default() {
+    let is_limited = new.spec.concurrency.is_some() || new.spec.rate.is_some();
+    if is_limited || new.spec.placement != Placement::default() {
         resources::lines_in_use(writer)?;
     }
     for name in new.spec.resources.iter().filter_map(Ask::name) {

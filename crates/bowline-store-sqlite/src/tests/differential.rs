@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_core::effect::Batch;
+use bowline_core::fair::{NamespaceRow, RateRow};
 use bowline_core::id::{Epoch, NodeIndex, RunId, TaskId, TaskRef, Ticket, WorkerId};
 use bowline_core::input::TokenRole;
 use bowline_core::resource::ResourceRow;
@@ -79,6 +80,13 @@ enum Change {
         name: u8,
         gone: bool,
     },
+    Namespace {
+        name: u8,
+    },
+    Rate {
+        name: u8,
+        starts: u8,
+    },
     Key {
         name: u8,
         task: u64,
@@ -134,6 +142,8 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (id.clone(), 0..2_u32, any::<Index>()).prop_map(|(run, node, state)| Change::Node { run, node, state }),
         1 => (1..4_u32).prop_map(|id| Change::Worker { id }),
         2 => (0..3_u8, prop::bool::weighted(0.3)).prop_map(|(name, gone)| Change::Resource { name, gone }),
+        1 => (0..3_u8).prop_map(|name| Change::Namespace { name }),
+        1 => (0..3_u8, 0..3_u8).prop_map(|(name, starts)| Change::Rate { name, starts }),
         1 => (0..4_u8, id.clone()).prop_map(|(name, task)| Change::Key { name, task }),
         1 => (prop::option::of(any::<bool>()), any::<bool>()).prop_map(|(namespace, marked)| Change::Pause { namespace, marked }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(byte, gone)| Change::Token { byte, gone }),
@@ -165,6 +175,7 @@ struct Known {
     nodes: BTreeMap<(u64, u32), NodeRow>,
     workers: BTreeMap<u32, WorkerRow>,
     resources: BTreeMap<u8, u32>,
+    namespaces: BTreeMap<u8, u32>,
 }
 
 impl Known {
@@ -216,6 +227,11 @@ impl Known {
                 Row::Worker(Box::new(row))
             }
             Change::Resource { name, gone } => self.resource(*name, at, *gone),
+            Change::Namespace { name } => self.namespace(*name, at),
+            Change::Rate { name, starts } => {
+                let starts = (0..*starts).map(|start| Timestamp(at + u64::from(start))).collect();
+                Row::Rate(RateRow { starts, ..rows::rate_row(&format!("rate-{name}")) })
+            }
             Change::Key { name, task } => Row::Key(rows::key(&format!("key-{name}"), &[*task], at)),
             Change::Pause { namespace, marked } => Row::Pause(PauseRow {
                 namespace: namespace.map(|other| rows::namespace(if other { "other" } else { "default" })),
@@ -258,6 +274,14 @@ impl Known {
             .collect();
         spec.resources = if *label { rows::asking(&["resource-1"]).resources } else { Vec::new() };
         rows::new_task(row, spec)
+    }
+
+    fn namespace(&mut self, name: u8, at: u64) -> Row {
+        let version = self.namespaces.entry(name).or_default();
+        *version += 1;
+        let mut row = NamespaceRow { version: *version, ..rows::room(&format!("room-{name}")) };
+        row.room.max_running = at.is_multiple_of(2).then_some(at);
+        Row::Namespace(Box::new(row))
     }
 
     fn resource(&mut self, name: u8, at: u64, gone: bool) -> Row {
@@ -308,8 +332,10 @@ fn shift(row: &mut Row, up: bool) {
         Row::Node(row) => &mut row.version,
         Row::Worker(row) => &mut row.version,
         Row::Resource(row) => &mut row.version,
+        Row::Namespace(row) => &mut row.version,
         Row::Counters(_)
         | Row::ResourceGone(_)
+        | Row::Rate(_)
         | Row::Result(_)
         | Row::Artifact(_)
         | Row::Key(_)

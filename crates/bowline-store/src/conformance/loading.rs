@@ -9,8 +9,8 @@ use bowline_core::run::{NodeEnd, NodeState, RunState};
 use bowline_core::state::{AttemptEnd, StateKind};
 
 use super::rows::{
-    attempt, element, ended_attempt, graph, mark, moved, needing, new_run, new_task, node, plain_task, resource, run,
-    spec, task, token, worker,
+    attempt, element, ended_attempt, graph, mark, moved, needing, new_run, new_task, node, plain_task, rate_row,
+    resource, room, run, spec, task, token, worker,
 };
 use super::{Factory, Stand};
 
@@ -44,6 +44,8 @@ pub fn loading_hands_over_what_has_not_ended_in_order(factory: Factory) {
         Row::Pause(PauseRow { namespace: None, mark: Some(mark(1)) }),
         Row::Resource(Box::new(resource("b"))),
         Row::Resource(Box::new(resource("a"))),
+        Row::Rate(rate_row("mails")),
+        Row::Namespace(Box::new(room("lab"))),
         Row::Element(Box::new(element(3, 1, StateKind::Running))),
         Row::Element(Box::new(element(3, 0, StateKind::Failed))),
         Row::Attempt(Box::new(live.clone())),
@@ -65,6 +67,8 @@ pub fn loading_hands_over_what_has_not_ended_in_order(factory: Factory) {
         Loaded::Token(token(1, TokenRole::Admin)),
         Loaded::Resource(Box::new(resource("a"))),
         Loaded::Resource(Box::new(resource("b"))),
+        Loaded::Namespace(Box::new(room("lab"))),
+        Loaded::Rate(rate_row("mails")),
         Loaded::Run(Box::new(running), Arc::new(graph())),
         Loaded::Node(Box::new(nodes[0].clone())),
         Loaded::Node(Box::new(nodes[1].clone())),

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use bowline_core::fair::{Concurrency, NamespaceRoom, NamespaceRow, Rate, RateRow, Rule};
 use bowline_core::id::{
     AttemptNo, AttemptRef, Fence, Generation, Incarnation, NodeIndex, Round, RunId, SessionId, TaskId, TaskRef, Ticket,
     WorkerId,
 };
 use bowline_core::input::{Token, TokenRole};
-use bowline_core::name::{Actor, BadName, Key, Namespace, ResourceName, StepName, UnitName, WorkerName, WorkflowName};
+use bowline_core::name::{
+    Actor, BadName, Key, LimitKey, Namespace, ResourceName, StepName, UnitName, WorkerName, WorkflowName,
+};
 use bowline_core::resource::{Ask, Grant, Mode, ResourceRow, Sticky, UnitSpec};
 use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, KeyRow, Made, NewRunRow, NewTaskRow, NodeRow, PauseMark,
@@ -16,7 +19,7 @@ use bowline_core::row::{
 use bowline_core::run::{Edge, Graph, Join, Node, NodeState, RunState};
 use bowline_core::spec::{Action, Condition, Dependency, TaskSpec, Work};
 use bowline_core::state::{AttemptEnd, JobError, Outcome, Phase, StateKind};
-use bowline_core::time::Timestamp;
+use bowline_core::time::{Span, Timestamp};
 
 fn good<T>(name: Result<T, BadName>) -> T {
     name.expect("names in this module are good")
@@ -50,6 +53,34 @@ pub fn resource(name: &str) -> ResourceRow {
         changed_by: Actor::new("tests"),
         changed_at: Timestamp(6),
     }
+}
+
+/// What is set about a namespace, at version 1.
+pub fn room(name: &str) -> NamespaceRow {
+    let room = NamespaceRoom {
+        share: Some(3),
+        user_shares: [("é: `ada`".to_owned(), 2)].into(),
+        max_queued: Some(u64::MAX),
+        max_running: None,
+        max_held: [(resource_name("seats"), 4)].into(),
+    };
+    NamespaceRow { name: namespace(name), version: 1, room, changed_by: Actor::new("tests"), changed_at: Timestamp(6) }
+}
+
+/// Starts that count under a key.
+pub fn rate_row(key: &str) -> RateRow {
+    let starts = vec![Timestamp(7), Timestamp(u64::MAX)];
+    RateRow { namespace: namespace("lab"), key: good(LimitKey::new(key)), per: Span::secs(90), starts }
+}
+
+/// What a task says of its concurrency.
+pub fn concurrency(key: &str) -> Concurrency {
+    Concurrency { key: good(LimitKey::new(key)), rule: Rule::AtMost(2) }
+}
+
+/// What a task says of its rate.
+pub fn rate(key: &str) -> Rate {
+    Rate { key: good(LimitKey::new(key)), count: 3, per: Span::secs(90) }
 }
 
 /// What is held of a resource.

@@ -1,5 +1,6 @@
 //! Cases: how each kind of row is written, and when it is refused.
 
+use bowline_core::fair::{NamespaceRoom, NamespaceRow, RateRow};
 use bowline_core::id::{NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use bowline_core::input::TokenRole;
 use bowline_core::message::{DrainMode, Exit};
@@ -8,12 +9,12 @@ use bowline_core::resource::{Grant, ResourceRow, Sticky};
 use bowline_core::row::{AsideMark, DrainMark, Loaded, PauseRow, Row, TaskRow, WorkerRow};
 use bowline_core::run::{NodeState, RunState};
 use bowline_core::state::{AttemptEnd, StateKind};
-use bowline_core::time::Timestamp;
+use bowline_core::time::{Span, Timestamp};
 use bowline_core::worker::Seat;
 
 use super::rows::{
     artifact, asking, attempt, element, ended_attempt, grant, key, mark, moved, namespace, new_run, new_task, node,
-    plain_task, resource, result, run, task, token, worker,
+    plain_task, rate_row, resource, result, room, run, task, token, worker,
 };
 use super::{Factory, Stand, ok};
 use crate::read::AttemptFilter;
@@ -179,6 +180,38 @@ pub fn resources_follow_the_rule_of_writing(factory: Factory) {
     stand.refuse(&[Row::ResourceGone(second.name.clone())]);
     stand.commit(vec![put(&first)]);
     assert_eq!(all(&mut stand), [resource("licences"), first]);
+}
+
+/// The same for what is set about namespaces.
+pub fn namespaces_follow_the_rule_of_writing(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let put = |row: &NamespaceRow| Row::Namespace(Box::new(row.clone()));
+    let first = room("lab");
+    let second = NamespaceRow { version: 2, room: NamespaceRoom::default(), ..first.clone() };
+    stand.refuse(&[put(&second)]);
+    stand.commit(vec![put(&first), put(&room("default"))]);
+    stand.refuse(&[put(&first)]);
+    stand.commit(vec![put(&second)]);
+    stand.refuse(&[put(&second)]);
+    let rows = stand.loaded().into_iter();
+    let rows: Vec<NamespaceRow> =
+        rows.filter_map(|row| if let Loaded::Namespace(row) = row { Some(*row) } else { None }).collect();
+    assert_eq!(rows, [room("default"), second]);
+}
+
+/// Starts under a key are replaced, and removed where none is left.
+pub fn starts_under_a_rate_come_and_go(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let all = |stand: &mut Stand| -> Vec<RateRow> {
+        let rows = stand.loaded().into_iter();
+        rows.filter_map(|row| if let Loaded::Rate(row) = row { Some(row) } else { None }).collect()
+    };
+    let none = |key: &str| RateRow { starts: Vec::new(), ..rate_row(key) };
+    stand.commit(vec![Row::Rate(rate_row("b")), Row::Rate(rate_row("a")), Row::Rate(none("c"))]);
+    assert_eq!(all(&mut stand), [rate_row("a"), rate_row("b")]);
+    let newer = RateRow { starts: vec![Timestamp(9)], per: Span::secs(1), ..rate_row("b") };
+    stand.commit(vec![Row::Rate(newer.clone()), Row::Rate(none("a"))]);
+    assert_eq!(all(&mut stand), [newer]);
 }
 
 /// Grants are part of a task's row and of an element's: written, changed and gone with it.

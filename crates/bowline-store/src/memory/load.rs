@@ -18,6 +18,8 @@ impl State {
         }
         self.tokens.values().for_each(|token| each(Loaded::Token(token.clone())));
         self.resources.values().for_each(|row| each(Loaded::Resource(Box::new(row.clone()))));
+        self.namespaces.values().for_each(|row| each(Loaded::Namespace(Box::new(row.clone()))));
+        self.rates.values().for_each(|row| each(Loaded::Rate(row.clone())));
         self.load_runs(each);
         self.load_tasks(each);
     }

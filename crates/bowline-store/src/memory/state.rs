@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bowline_core::effect::Batch;
+use bowline_core::fair::{NamespaceRow, RateRow};
 use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Fence, Generation, NodeIndex, RunId, TaskId, TaskRef, WorkerId,
 };
 use bowline_core::input::Token;
-use bowline_core::name::{Namespace, ResourceName};
+use bowline_core::name::{LimitKey, Namespace, ResourceName};
 use bowline_core::resource::ResourceRow;
 use bowline_core::row::{
     ArtifactRow, AttemptRow, Counters, ElementRow, HistoryRow, KeyRow, NewRunRow, NewTaskRow, NodeRow, PauseMark,
@@ -59,6 +60,8 @@ pub(super) struct State {
     pub(super) keys: Table<(Namespace, String), StoredKey>,
     pub(super) pauses: Table<Option<Namespace>, PauseMark>,
     pub(super) resources: Table<ResourceName, ResourceRow>,
+    pub(super) namespaces: Table<Namespace, NamespaceRow>,
+    pub(super) rates: Table<(Namespace, LimitKey), RateRow>,
     pub(super) tokens: Table<[u8; 32], Token>,
     pub(super) history: Table<(Subject, u64), HistoryRow>,
     pub(super) events: Table<CommitNo, StoredEvents>,
@@ -111,6 +114,8 @@ impl State {
                 self.keys.$method();
                 self.pauses.$method();
                 self.resources.$method();
+                self.namespaces.$method();
+                self.rates.$method();
                 self.tokens.$method();
                 self.history.$method();
                 self.events.$method();
@@ -178,6 +183,19 @@ impl State {
                 let stored = self.resources.get(&row.name).map(|row| row.version);
                 check(follows(stored, row.version), "resources", &row.name)?;
                 self.resources.put(row.name.clone(), row.as_ref().clone());
+            }
+            Row::Namespace(row) => {
+                let stored = self.namespaces.get(&row.name).map(|row| row.version);
+                check(follows(stored, row.version), "namespaces", &row.name)?;
+                self.namespaces.put(row.name.clone(), row.as_ref().clone());
+            }
+            Row::Rate(row) => {
+                let key = (row.namespace.clone(), row.key.clone());
+                if row.starts.is_empty() {
+                    self.rates.remove(&key);
+                } else {
+                    self.rates.put(key, row.clone());
+                }
             }
             Row::ResourceGone(name) => check(self.resources.remove(name), "resources", name)?,
             Row::Key(row) => {

@@ -328,6 +328,8 @@ impl Reader<'_> {
                 .and_then(|node| self.truth(&node, "release_while_retrying"))
                 .unwrap_or(false),
             placement: self.placement(fields),
+            concurrency: fields.take("concurrency").and_then(|node| self.concurrency(node)),
+            rate: fields.take("rate").and_then(|node| self.rate(node)),
             priority: fields
                 .take("priority")
                 .and_then(|node| self.whole(&node, "priority", (i64::from(i32::MIN), i64::from(i32::MAX))))

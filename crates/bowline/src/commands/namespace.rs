@@ -1,6 +1,8 @@
-//! `bowline namespace`: pauses a namespace or everything, and says what is paused.
+//! `bowline namespace`: quotas and shares, what is used of them; pauses of a namespace or of everything.
 
-use bowline_api::{PauseRequest, PausedDoc, PausedNamespace, Queue, TaskQuery};
+mod set;
+
+use bowline_api::{NamespaceDoc, PauseRequest, PausedDoc, PausedNamespace, Queue, TaskQuery};
 use bowline_client::Client;
 use bowline_core::message::Paused;
 use bowline_core::name::Namespace;
@@ -16,13 +18,20 @@ use crate::output::clean;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   bowline namespace list
+  bowline namespace set lab --max-running 20 --share 3
+  bowline namespace show lab
   bowline namespace pause nightly
   bowline namespace pause --all          nothing at all is started, wherever it is
   bowline namespace resume --all")]
 pub(crate) enum Command {
-    /// List what is paused, by whom and since when
+    /// List namespaces with what they use, and what is paused, by whom and since when
     #[command(after_help = "Examples:\n  bowline namespace list --json")]
     List,
+    /// Show what is set about a namespace, and what it uses of that
+    #[command(after_help = "Examples:\n  bowline namespace show lab\n  bowline namespace show default --json")]
+    Show(set::One),
+    /// Set quotas and shares of a namespace; what is not said stays
+    Set(set::Set),
     /// Start nothing of namespaces until they are resumed; what runs, runs on
     #[command(after_help = "Examples:\n  bowline namespace pause nightly\n  bowline namespace pause --all")]
     Pause(Which),
@@ -46,6 +55,8 @@ pub(crate) struct Which {
 pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::List => list(on).await,
+        Command::Show(one) => set::show(on, &one).await,
+        Command::Set(args) => set::set(on, args).await,
         Command::Pause(which) => set(on, which, Paused::Yes).await,
         Command::Resume(which) => set(on, which, Paused::No).await,
     }
@@ -56,13 +67,19 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
 struct Pauses<'a> {
     everything: Option<&'a PausedDoc>,
     namespaces: &'a [PausedNamespace],
+    all: &'a [NamespaceDoc],
 }
 
 async fn list(on: &Setting) -> anyhow::Result<Exit> {
-    let queue = on.client()?.queue().await?;
+    let client = on.client()?;
+    let queue = client.queue().await?;
+    let all = client.namespaces().await?.items;
     if on.out.is_json() {
-        on.out.document(&Pauses { everything: queue.all_paused.as_ref(), namespaces: &queue.paused })?;
+        on.out.document(&Pauses { everything: queue.all_paused.as_ref(), namespaces: &queue.paused, all: &all })?;
         return Ok(Exit::GOOD);
+    }
+    if !all.is_empty() {
+        on.out.table(&["name", "queued", "running", "share"], all.iter().map(set::entry).collect())?;
     }
     let lines = paused(&queue);
     if lines.is_empty() {

@@ -2,6 +2,7 @@
 
 mod asks;
 mod build;
+mod limits;
 mod options;
 mod place;
 mod script;

@@ -26,6 +26,7 @@ mod demo;
 mod documents;
 mod doors;
 mod explaining;
+mod fairness;
 mod fleet;
 mod health;
 mod identity;

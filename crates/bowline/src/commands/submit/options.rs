@@ -11,6 +11,7 @@ use bowline_core::time::Span;
 use clap::Parser;
 
 use super::asks::Asks;
+use super::limits::Limits;
 use super::place::Place;
 use crate::args::{Cli, Command};
 use crate::exit::Trouble;
@@ -53,7 +54,9 @@ pub(crate) struct Options {
     amount: Vec<(Key, u64)>,
     #[command(flatten)]
     asks: Asks,
-    /// Higher goes first [default: 0]
+    #[command(flatten)]
+    limits: Limits,
+    /// Each level counts as a ticket taken so much earlier as the server's `--ageing` says: 10m [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
     /// Begin when this task has ended: well (`:ok`, the default), `:any`, `:fail`; may be repeated
@@ -167,6 +170,7 @@ impl Options {
             ..NewTask::default()
         };
         self.asks.add_to(&mut task);
+        self.limits.add_to(&mut task);
         task
     }
 }

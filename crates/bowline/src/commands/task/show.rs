@@ -92,6 +92,8 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
     for resource in &task.resources {
         add("resource", Some(asked(resource)));
     }
+    add("concurrency", task.concurrency.as_ref().map(|said| format!("{} ({})", said.key, rule(said))));
+    add("rate", task.rate.as_ref().map(|rate| format!("{}: {} within {}", rate.key, rate.count, rate.per)));
     add("ticket", (task.ticket > 0).then(|| task.ticket.to_string()));
     add("after", join(task.depends_on.iter().map(|on| on.task.to_string())));
     add("submitted", Some(format!("{:.0} by {}", task.submitted_at, task.created_by)));
@@ -99,6 +101,15 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
     add("ended", task.ended_at.map(|at| format!("{at:.0}")));
     add("result", task.result.as_ref().map(ToString::to_string));
     facts
+}
+
+/// What becomes of those under a key.
+fn rule(said: &bowline_api::Concurrency) -> String {
+    match (said.newest_wins, said.drop) {
+        (Some(true), _) => "the newest wins".to_owned(),
+        (_, Some(true)) => "skipped while there is another".to_owned(),
+        _ => format!("at most {}", said.at_most.unwrap_or(1)),
+    }
 }
 
 /// How a resource is asked for, and whether it is held.

@@ -1,0 +1,66 @@
+//! Sentences about keys, rates, quotas and shares.
+
+use bowline_core::explain::{AsideWhy, WaitReason};
+
+use super::{count, listed, moment};
+
+/// Why its ticket stands aside, and what ends that. Empty for any other reason.
+pub(super) fn aside(why: &AsideWhy) -> (String, String) {
+    match why {
+        AsideWhy::Concurrency { key, at_most, holders, more } => {
+            let most = at_most.map_or_else(
+                || format!("one task alone may be at work under the concurrency key `{key}`"),
+                |most| format!("{most} may be at work under the concurrency key `{key}`"),
+            );
+            let one = |(task, since): &(bowline_core::id::TaskRef, bowline_core::time::Timestamp)| {
+                format!("{task} since {}", moment(*since))
+            };
+            let all = holders.len() + usize::try_from(*more).unwrap_or(usize::MAX);
+            let held = if holders.is_empty() {
+                "those before it go first".to_owned()
+            } else {
+                format!("it is held by {}", listed(holders.iter().map(one), all))
+            };
+            (format!("{most}, and {held}"), "It steps back to its number when its turn has come.".to_owned())
+        }
+        AsideWhy::Rate { key, count: most, per, until } => {
+            let next = until.map_or_else(
+                || "Those that may begin have not yet.".to_owned(),
+                |until| format!("The next one may begin at {}.", moment(until)),
+            );
+            let starts = count(u64::from(*most), "start");
+            (format!("its rate `{key}` allows {starts} within {per}"), next)
+        }
+        AsideWhy::Running { running, at_most } => (
+            format!("its namespace has {running} of {at_most} tasks on workers (its quota `max_running`)"),
+            "It steps back to its number when one of them ends.".to_owned(),
+        ),
+        AsideWhy::Held { name, held, at_most } => (
+            format!("its namespace holds {held} of the {at_most} of `{name}` that it may (its quota `max_held`)"),
+            "It steps back to its number when some of that is free.".to_owned(),
+        ),
+        AsideWhy::Paused
+        | AsideWhy::OutOfService { .. }
+        | AsideWhy::TooMuch { .. }
+        | AsideWhy::NoWorker { .. }
+        | AsideWhy::Window => (String::new(), String::new()),
+    }
+}
+
+/// A quota that is full, or whose turn it is. Empty for any other reason.
+pub(super) fn waiting(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::Quota { namespace, running, at_most } => format!(
+            "The namespace {namespace} has {running} of {at_most} tasks on workers (its quota `max_running`); \
+             `bowline namespace show {namespace}` tells its quotas."
+        ),
+        WaitReason::Share { namespace, user, theirs, own } => {
+            let who = user.as_ref().map_or_else(
+                || format!("namespace {namespace}, which has had {theirs} by its share, and its own has had {own}"),
+                |user| format!("{user}, who has had {theirs} by his share, and its own user has had {own}"),
+            );
+            format!("It is the turn of {who}; `bowline namespace show {namespace}` tells the shares.")
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,102 @@
+//! No more under a key than it allows, no more starts than a rate allows, no more on workers than a quota allows; and
+//! who came while another under its key had not ended was skipped. By the rows alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_core::effect::Batch;
+use bowline_core::fair::{Rate, Rule};
+use bowline_core::id::TaskId;
+use bowline_core::name::LimitKey;
+use bowline_core::row::Row;
+use bowline_core::time::Timestamp;
+
+use super::book::Book;
+use super::{Found, Invariant};
+
+/// What this rule remembers of a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// When tasks under each rate were claimed.
+    starts: BTreeMap<LimitKey, Vec<Timestamp>>,
+    /// How many may be on workers.
+    max_running: Option<u64>,
+    /// How many were.
+    running: u64,
+}
+
+/// Takes a batch that the book has already.
+pub fn commit(limits: &mut Limits, book: &Book, (found, at): (&mut Found, u64), batch: &Batch) {
+    let is_claim = |row: &Row| matches!(row, Row::Attempt(row) if row.version == 1);
+    let mut is_set = false;
+    for row in &batch.rows {
+        match row {
+            Row::Namespace(row) => {
+                is_set = true;
+                limits.max_running = row.room.max_running;
+            }
+            Row::NewTask(new) => dropped(book, (found, at), new.row.id),
+            Row::Attempt(row) if row.version == 1 => {
+                let task = book.tasks.get(&row.attempt.task.task);
+                if let Some(rate) = task.and_then(|task| task.spec.rate.as_ref()) {
+                    limits.started(rate, row.assigned_at, (found, at));
+                }
+            }
+            _ => {}
+        }
+    }
+    if batch.rows.iter().any(is_claim) {
+        keys(book, (found, at));
+    }
+    let running = book.held.values().map(|held| held.len() as u64).sum();
+    if let Some(most) = limits.max_running.filter(|_| !is_set) {
+        // What was there before the quota shrank is kept.
+        found.unless(running <= most.max(limits.running), at, Invariant::States, || {
+            format!("{running} tasks are on workers, and {most} may be")
+        });
+    }
+    limits.running = running;
+}
+
+impl Limits {
+    fn started(&mut self, rate: &Rate, start: Timestamp, (found, at): (&mut Found, u64)) {
+        let starts = self.starts.entry(rate.key.clone()).or_default();
+        starts.retain(|other| start.since(*other) < rate.per.0);
+        starts.push(start);
+        let count = starts.len();
+        found.unless(count as u64 <= u64::from(rate.count), at, Invariant::States, || {
+            format!("{count} tasks under `{}` began within {}, and {} may", rate.key, rate.per, rate.count)
+        });
+    }
+}
+
+/// Of those under a concurrency key no more are at work than may be.
+fn keys(book: &Book, (found, at): (&mut Found, u64)) {
+    let mut under: BTreeMap<&LimitKey, (Rule, Vec<TaskId>)> = BTreeMap::new();
+    for unit in book.live.iter().filter(|(_, fences)| !fences.is_empty()).map(|(unit, _)| unit.task) {
+        let said = book.tasks.get(&unit).and_then(|task| task.spec.concurrency.as_ref());
+        if let Some(said) = said {
+            under.entry(&said.key).or_insert_with(|| (said.rule, Vec::new())).1.push(unit);
+        }
+    }
+    for (key, (rule, tasks)) in under {
+        let is_within = match rule {
+            Rule::AtMost(most) => tasks.len() as u64 <= u64::from(most),
+            Rule::NewestWins | Rule::Drop => tasks.iter().collect::<BTreeSet<_>>().len() <= 1,
+        };
+        found.unless(is_within, at, Invariant::States, || format!("{tasks:?} are at work under `{key}`: {rule:?}"));
+    }
+}
+
+/// A new task that is to be dropped for another has ended at once.
+fn dropped(book: &Book, (found, at): (&mut Found, u64), id: TaskId) {
+    let key = |id: &TaskId| {
+        let said = book.tasks.get(id)?.spec.concurrency.as_ref()?;
+        (said.rule == Rule::Drop).then_some(&said.key)
+    };
+    let Some(own) = key(&id) else { return };
+    let open = book.open_tasks().map(|(id, _)| id).filter(|other| key(other) == Some(own));
+    let open: Vec<TaskId> = open.collect();
+    found.unless(open.len() <= 1, at, Invariant::States, || {
+        format!("{open:?} under `{own}` have not ended, and one may")
+    });
+}
