@@ -56,8 +56,8 @@ pub struct LeaderConfig {
     pub retention: RetentionPolicy,
     /// Between two looks for something to remove, where the last one found nothing. 10 s.
     pub sweep_every: Duration,
-    /// The least time between two commits while batches are filling; a lone input waits for nothing.
-    /// 2 ms.
+    /// The least time between two commits while batches are filling; a lone input waits for nothing, nor does
+    /// whoever asks. 2 ms.
     pub gather: Duration,
     /// How patient it is with workers.
     pub timing: Timing,

@@ -59,6 +59,13 @@ enum Pending {
     Yes,
 }
 
+/// Whether somebody waits for what is being filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    No,
+    Yes,
+}
+
 /// Whether the leadership goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -83,6 +90,8 @@ pub struct Term {
     flight: Flight,
     /// Inputs applied to the batch that is being filled.
     filling: usize,
+    /// Whether somebody waits for the answer to one of them.
+    asked: Asked,
     /// The last time that went into the engine.
     applied_at: Timestamp,
     /// The last time that came with anything: at least twice a heartbeat.
@@ -120,6 +129,7 @@ impl Term {
             flight: Flight::None,
             // What the engine made of the rows that it loaded is a batch too.
             filling: 1,
+            asked: Asked::No,
             applied_at: now,
             looked_at: now,
             committed_at: None,
@@ -237,14 +247,16 @@ impl Term {
     }
 
     /// Until when to wait for more inputs: so long after the last commit began. While batches follow
-    /// close upon each other they are filled; a lone input waits for nothing.
+    /// close upon each other they are filled; a lone input waits for nothing. Nor does a request: who asked waits
+    /// for the answer, and whoever else asks meanwhile is gathered by the commit that is under way.
     fn gather_until(&self) -> Option<Timestamp> {
-        let full = self.filling >= DRAIN_MAX;
-        self.committed_at.filter(|_| !full).map(|last| last.plus(self.config.gather))
+        let is_due = self.filling >= DRAIN_MAX || self.asked == Asked::Yes;
+        self.committed_at.filter(|_| !is_due).map(|last| last.plus(self.config.gather))
     }
 
     fn take_batch(&mut self, now: Timestamp) {
         self.filling = 0;
+        self.asked = Asked::No;
         if let Some((_, pending)) = &mut self.barred {
             *pending = Pending::No;
         }

@@ -10,7 +10,7 @@ use bowline_core::name::Actor;
 use bowline_core::probe::{self, Path};
 use bowline_core::time::Timestamp;
 
-use super::{Due, Output, Posted, Term};
+use super::{Asked, Due, Output, Posted, Term};
 use crate::config::REQUESTS_MAX;
 use crate::handle::Opened;
 use crate::stats;
@@ -42,6 +42,7 @@ impl Term {
         let reply = ReplyTo(self.next_reply);
         self.next_reply += 1;
         self.waiting += 1;
+        self.asked = Asked::Yes;
         self.apply(now, Input::Request { reply, actor, request });
         Ok(reply)
     }

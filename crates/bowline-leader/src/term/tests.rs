@@ -114,11 +114,29 @@ fn a_lone_input_waits_for_nothing_and_the_next_one_is_gathered() {
     land(&mut term, &mut store, first);
     term.turn(at(10));
     drop(term.take_outputs());
-    submit(&mut term, at(11));
+    term.connect(at(11), hello(None), [1; 32]);
     term.turn(at(11));
     assert!(term.take_outputs().is_empty());
     assert_eq!(term.wake_at(at(11)), at(12), "2 ms after the last commit began");
-    batch(&mut term, at(12));
+    term.turn(at(12));
+    assert!(!term.take_outputs().is_empty());
+}
+
+#[test]
+fn who_asks_does_not_wait_for_others() {
+    let (mut term, mut store) = leading();
+    submit(&mut term, at(10));
+    let first = batch(&mut term, at(10));
+    land(&mut term, &mut store, first);
+    term.turn(at(10));
+    drop(term.take_outputs());
+    submit(&mut term, at(11));
+    batch(&mut term, at(11));
+    // Whoever asks now is gathered by the commit that is under way.
+    submit(&mut term, at(11));
+    submit(&mut term, at(11));
+    term.turn(at(11));
+    assert!(term.take_outputs().is_empty(), "one batch at a time");
 }
 
 #[test]
