@@ -33,7 +33,7 @@ pub(crate) const WORKS_MAX: usize = 65_536;
 pub(crate) const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait before a new take-over.
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(15);
-/// Between two batches of retention while there is more to remove.
+/// Between two batches of retention where the last one removed something, but was not full; the most where it was.
 pub(crate) const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 
 /// How late retention may come under a load without a pause.

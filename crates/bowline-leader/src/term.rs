@@ -48,8 +48,15 @@ enum Flight {
     None,
     /// A batch: what follows once it is durable.
     Batch { number: u64, effects: Vec<Effect> },
-    /// Retention.
-    Sweep,
+    /// Retention, since then.
+    Sweep { since: Timestamp },
+}
+
+/// Whether there is more to remove than one batch of retention may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backlog {
+    No,
+    Yes,
 }
 
 /// Whether something was applied before retention was announced, and is still to be committed.
@@ -99,6 +106,8 @@ pub struct Term {
     /// When the last batch went to the store.
     committed_at: Option<Timestamp>,
     sweep_at: Timestamp,
+    /// Whether the last batch of retention left something to be removed.
+    backlog: Backlog,
     /// Nothing that had ended long before this moment is brought back to life: it is about to be removed.
     barred: Option<(Timestamp, Pending)>,
     /// Sessions that were closed here, and of which the engine is still to be told.
@@ -133,6 +142,7 @@ impl Term {
             applied_at: now,
             looked_at: now,
             committed_at: None,
+            backlog: Backlog::No,
             barred: None,
             lost_sessions: VecDeque::new(),
             rolled_back: None,
@@ -219,7 +229,7 @@ impl Term {
         let deadline = self.engine.next_deadline().map(|deadline| deadline.max(soonest));
         let other = match self.flight {
             // The store's answer wakes the writer.
-            Flight::Batch { .. } | Flight::Sweep => None,
+            Flight::Batch { .. } | Flight::Sweep { .. } => None,
             Flight::None if self.filling > 0 => self.gather_until(),
             Flight::None => Some(self.sweep_at),
         };
@@ -242,7 +252,7 @@ impl Term {
                 }
                 !(mutant::is(Mutant::RowlessReleasedEarly) && self.filling > 0 && self.engine.is_rowless())
             }
-            Flight::Sweep => true,
+            Flight::Sweep { .. } => true,
         }
     }
 
@@ -288,8 +298,10 @@ impl Term {
     /// Whether retention has its turn. First nothing that is old may be brought back to life any more; then
     /// whatever was before that is committed; then what is old can be removed.
     fn may_sweep(&mut self, now: Timestamp) -> bool {
-        // Under load without a pause retention has its turn all the same, if a late one.
-        let sweep_at = if self.filling == 0 { self.sweep_at } else { self.sweep_at.plus(SWEEP_LATE_MAX) };
+        // Under load without a pause retention has its turn all the same, if a late one; where it does not keep
+        // up with that load, without delay.
+        let may_wait = self.filling > 0 && self.backlog == Backlog::No;
+        let sweep_at = if may_wait { self.sweep_at.plus(SWEEP_LATE_MAX) } else { self.sweep_at };
         if self.barred.is_none() && now >= sweep_at {
             let ended_by = Timestamp(now.0.saturating_sub(micros(self.config.retention.ended)));
             self.engine.sweeping(ended_by);
@@ -304,7 +316,7 @@ impl Term {
 
     fn sweep(&mut self) {
         let Some((now, _)) = self.barred.take() else { return };
-        self.flight = Flight::Sweep;
+        self.flight = Flight::Sweep { since: self.looked_at };
         self.outputs.push(Output::Sweep { now, policy: self.config.retention });
     }
 

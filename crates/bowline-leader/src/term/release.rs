@@ -8,7 +8,7 @@ use bowline_core::row::HistoryRow;
 use bowline_core::time::Timestamp;
 use bowline_store::{CommitError, Swept};
 
-use super::{Due, End, Flight, Output, Standing, Term};
+use super::{Backlog, Due, End, Flight, Output, Standing, Term};
 use crate::config::SWEEP_PAUSE;
 use crate::fetch::chain;
 use crate::stats;
@@ -57,9 +57,17 @@ impl Term {
     /// A batch of retention is durable.
     pub fn swept(&mut self, now: Timestamp, swept: Swept) {
         self.look(now);
-        self.flight = Flight::None;
+        let flight = std::mem::replace(&mut self.flight, Flight::None);
         self.engine.swept(&swept.tasks, &swept.runs);
-        let pause = if swept.is_empty() { self.config.sweep_every } else { SWEEP_PAUSE };
+        let most = self.config.retention.batch_max;
+        let is_full = swept.tasks.len() + swept.runs.len() >= most || swept.events >= most;
+        self.backlog = if is_full { Backlog::Yes } else { Backlog::No };
+        let pause = match flight {
+            // Behind with it, it has half of the store's time, however much ends meanwhile.
+            Flight::Sweep { since } if is_full => now.since(since).min(SWEEP_PAUSE),
+            _ if swept.is_empty() => self.config.sweep_every,
+            _ => SWEEP_PAUSE,
+        };
         self.sweep_at = now.plus(pause);
         if swept.is_empty() {
             return;

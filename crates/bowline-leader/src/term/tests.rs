@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::answer::{Answer, RefusalCode};
-use bowline_core::id::{CommitNo, Epoch, Generation, Incarnation};
+use bowline_core::id::{CommitNo, Epoch, Generation, Incarnation, TaskId};
 use bowline_core::input::{DryRun, NewTask, Request, Strict, Submit};
 use bowline_core::message::Hello;
 use bowline_core::name::{Actor, Namespace, WorkerName};
@@ -192,4 +192,27 @@ fn retention_has_its_turn_when_nothing_waits() {
     assert!(term.take_outputs().is_empty(), "one thing at a time is asked of the store");
     term.swept(due, bowline_store::Swept::default());
     batch(&mut term, due);
+}
+
+#[test]
+fn retention_that_is_behind_has_half_of_the_time_and_waits_for_no_pause() {
+    let (mut term, mut store) = leading();
+    let due = START.plus(LeaderConfig::default().sweep_every);
+    term.turn(due);
+    assert!(matches!(term.take_outputs()[..], [Output::Sweep { .. }]));
+    let most = LeaderConfig::default().retention.batch_max;
+    let full = bowline_store::Swept { tasks: vec![TaskId(1); most], ..bowline_store::Swept::default() };
+    let back = due.plus(Duration::from_millis(30));
+    term.swept(back, full);
+    drop(term.take_outputs());
+    let again = back.plus(Duration::from_millis(30));
+    assert_eq!(term.wake_at(back), again, "it took 30 ms, and others have as much");
+    // Under load it does not wait for a moment without any.
+    submit(&mut term, again);
+    let under_way = batch(&mut term, again);
+    submit(&mut term, again);
+    land(&mut term, &mut store, under_way);
+    term.turn(again);
+    let outputs = term.take_outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Sweep { .. })), "{outputs:?}");
 }
