@@ -150,6 +150,16 @@ listed! {
         LostSaidSucceeded = "lost-said-succeeded",
         /// A lease counts from the answer to a heartbeat, not from when that was sent.
         LeaseFromAnswer = "lease-from-answer",
+        /// A job's result is said when its log is delivered.
+        ResultWaitsForItsLog = "result-waits-for-its-log",
+        /// `explain` names whoever is next in the line as the holder.
+        NextExplainedAsHolder = "next-explained-as-holder",
+        /// `explain` says nothing of pauses.
+        PauseNotExplained = "pause-not-explained",
+        /// `explain` says nothing of what a worker has too little of.
+        TooSmallNotExplained = "too-small-not-explained",
+        /// `explain` says nothing of a worker's drain.
+        DrainNotExplained = "drain-not-explained",
     }
 }
 

@@ -264,6 +264,14 @@ pub fn reset() {
     counting::reset();
 }
 
+/// Does this, and counts nothing of it: what is only tried out on a copy says nothing of what was reached.
+pub fn unseen<T>(work: impl FnOnce() -> T) -> T {
+    let before = counting::all();
+    let done = work();
+    counting::restore(&before);
+    done
+}
+
 #[cfg(feature = "sim")]
 mod counting {
     use std::cell::Cell;
@@ -285,6 +293,14 @@ mod counting {
     pub(super) fn reset() {
         COUNTS.with(|counts| counts.iter().for_each(|count| count.set(0)));
     }
+
+    pub(super) fn all() -> Vec<u64> {
+        COUNTS.with(|counts| counts.iter().map(Cell::get).collect())
+    }
+
+    pub(super) fn restore(before: &[u64]) {
+        COUNTS.with(|counts| counts.iter().zip(before).for_each(|(count, before)| count.set(*before)));
+    }
 }
 
 #[cfg(not(feature = "sim"))]
@@ -296,6 +312,10 @@ mod counting {
     }
 
     pub(super) fn reset() {}
+
+    pub(super) fn all() {}
+
+    pub(super) fn restore((): &()) {}
 }
 
 #[cfg(test)]

@@ -162,6 +162,8 @@ pub struct Check {
     unknown: BTreeSet<(ClusterId, AttemptRef)>,
     /// Roles by process.
     roles: BTreeMap<ProcId, Role>,
+    /// No log of any worker is ever delivered.
+    has_stuck_logs: bool,
 }
 
 impl Check {
@@ -174,6 +176,7 @@ impl Check {
         };
         let mut check = Self { views: (0..clusters).map(|_| view()).collect(), ..Self::default() };
         check.facts.expect(workers);
+        check.has_stuck_logs = workers.iter().any(|worker| worker.stuck_logs);
         check
     }
 

@@ -7,6 +7,7 @@ mod keep;
 mod ops;
 mod settle;
 mod traps;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -162,9 +163,13 @@ impl Drive {
     }
 
     fn all(&mut self) {
-        self.until(self.shape.length_us + build::BEGIN_US);
-        if self.is_broken() {
-            return;
+        // In the middle of it, and when the faults are over.
+        for part in [self.shape.length_us / 2, self.shape.length_us] {
+            self.until(part + build::BEGIN_US);
+            if self.is_broken() {
+                return;
+            }
+            self.hold_to_its_word();
         }
         self.settle();
     }

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod disk;
 pub mod drive;
 pub mod fault;
+pub mod fork;
 pub mod job;
 mod named;
 pub mod net;

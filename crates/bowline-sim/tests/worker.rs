@@ -275,6 +275,7 @@ fn role() -> Role {
         prefetch: None,
         left: LeftBehind::Wait,
         queue_us: 0,
+        stuck_logs: false,
     }))
 }
 

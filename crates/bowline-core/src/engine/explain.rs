@@ -9,6 +9,7 @@ use crate::answer::{Answer, Reply};
 use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, ResourceHolder, WaitReason};
 use crate::id::{AttemptRef, TaskRef, WorkerId};
 use crate::machine::{Holder, State};
+use crate::mutant::{self, Mutant};
 use crate::name::{Key, Namespace};
 use crate::row::PauseMark;
 use crate::state::{Outcome, StateKind};
@@ -141,6 +142,10 @@ impl Engine {
             })
             .collect();
         holders.sort_by_key(|holder| (holder.since, holder.task));
+        if mutant::is(Mutant::NextExplainedAsHolder) {
+            let next = resource.first_places(1).into_iter().map(|(_, task)| task);
+            next.zip(&mut holders).for_each(|(task, holder)| holder.task = task);
+        }
         let more = u32::try_from(holders.len().saturating_sub(LISTED_MAX)).unwrap_or(u32::MAX);
         holders.truncate(LISTED_MAX);
         Some(WaitReason::Resource {
@@ -200,6 +205,9 @@ impl Engine {
     }
 
     fn pauses_of(&self, task: &Task, unit: TaskRef, reasons: &mut Vec<WaitReason>) {
+        if mutant::is(Mutant::PauseNotExplained) {
+            return;
+        }
         let mut add = |what: PausedThing, mark: &PauseMark| {
             reasons.push(WaitReason::Paused { what, by: mark.by.0.as_ref().to_owned(), since: mark.since });
         };
@@ -339,7 +347,11 @@ impl Engine {
     fn nearest(&self, key: &LaneKey) -> Option<Nearest> {
         let lacking = self.workers.values().filter_map(|worker| {
             let offer = worker.row.offer.as_ref()?;
-            let (missing, too_small) = (key.missing(offer), key.too_small(&offer.room));
+            let mut too_small = key.too_small(&offer.room);
+            if mutant::is(Mutant::TooSmallNotExplained) {
+                too_small.clear();
+            }
+            let missing = key.missing(offer);
             Some(Nearest { worker: worker.row.name.clone(), missing, excluded: key.excluded(offer), too_small })
         });
         let lacks = |nearest: &Nearest| nearest.missing.len() + nearest.excluded.len() + nearest.too_small.len();

@@ -40,8 +40,20 @@ impl Check {
             }
             let count = tasks.len() + runs.len();
             let some: Vec<String> = tasks.into_iter().chain(runs).take(TOLD_MAX).collect();
-            self.found.add(at, Invariant::I6, || {
-                format!("after everything was healed {count} are left in cluster {cluster}: {}", some.join("; "))
+            let place = ClusterId(u32::try_from(cluster).unwrap_or(u32::MAX));
+            // Its job is done, and nothing but its log is under way.
+            let unheard = self.facts.well(place).find(|attempt| {
+                let live = view.book.live.get(&attempt.task);
+                self.has_stuck_logs && live.is_some_and(|fences| fences.contains(&attempt.fence))
+            });
+            let (invariant, more) = match unheard {
+                Some(attempt) => {
+                    (Invariant::I15, format!("; the job of {attempt} has ended well, and its log is stuck"))
+                }
+                None => (Invariant::I6, String::new()),
+            };
+            self.found.add(at, invariant, || {
+                format!("after everything was healed {count} are left in cluster {cluster}: {}{more}", some.join("; "))
             });
         }
     }

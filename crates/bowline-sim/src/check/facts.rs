@@ -69,6 +69,12 @@ impl Facts {
         self.count
     }
 
+    /// Attempts of a cluster whose job ended by itself, and well.
+    pub(super) fn well(&self, cluster: ClusterId) -> impl Iterator<Item = AttemptRef> {
+        let is_of = move |dir: &str| self.dirs.get(dir).is_some_and(|(_, of)| *of == cluster);
+        self.well.iter().filter(move |(dir, _)| is_of(dir)).map(|(_, attempt)| *attempt)
+    }
+
     /// Living jobs with their attempts, and whether somebody still answers for each.
     pub fn living(&self) -> impl Iterator<Item = (&JobId, ClusterId, AttemptRef)> {
         self.living.iter().filter(|(_, job)| !job.disowned).map(|(id, job)| (id, job.cluster, job.attempt))

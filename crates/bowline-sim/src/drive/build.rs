@@ -70,6 +70,7 @@ fn roles(shape: &Shape, random: &mut Random) -> Vec<WorkerRole> {
             prefetch: Some(shape.prefetch),
             left: left(shape),
             queue_us: shape.theme.as_ref().map_or(0, |theme| theme.queue_us),
+            stuck_logs: shape.stuck_logs,
         }
     };
     let mut all: Vec<WorkerRole> = (0..shape.workers).map(|number| role(number, number, random)).collect();

@@ -9,6 +9,7 @@ use bowline_protocol::{LogStream, Sealed};
 use bowline_worker::dispatcher::{Event, FromShipper, FromUploads, ToShipper, ToUploads};
 
 use super::{Hands, Later, Seat};
+use crate::world::WorkerRole;
 
 /// From a job's end until the server has its log, in microseconds.
 const DELIVERED_US: u64 = 40_000;
@@ -18,9 +19,18 @@ const GIVEN_UP_US: u64 = 20_000;
 /// The logs that are not delivered.
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
+    /// None is ever delivered.
+    is_stuck: bool,
     in_session: bool,
     logs: BTreeMap<AttemptRef, BTreeSet<LogStream>>,
     over: BTreeSet<AttemptRef>,
+}
+
+impl Bulk {
+    /// As this worker delivers them.
+    pub(super) fn of(role: &WorkerRole) -> Self {
+        Self { is_stuck: role.stuck_logs, ..Self::default() }
+    }
 }
 
 impl Seat {
@@ -52,7 +62,7 @@ impl Seat {
 
     /// The server has all of an attempt's logs, where there is a session.
     pub(super) fn deliver_log(&mut self, hands: &mut Hands<'_, '_>, attempt: AttemptRef) {
-        if !self.bulk.in_session || !self.bulk.over.contains(&attempt) {
+        if self.bulk.is_stuck || !self.bulk.in_session || !self.bulk.over.contains(&attempt) {
             return;
         }
         self.bulk.over.remove(&attempt);

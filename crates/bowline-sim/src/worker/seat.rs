@@ -128,7 +128,7 @@ impl Seat {
             unwritten: BTreeMap::new(),
             link: None,
             line: Line::default(),
-            bulk: Bulk::default(),
+            bulk: Bulk::of(role),
             watch,
             told: Told::Nothing,
             queue_us: role.queue_us,

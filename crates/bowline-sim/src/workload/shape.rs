@@ -95,6 +95,8 @@ pub struct Shape {
     pub theme: Option<Theme>,
     /// Its one worker is cut off for long, with jobs that go on.
     pub forsaken: bool,
+    /// No log is ever delivered.
+    pub stuck_logs: bool,
 }
 
 /// Seeds below it have the shapes that they had when they were found; from it on a theme comes on top.
@@ -122,6 +124,15 @@ fn has_lines(seed: u64) -> bool {
 /// Whether the tasks of a seed are under keys and rates.
 fn has_limits(seed: u64) -> bool {
     LIMITS.contains(&seed) || seed >= LIMITS_FROM
+}
+
+/// In these seeds no log is ever delivered.
+pub const STUCK_LOGS: std::ops::Range<u64> = 2_000_000..3_000_000;
+/// And in every second one from here on, which was the moment at which that came.
+const STUCK_LOGS_FROM: u64 = 1_795_375_000_000;
+
+fn has_stuck_logs(seed: u64) -> bool {
+    STUCK_LOGS.contains(&seed) || (seed >= STUCK_LOGS_FROM && seed.is_multiple_of(2))
 }
 
 /// Most happenings of one run.
@@ -176,6 +187,7 @@ impl Shape {
             keep_s: if random.per_mille(300) { 20 } else { 86_400 },
             theme: None,
             forsaken: false,
+            stuck_logs: has_stuck_logs(seed),
         };
         if seed >= THEMES_FROM {
             let theme = Theme::new(&mut Random::new(seed, 4));

@@ -61,6 +61,8 @@ pub struct WorkerRole {
     pub left: LeftBehind,
     /// What a connection says lies in the process's own queue for so long at most, now and then. In microseconds.
     pub queue_us: u64,
+    /// None of its logs is ever delivered.
+    pub stuck_logs: bool,
 }
 
 impl WorkerRole {

@@ -281,7 +281,14 @@ impl Dispatcher {
         self.ending.insert(attempt);
     }
 
-    fn finish(&mut self, attempt: AttemptRef, collected: Collected) {
+    pub(super) fn finish(&mut self, attempt: AttemptRef, collected: Collected) {
+        if mutant::is(Mutant::ResultWaitsForItsLog)
+            && let Some(known) = self.attempts.get_mut(&attempt)
+            && known.logs.iter().any(|log| !log.is_delivered())
+        {
+            known.outcome = Some(collected);
+            return;
+        }
         let end = Finished { attempt, how: collected.how, result: collected.result };
         self.say(attempt, WorkerMessage::Engine(FromWorker::Finished(end)));
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bowline_core::id::{AttemptRef, Generation};
 use bowline_core::message::{Assured, FromWorker};
+use bowline_core::mutant::{self, Mutant};
 use bowline_core::spec::{LOG_BYTES_MIN, RESULT_BYTES_MAX};
 use bowline_core::time::micros;
 use bowline_protocol::{LogKeep, LogStream, WorkerMessage};
@@ -86,8 +87,12 @@ impl Dispatcher {
                 (log.acked, log.sealed) = (up_to, sealed);
                 let is_delivered = log.is_delivered();
                 self.batch.ops.push(Op::LogAcked { attempt, stream, up_to, sealed });
+                let waits = known.outcome.take_if(|_| is_delivered && mutant::is(Mutant::ResultWaitsForItsLog));
                 if is_delivered {
                     self.ending.insert(attempt);
+                }
+                if let Some(collected) = waits {
+                    self.finish(attempt, collected);
                 }
             }
             FromShipper::Gone(attempt) => {

@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, Refusal, RefusalCode, Reply};
 use crate::explain::{LANES_LISTED_MAX, LaneMiss, PausedThing, WorkerExplanation, WorkerReason};
+use crate::mutant::{self, Mutant};
 use crate::name::WorkerName;
 use crate::row::PauseMark;
 use crate::state::StateKind;
@@ -70,7 +71,7 @@ impl Engine {
         if let Some((by, since)) = row.paused.as_ref().map(by) {
             reasons.push(WorkerReason::Paused { by, since });
         }
-        if let Some(mark) = &row.drain {
+        if let Some(mark) = row.drain.as_ref().filter(|_| !mutant::is(Mutant::DrainNotExplained)) {
             let (by, left) = (mark.by.0.as_ref().to_owned(), worker.held.len() as u64);
             reasons.push(WorkerReason::Drained { by, since: mark.since, mode: mark.mode, left });
         }
