@@ -123,6 +123,7 @@ impl Fork {
             WaitReason::NotBefore { until }
             | WaitReason::Backoff { until, .. }
             | WaitReason::AwayFrom { until, .. }
+            | WaitReason::WarmOn { until, .. }
             | WaitReason::Held { until: Some(until) } => self.pass_to(*until),
             WaitReason::Dependency { task, on, .. } => self.meet(*task, *on, depth),
             WaitReason::Paused { what, .. } => self.resume(unit, what),
@@ -148,19 +149,16 @@ impl Fork {
                     self.end(*other);
                 }
             }
-            WaitReason::KeptForIt { worker, .. } => {
-                let theirs = self.live().into_iter().filter(|(of, _)| of == worker);
-                for (_, attempt) in theirs.collect::<Vec<_>>() {
-                    self.finish(worker, attempt);
+            WaitReason::KeptForIt { worker, .. } => self.empty(unit, worker),
+            WaitReason::RunsForAnother { workers } => {
+                for (worker, _) in workers {
+                    self.empty(unit, worker);
                 }
             }
             WaitReason::ArrayWindow { .. } => {
                 self.finish_all(TaskRef::whole(unit.task));
             }
             WaitReason::WorkerSilent { worker, .. } => self.connect(worker),
-            WaitReason::InDoubt { .. } => {
-                self.act(unit, TaskVerb::Resolve { how: Completion::Success(None) });
-            }
             WaitReason::Resource { holders, behind, .. } => {
                 for other in holders.iter().map(|holder| holder.task).chain(*behind).filter(|other| *other != unit) {
                     self.end(other);
@@ -168,9 +166,26 @@ impl Fork {
                 }
             }
             WaitReason::Aside { why, .. } => self.step_back(why),
-            WaitReason::Held { until: None } => {
-                self.act(unit, TaskVerb::Complete { how: Completion::Success(None) });
-            }
+            other => self.remove_other(unit, other),
+        }
+    }
+
+    /// What only somebody who knows can say; and what nobody has said yet how to remove: nothing can be said of it then.
+    fn remove_other(&mut self, unit: TaskRef, reason: &WaitReason) {
+        let how = Completion::Success(None);
+        match reason {
+            WaitReason::InDoubt { .. } => self.act(unit, TaskVerb::Resolve { how }),
+            WaitReason::Held { until: None } => self.act(unit, TaskVerb::Complete { how }),
+            _ => self.is_hopeless = true,
+        }
+    }
+
+    /// What runs there ends, and what would come to its place.
+    fn empty(&mut self, unit: TaskRef, worker: &WorkerName) {
+        let theirs: Vec<_> = self.live().into_iter().filter(|(of, _)| of == worker).collect();
+        for (_, attempt) in theirs {
+            self.finish(worker, attempt);
+            self.end_rest(unit, attempt.task);
         }
     }
 
@@ -271,9 +286,8 @@ impl Fork {
                         self.finish(worker, attempt);
                     }
                 }
-                WorkerReason::Delivering { .. }
-                | WorkerReason::NothingReady { .. }
-                | WorkerReason::NothingFits { .. } => {}
+                // That has no remedy here, or needs none.
+                _ => {}
             }
         }
     }
