@@ -262,6 +262,8 @@ impl Fork {
             }
             // The reason beside it says what to do.
             AsideWhy::Paused | AsideWhy::NoWorker { .. } | AsideWhy::Window => {}
+            // Nobody has said yet what removes it.
+            _ => self.is_hopeless = true,
         }
     }
 
