@@ -28,6 +28,9 @@ pub struct Submit {
     /// warning, where not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// The tasks are a gang.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gang: Option<crate::gang::NewGang>,
 }
 
 /// A task to submit. Exactly one of `command`, `shell` and `action` says what it does.

@@ -1,6 +1,7 @@
 //! Why something waits: the engine's reasons in words, and as documents.
 
 mod doubt;
+mod gang;
 mod limit;
 mod line;
 mod place;
@@ -103,6 +104,7 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::Aside { .. } => "aside",
         WaitReason::Quota { .. } => "quota",
         WaitReason::Share { .. } => "share",
+        WaitReason::Gang { .. } => "gang",
         WaitReason::Held { .. } => "held",
     }
 }
@@ -159,6 +161,7 @@ pub fn sentence(reason: &WaitReason) -> String {
         WaitReason::Resource { .. } => line::resource(reason),
         WaitReason::Aside { ticket, why } => line::aside(*ticket, why),
         WaitReason::Quota { .. } | WaitReason::Share { .. } => limit::waiting(reason),
+        WaitReason::Gang { .. } => gang::gang(reason),
         WaitReason::Held { until: Some(until) } => format!("The server holds it until {}.", moment(*until)),
         WaitReason::Held { until: None } => {
             "The server holds it until somebody says `bowline task complete`.".to_owned()

@@ -215,6 +215,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Sending it twice does it once.
+    pub(crate) fn repeatable(mut self) -> Self {
+        self.repeat = Repeat::Keyed;
+        self
+    }
+
     /// With a header.
     pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));

@@ -13,6 +13,7 @@ mod error;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod gang;
 mod http;
 mod logs;
 mod runs;

@@ -39,7 +39,12 @@ impl Client {
 
     /// Submits many: all are accepted, or none. At most 10,000.
     pub async fn submit_many(&self, tasks: Vec<NewTask>, write: &Write) -> Result<Submitted, ClientError> {
-        self.submit_document(&Submit { tasks, strict: None }, write).await
+        self.submit_document(&Submit { tasks, strict: None, gang: None }, write).await
+    }
+
+    /// The same, with all that is said of them together.
+    pub async fn submit_all(&self, submit: &Submit, write: &Write) -> Result<Submitted, ClientError> {
+        self.submit_document(submit, write).await
     }
 
     async fn submit_document<T: Serialize>(&self, document: &T, write: &Write) -> Result<Submitted, ClientError> {

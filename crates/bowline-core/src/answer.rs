@@ -50,6 +50,8 @@ pub enum Answer {
     Overview(Box<Overview>),
     /// A resource with its line.
     Resource(Box<ResourceView>),
+    /// What a member is answered by its gang.
+    Gang(crate::gang::Told),
     /// All resources, by name.
     Resources(Vec<ResourceSummary>),
     /// A namespace, with what it uses.

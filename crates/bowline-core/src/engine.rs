@@ -14,6 +14,7 @@ mod drain;
 mod element;
 mod explain;
 mod fair;
+mod gang;
 mod gate;
 mod grant;
 mod identity;
@@ -166,6 +167,7 @@ pub struct Engine {
     sides: BTreeMap<TaskRef, side::Side>,
     keeping: keep::Keeping,
     lines: lines::Lines,
+    gangs: gang::Gangs,
     /// Unfinished tasks that ask for resources, by lane.
     asking: BTreeMap<lane::LaneId, grant::Asking>,
     gates: gate::Gates,
@@ -216,6 +218,7 @@ impl Engine {
             sides: BTreeMap::new(),
             keeping: keep::Keeping::default(),
             lines: lines::Lines::default(),
+            gangs: gang::Gangs::default(),
             asking: BTreeMap::new(),
             gates: gate::Gates::default(),
             rates_timer: table::At::default(),
@@ -273,11 +276,12 @@ impl Engine {
     /// Resources go to whoever is first in line, tasks to workers with room: as long as one follows from the other.
     fn give_out(&mut self) {
         loop {
+            self.serve_gangs();
             self.serve_lines();
             self.match_lanes();
             self.note_full();
             self.note_firsts();
-            if !self.drop_stale_keeps() && self.lines.is_still() && self.gates.is_still() {
+            if !self.drop_stale_keeps() && self.lines.is_still() && self.gangs.is_still() && self.gates.is_still() {
                 return;
             }
         }
@@ -300,7 +304,9 @@ impl Engine {
 
     fn answer(&mut self, actor: &Actor, request: Request) -> Reply {
         match request {
-            Request::Submit(submit) => self.submit(actor, &submit),
+            Request::Submit(submit) => self.submit(actor, &submit, None),
+            Request::SubmitGang(submit, terms) => self.submit(actor, &submit, Some(terms)),
+            Request::Gang { attempt, ask } => self.gang_ask(attempt, ask),
             Request::StartRun(start) => self.start_run(actor, start),
             Request::Tasks { namespace, tasks, verb } => {
                 let each = tasks.into_iter().map(|unit| (unit, self.verb(actor, &namespace, unit, &verb)));

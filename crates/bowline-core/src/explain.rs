@@ -203,6 +203,23 @@ pub enum WaitReason {
         /// What its own have had.
         own: Span,
     },
+    /// Its gang waits: for a member, or for room for all of them at once.
+    Gang {
+        /// Its first member.
+        first: TaskRef,
+        /// How many members have not ended.
+        members: u32,
+        /// Members that cannot be claimed yet, each with its state. At most 10.
+        absent: Vec<(TaskRef, StateKind)>,
+        /// How many could be given to workers now, all at once.
+        placed: u32,
+        /// Members for which there was no room then. At most 10.
+        lacking: Vec<TaskRef>,
+        /// Whether each has a worker of its own.
+        distinct: bool,
+        /// Workers kept free for it.
+        kept: Vec<WorkerName>,
+    },
     /// Held by the server itself: a `sleep` until then, a `wait` until somebody completes it.
     Held {
         /// Until then, where it has a time.

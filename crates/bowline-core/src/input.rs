@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::fair::NamespaceChange;
-use crate::id::{NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef};
+use crate::gang::Terms;
+use crate::id::{AttemptRef, NodeIndex, ParkId, ReplyTo, RunId, SessionId, TaskId, TaskRef};
 use crate::message::{Drain, FromWorker, Hello, Paused};
 use crate::name::{Actor, Namespace, PoolName, ResourceName, WorkerName, WorkflowName};
 use crate::resource::ResourceChange;
@@ -78,6 +79,15 @@ pub enum Input {
 pub enum Request {
     /// New tasks: all or none, in one commit.
     Submit(Submit),
+    /// New tasks that are a gang: claimed together, or one after the other on one worker.
+    SubmitGang(Submit, Terms),
+    /// What a member asks of its gang.
+    Gang {
+        /// The attempt that asks: heard as long as it lives.
+        attempt: AttemptRef,
+        /// What.
+        ask: crate::gang::Ask,
+    },
     /// A new run.
     StartRun(StartRun),
     /// A verb on tasks. Each is answered for itself; ids that cannot be served are named.

@@ -12,6 +12,7 @@ pub mod effect;
 pub mod engine;
 pub mod explain;
 pub mod fair;
+pub mod gang;
 pub mod id;
 pub mod input;
 mod listed;

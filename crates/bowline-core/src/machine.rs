@@ -186,8 +186,19 @@ pub struct Context {
     pub on_loss: OnWorkerLoss,
     /// When the next attempt may begin, should this one fail.
     pub retry_at: Timestamp,
+    /// Whether a loss ends the round: of a gang whose loss of one member ends all.
+    pub lost_ends: LostEnds,
     /// Of an array: elements that still live.
     pub live_elements: u32,
+}
+
+/// Whether a loss ends the round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostEnds {
+    /// As the task's own policy says.
+    No,
+    /// It does.
+    Yes,
 }
 
 /// What can happen.

@@ -56,6 +56,8 @@ listed! {
         FailureMeetsADependency = "failure-meets-a-dependency",
         /// More elements of an array run at once than may.
         WindowIgnored = "window-ignored",
+        /// A gang goes on although a member was given back before all had started.
+        GangStartsInPart = "gang-starts-in-part",
         /// What is paused is claimed.
         PauseIgnored = "pause-ignored",
         /// Resources are free as soon as their holder is told to stop.

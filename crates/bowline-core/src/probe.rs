@@ -58,6 +58,18 @@ listed! {
         LateAttemptRevived = "late-attempt-revived",
         /// A ticket stands aside because its task is paused.
         AsideForAPause = "aside-for-a-pause",
+        /// A gang had no room for all of its members at once, and waited.
+        GangWaitsForRoom = "gang-waits-for-room",
+        /// A member failed, was lost or given back before all had started: all were given back.
+        GangGivenBackBeforeItStarted = "gang-given-back-before-it-started",
+        /// A member was lost after all had started: all were given back, to be claimed anew together.
+        GangRerunAfterALoss = "gang-rerun-after-a-loss",
+        /// A member ended badly, and its gang with it.
+        GangStoppedWithAMember = "gang-stopped-with-a-member",
+        /// A member came back after all had started, and went to its place without the others.
+        MemberGoesAlone = "member-goes-alone",
+        /// The next link of a chain was claimed in the commit of the end of the one before.
+        ChainGoesOn = "chain-goes-on",
         /// A ticket stands aside because a resource is out of service, or has too little now.
         AsideForAResource = "aside-for-a-resource",
         /// A ticket stands aside because no connected worker has been able to run its task for too long.

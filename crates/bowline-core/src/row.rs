@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::fair::{NamespaceRow, RateRow};
+use crate::gang::GangRow;
 use crate::id::{
     AttemptNo, AttemptRef, Fence, Generation, Incarnation, NodeIndex, Round, RunId, SessionId, TaskId, TaskRef, Ticket,
     WorkerId,
@@ -60,6 +61,10 @@ pub enum Row {
     Rate(RateRow),
     /// A worker is forgotten: its row is removed, and must have been there.
     WorkerGone(WorkerId),
+    /// A gang of which a member has not ended.
+    Gang(Box<GangRow>),
+    /// The last member of a gang has ended: its row is removed, and must have been there.
+    GangGone(TaskId),
     /// What was done under an idempotency key. Inserted once.
     Key(KeyRow),
     /// A namespace's pause, or everything's. Replaced, or removed where the mark is `None`.
@@ -479,6 +484,8 @@ pub enum Loaded {
     Namespace(Box<NamespaceRow>),
     /// Starts that count under a key.
     Rate(RateRow),
+    /// A gang of which a member has not ended.
+    Gang(Box<GangRow>),
     /// An unfinished run with its shape.
     Run(Box<RunRow>, Arc<Graph>),
     /// A node of one.

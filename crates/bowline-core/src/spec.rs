@@ -105,6 +105,9 @@ pub struct TaskSpec {
     /// Many alike: an array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array: Option<ArraySpec>,
+    /// Its place in a gang. Set by the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gang: Option<crate::gang::Member>,
 }
 
 fn one() -> u32 {
@@ -152,6 +155,7 @@ impl TaskSpec {
             lost_after: None,
             stop_after: None,
             array: None,
+            gang: None,
         }
     }
 }

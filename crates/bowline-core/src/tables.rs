@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::effect::Batch;
 use crate::fair::{NamespaceRow, RateRow};
+use crate::gang::GangRow;
 use crate::id::{AttemptRef, NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use crate::input::{Fact, Need, Token};
 use crate::name::{LimitKey, Namespace, ResourceName};
@@ -52,6 +53,8 @@ pub struct Tables {
     pub keys: BTreeMap<(Namespace, String), KeyRow>,
     /// Pauses.
     pub pauses: BTreeMap<Option<Namespace>, PauseRow>,
+    /// Gangs of which a member has not ended.
+    pub gangs: BTreeMap<TaskId, GangRow>,
     /// Declared resources.
     pub resources: BTreeMap<ResourceName, ResourceRow>,
     /// What is set about namespaces.
@@ -141,6 +144,8 @@ impl Tables {
                 }
             }
             Row::ResourceGone(name) => assert!(self.resources.remove(name).is_some(), "the resource was there"),
+            Row::Gang(row) => write(&mut self.gangs, row.id, (**row).clone(), |row| row.version),
+            Row::GangGone(id) => assert!(self.gangs.remove(id).is_some(), "the gang was there"),
             Row::Token(token) => {
                 self.tokens.insert(token.hash, token.clone());
             }
@@ -167,6 +172,7 @@ impl Tables {
         rows.extend(self.resources.values().map(|row| Loaded::Resource(Box::new(row.clone()))));
         rows.extend(self.namespaces.values().map(|row| Loaded::Namespace(Box::new(row.clone()))));
         rows.extend(self.rates.values().map(|row| Loaded::Rate(row.clone())));
+        rows.extend(self.gangs.values().map(|row| Loaded::Gang(Box::new(row.clone()))));
         let runs: Vec<&RunRow> = self.runs.values().filter(|run| !run.state.is_ended()).collect();
         rows.extend(runs.iter().map(|run| Loaded::Run(Box::new((*run).clone()), Arc::clone(&self.graphs[&run.id]))));
         let is_open_run = |run: &RunId| self.runs.get(run).is_some_and(|run| !run.state.is_ended());
@@ -234,5 +240,7 @@ fn row_key(row: &Row) -> String {
         Row::Namespace(row) => format!("namespace {}", row.name),
         Row::Rate(row) => format!("rate {} {}", row.namespace, row.key),
         Row::ResourceGone(name) => format!("resource gone {name}"),
+        Row::Gang(row) => format!("gang {}", row.id),
+        Row::GangGone(id) => format!("gang gone {id}"),
     }
 }

@@ -42,6 +42,11 @@ impl Offer {
         self
     }
 
+    /// The value of a capability.
+    pub fn value_of(&self, key: &str) -> Option<&str> {
+        self.capabilities.iter().find(|(name, _)| name.as_str() == key).and_then(|(_, value)| value.as_deref())
+    }
+
     /// Whether one requirement is met. `action=NAME` is met by a driver.
     pub fn has(&self, requirement: &Requirement) -> bool {
         if requirement.key.as_str() == "action" {

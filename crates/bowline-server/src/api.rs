@@ -13,6 +13,7 @@ mod events;
 mod extract;
 pub(crate) mod fault;
 mod find;
+mod gang;
 mod logs;
 mod namespaces;
 mod resources;
@@ -94,6 +95,7 @@ fn closed() -> OpenApiRouter<Shell> {
         .merge(workers::routes())
         .merge(resources::routes())
         .merge(namespaces::routes())
+        .merge(gang::routes())
         .merge(system::routes())
         .merge(backups::routes())
         .merge(events::routes())

@@ -17,6 +17,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bowline_core::gang::Member;
 use bowline_core::id::AttemptRef;
 use bowline_core::input::{Token, TokenRole};
 use bowline_core::name::{Actor, Namespace};
@@ -56,6 +57,8 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
     /// His name in histories.
     pub(crate) actor: Actor,
+    /// Where an attempt asks: which, and its place in its gang.
+    pub(crate) attempt: Option<(AttemptRef, Option<Member>)>,
 }
 
 impl Caller {
@@ -130,6 +133,27 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Which attempt asks, and its place in its gang.
+    pub(crate) fn member(&self) -> Result<(AttemptRef, Member), Fault> {
+        match self.attempt {
+            Some((attempt, Some(member))) => Ok((attempt, member)),
+            Some((attempt, None)) => Err(Fault::new(
+                StatusCode::CONFLICT,
+                "conflict",
+                format!(
+                    "Task {} is no member of a gang; submit it with others by `bowline submit --gang FILE`.",
+                    attempt.task
+                ),
+            )),
+            None => Err(Fault::forbidden(
+                "What the members of a gang have among themselves opens with the token of one of their attempts alone: \
+                 `BOWLINE_TOKEN` in its job.",
+            )),
+        }
+    }
+}
+
 fn only_enrols() -> Fault {
     Fault::forbidden("This token enrols one worker, and opens nothing else.")
 }
@@ -170,7 +194,11 @@ pub(crate) async fn caller(shell: &Shell, headers: &HeaderMap) -> Result<Caller,
         return worker_caller(shell, headers, token).await;
     }
     if shell.app.secrets.is_admin(token) {
-        return Ok(Caller { role: Role::Admin, actor: user(headers)?.unwrap_or_else(|| Actor::new("admin")) });
+        return Ok(Caller {
+            role: Role::Admin,
+            actor: user(headers)?.unwrap_or_else(|| Actor::new("admin")),
+            attempt: None,
+        });
     }
     if let Some(attempt) = shell.app.secrets.attempt_of(token) {
         return attempt_caller(shell, attempt).await;
@@ -183,8 +211,8 @@ pub(crate) async fn caller(shell: &Shell, headers: &HeaderMap) -> Result<Caller,
     };
     let own = Actor::new(&token.name);
     match token.role {
-        TokenRole::Admin => Ok(Caller { role: Role::Admin, actor: user(headers)?.unwrap_or(own) }),
-        TokenRole::Enrol => Ok(Caller { role: Role::Enrol(token.hash), actor: own }),
+        TokenRole::Admin => Ok(Caller { role: Role::Admin, actor: user(headers)?.unwrap_or(own), attempt: None }),
+        TokenRole::Enrol => Ok(Caller { role: Role::Enrol(token.hash), actor: own, attempt: None }),
         // A worker's key opens sessions, and nothing here.
         TokenRole::Member => Err(Fault::unauthenticated(format!("This is a worker's key, and no token. {HOW}."))),
     }
@@ -205,7 +233,7 @@ async fn worker_caller(shell: &Shell, headers: &HeaderMap, key: &str) -> Result<
         tonic::Code::Unauthenticated => Fault::unauthenticated(status.message()),
         _ => Fault::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", status.message()),
     })?;
-    Ok(Caller { role: Role::Worker, actor })
+    Ok(Caller { role: Role::Worker, actor, attempt: None })
 }
 
 /// An attempt may come in as long as it lives.
@@ -214,11 +242,13 @@ async fn attempt_caller(shell: &Shell, attempt: AttemptRef) -> Result<Caller, Fa
         .read(move |store| {
             let lives = store.attempts(&AttemptFilter::One(attempt))?.iter().any(|row| row.ended_at.is_none());
             let task = if lives { store.task(attempt.task.task)? } else { None };
-            Ok(task.map(|task| task.row.namespace))
+            Ok(task.map(|task| (task.row.namespace, task.spec.gang)))
         })
         .await?;
-    let namespace = found.ok_or_else(|| Fault::unauthenticated("This token was good for an attempt that is over."))?;
-    Ok(Caller { role: Role::Attempt(namespace), actor: Actor::new(&format!("task {}", attempt.task)) })
+    let (namespace, member) =
+        found.ok_or_else(|| Fault::unauthenticated("This token was good for an attempt that is over."))?;
+    let actor = Actor::new(&format!("task {}", attempt.task));
+    Ok(Caller { role: Role::Attempt(namespace), actor, attempt: Some((attempt, member)) })
 }
 
 /// The header `Bowline-User`: how an administrator's commands say who types them. It opens nothing.
@@ -236,7 +266,7 @@ mod tests {
     use super::*;
 
     fn caller(role: Role) -> Caller {
-        Caller { role, actor: Actor::new("x") }
+        Caller { role, actor: Actor::new("x"), attempt: None }
     }
 
     #[test]

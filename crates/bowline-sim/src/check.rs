@@ -5,13 +5,14 @@
 //! seen: [`rows`] (I1, I2, I4, I5's order, I7, I8, I10, I13), [`effects`] (I3, I9, I8's acknowledgements), [`facts`]
 //! (I1 and I4 in fact, I13), [`states`] (what a state may follow upon), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`words`] (what
 //! workers say and order: I2, I3, I8), [`leases`] (what supervisors promise by themselves), [`times`] (silence and limits),
-//! [`ending`] (I6, I8, I13, I14 once the faults have stopped). I5's capacities and I12 come with resources and gangs.
+//! [`lines`] (I5), [`gangs`] (I12), [`ending`] (I6, I8, I13, I14 once the faults have stopped).
 
 pub mod answers;
 pub mod book;
 pub mod effects;
 pub mod ending;
 pub mod facts;
+pub mod gangs;
 pub mod leases;
 pub mod limits;
 pub mod lines;
@@ -68,6 +69,8 @@ named! {
         I10 = "I10",
         /// After a crash, a prefix of the batches with everything acknowledged.
         I11 = "I11",
+        /// A gang is claimed in one commit; if a member fails before all have started, all are given back.
+        I12 = "I12",
         /// No process of an ended attempt is left.
         I13 = "I13",
         /// A worker claims again, or says why not.
@@ -132,6 +135,8 @@ pub struct View {
     pub lines: lines::Lines,
     /// Who is at work under which key, and what began when.
     pub limits: limits::Limits,
+    /// How far gangs are.
+    pub gangs: gangs::Gangs,
 }
 
 /// The checker of one run.
@@ -259,6 +264,7 @@ impl Observe for Check {
         states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
         lines::commit(&mut view.lines, &view.book, (&mut self.found, at), batch);
         limits::commit(&mut view.limits, &view.book, (&mut self.found, at), batch);
+        gangs::commit(&mut view.gangs, &view.book, (&mut self.found, at), batch);
         if !self.blind.contains(&cluster) {
             self.times.committed(&mut self.found, at, (cluster, &view.book), batch);
         }

@@ -3,6 +3,7 @@
 //! Each piece of it draws from a stream of its own, so that leaving one out leaves the others as they were. It
 //! knows what a client knows: what was answered, and what the lists of the API show.
 
+pub mod gang;
 pub mod limit;
 pub mod resource;
 pub mod shape;
@@ -71,6 +72,8 @@ named! {
         Resource = "resource",
         /// A quota or a share is set, changed, or taken away.
         Quota = "quota",
+        /// A gang: together, each member on a worker of its own, or as a chain.
+        Gang = "gang",
     }
 }
 

@@ -15,7 +15,7 @@ use crate::tables::{artifacts, leadership};
 /// Most damages that are listed.
 const PROBLEMS_MAX: usize = 100;
 /// Tables whose rows are counted.
-const COUNTED: [&str; 12] = [
+const COUNTED: [&str; 13] = [
     "tasks",
     "elements",
     "attempts",
@@ -26,6 +26,7 @@ const COUNTED: [&str; 12] = [
     "workers",
     "resources",
     "namespaces",
+    "gangs",
     "keys",
     "events",
 ];

@@ -26,7 +26,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "blobs by name", oldest_reader: 2, sql: include_str!("sql/0003_blobs.sql") },
     // Until something of it is used: see `tables::resources::in_use`.
     Migration { version: 4, name: "resources", oldest_reader: 2, sql: include_str!("sql/0004_resources.sql") },
-    // Until something of it is used: see `tables::resources::lines_in_use`.
+    // Until something of it is used: see `tables::resources::lines_in_use` and `tables::gangs::in_use`.
     Migration { version: 5, name: "lines", oldest_reader: 2, sql: include_str!("sql/0005_lines.sql") },
 ];
 

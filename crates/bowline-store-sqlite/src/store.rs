@@ -17,8 +17,8 @@ use crate::checkpoint::Checkpoints;
 use crate::lock::OwnerLock;
 use crate::sweep::sweep;
 use crate::tables::{
-    WriteError, Written, artifacts, attempts, counters, elements, events, history, keys, leadership, namespaces, nodes,
-    pauses, resources, results, runs, tasks, tokens, workers,
+    WriteError, Written, artifacts, attempts, counters, elements, events, gangs, history, keys, leadership, namespaces,
+    nodes, pauses, resources, results, runs, tasks, tokens, workers,
 };
 use crate::writer::Writer;
 
@@ -137,6 +137,8 @@ fn write(writer: &mut Writer<'_>, row: &Row) -> Written {
         Row::ResourceGone(name) => resources::remove(writer, name),
         Row::Namespace(row) => namespaces::put(writer, row),
         Row::Rate(row) => namespaces::put_rate(writer, row),
+        Row::Gang(row) => gangs::put(writer, row),
+        Row::GangGone(id) => gangs::remove(writer, *id),
         Row::Key(row) => keys::insert(writer, row),
         Row::Pause(row) => pauses::put(writer, row),
         Row::Token(token) => tokens::put(writer, token),
@@ -154,6 +156,7 @@ fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Resu
     resources::all(connection)?.into_iter().for_each(|row| each(Loaded::Resource(Box::new(row))));
     namespaces::all(connection)?.into_iter().for_each(|row| each(Loaded::Namespace(Box::new(row))));
     namespaces::rates(connection)?.into_iter().for_each(|row| each(Loaded::Rate(row)));
+    gangs::all(connection)?.into_iter().for_each(|row| each(Loaded::Gang(Box::new(row))));
     runs::load(connection, each)?;
     nodes::load(connection, each)?;
     let needed: BTreeSet<TaskRef> = tasks::load(connection, each)?.into_iter().collect();

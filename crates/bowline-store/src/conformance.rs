@@ -145,6 +145,7 @@ macro_rules! conformance_tests {
             runs_follow_the_rule_of_writing
             nodes_follow_the_rule_of_writing
             workers_follow_the_rule_of_writing
+            gangs_follow_the_rule_of_writing
             resources_follow_the_rule_of_writing
             what_is_held_is_kept_with_its_task
             namespaces_follow_the_rule_of_writing

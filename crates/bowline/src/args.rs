@@ -120,6 +120,9 @@ pub(crate) enum Command {
     /// Declare, look at and change resources: locks, licences, devices
     #[command(subcommand)]
     Resource(commands::resource::Command),
+    /// In a job: locks, barriers and values among the members of its gang
+    #[command(subcommand)]
+    Gang(commands::gang::Command),
     /// Pause and resume namespaces, or everything
     #[command(subcommand)]
     Namespace(commands::namespace::Command),

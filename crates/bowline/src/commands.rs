@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod gang;
 pub(crate) mod logs;
 pub(crate) mod namespace;
 pub(crate) mod resource;
@@ -65,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Workflow(command) => narrow(workflow::run(&on, command)),
         Command::Worker(command) => wide(worker::run(&on, command)),
         Command::Resource(command) => narrow(resource::run(&on, command)),
+        Command::Gang(command) => narrow(gang::run(&on, command)),
         Command::Namespace(command) => narrow(namespace::run(&on, command)),
         Command::Token(command) => narrow(token::run(&on, command)),
         Command::Server(command) => wide(server::run(&on, command)),

@@ -114,14 +114,11 @@ impl Setting {
 
 /// Submits one task or many.
 pub(crate) async fn submit(client: &Client, submit: Submit, write: &Write) -> Result<Submitted, ClientError> {
-    let mut tasks = submit.tasks;
     // A single task comes back as one.
-    if tasks.len() == 1
-        && let Some(task) = tasks.pop()
-    {
-        return client.submit(&task, write).await;
+    match submit.tasks.as_slice() {
+        [task] if submit.gang.is_none() => client.submit(task, write).await,
+        _ => client.submit_all(&submit, write).await,
     }
-    client.submit_many(tasks, write).await
 }
 
 /// The exit status that goes with a client's error.

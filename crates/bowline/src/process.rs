@@ -51,6 +51,12 @@ pub(crate) struct Running {
     log_start: u64,
 }
 
+/// Runs a command of the user's to its end, in this process's own terminal and folder.
+#[expect(clippy::disallowed_methods, reason = "what runs under a lock is the caller's own, and not a job")]
+pub(crate) fn run_to_end(program: &str, args: &[String]) -> io::Result<ExitStatus> {
+    std::process::Command::new(program).args(args).status()
+}
+
 impl Launch {
     /// Starts it. Its announcements come through the receiver.
     #[expect(clippy::disallowed_methods, reason = "server and worker are processes of their own, and this starts them")]

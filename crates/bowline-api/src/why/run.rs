@@ -109,6 +109,7 @@ fn short(reason: &WaitReason) -> String {
         WaitReason::WarmOn { worker, .. } => format!("for {worker}, which had it last"),
         WaitReason::RunsForAnother { .. } => "for workers that serve another resource now".to_owned(),
         WaitReason::AwayFrom { worker, .. } => format!("for another worker than {worker}"),
+        WaitReason::Gang { .. } => "for the rest of their gang".to_owned(),
         WaitReason::Behind { .. } => "for their turn in the lane".to_owned(),
         WaitReason::ArrayWindow { at_most, .. } => format!("because at most {at_most} run at a time"),
         WaitReason::WorkerSilent { worker, since, .. } => {

@@ -48,7 +48,8 @@ impl Engine {
         self.claim_for_server();
         self.let_back();
         let (joined, freed) = (self.lanes.take_joined(), std::mem::take(&mut self.freed));
-        if self.free.is_empty() || (joined.is_empty() && freed.is_empty()) {
+        let mut gangs = self.gangs.take_ready(!freed.is_empty());
+        if self.free.is_empty() || (joined.is_empty() && freed.is_empty() && gangs.is_empty()) {
             return;
         }
         let mut heads = if freed.is_empty() {
@@ -60,6 +61,7 @@ impl Engine {
             if self.free.is_empty() {
                 return;
             }
+            self.claim_gangs(&mut gangs, Some(&line));
             // A claim in another lane may have taken it away: an array's window is full, or a quota.
             let first = self.open_head(lane);
             if first != Some((line, lane)) {
@@ -80,6 +82,7 @@ impl Engine {
                 self.push_head(&mut heads, head);
             }
         }
+        self.claim_gangs(&mut gangs, None);
     }
 
     /// Who is first in a lane that workers are given tasks of.
@@ -180,6 +183,11 @@ impl Engine {
             self.shift(whole, Event::Claimed(Holder::Elements), &cause).expect("it was ready");
         }
         self.touch_task(unit.task);
+    }
+
+    /// This unit for this worker, which has room for it.
+    pub(super) fn claim_for(&mut self, unit: TaskRef, worker: WorkerId) {
+        self.claim(&Pick { unit, worker });
     }
 
     /// In one commit: task, attempt, worker, fence. Only then does `Assign` leave.

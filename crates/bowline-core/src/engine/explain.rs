@@ -84,6 +84,9 @@ impl Engine {
         if is_waiting || matches!(state, StateKind::Scheduled | StateKind::Blocked) {
             self.pauses_of(task, unit, &mut reasons);
         }
+        if is_waiting && !is_array_with_rest {
+            reasons.extend(self.gang_reason(unit.task));
+        }
         if is_waiting {
             self.in_lines(task, unit, state, &mut reasons);
             self.in_line(task, unit, &mut reasons);
@@ -102,13 +105,14 @@ impl Engine {
         // An array asks by the next of its elements.
         let next = task.array.as_ref().and_then(|array| array.next_index());
         let asks = next.filter(|_| unit.index.is_none()).map_or(unit, |index| TaskRef::element(unit.task, index));
-        if !task.policy.asks() {
+        let (asks, wants) = self.standing_for(asks);
+        if wants.is_empty() && !task.policy.asks() {
             return;
         }
         if let Some(why) = self.aside_why(asks) {
             reasons.push(WaitReason::Aside { ticket: task.ticket, why });
         }
-        for want in task.policy.wants.iter() {
+        for want in wants.iter() {
             // That it is out of service, or too small, was said.
             let could = |resource: &Resource| resource.out_of_service().is_none() && resource.could_fit(want).is_ok();
             if self.lines.get(&want.name).is_some_and(could) {
@@ -237,7 +241,7 @@ impl Engine {
             self.no_worker(unit, key, reasons);
         }
         // Who waits for resources stands in their lines, and in no lane yet.
-        let is_in_lane = !task.policy.asks() || is_through(task, unit);
+        let is_in_lane = (!task.policy.asks() || is_through(task, unit)) && !self.is_bound(unit.task);
         if is_in_lane && !task.policy.lane_key.is_held_by_server {
             reasons.extend(self.quota_of(&task.policy.lane_key));
             reasons.extend(self.turn_of_others(task));

@@ -55,7 +55,8 @@ enum Put {
 impl Engine {
     /// What the unit asks for; empty for most.
     pub(super) fn wants_of(&self, unit: TaskRef) -> Arc<[Want]> {
-        self.tasks.get(&unit.task).map(|task| Arc::clone(&task.policy.wants)).unwrap_or_default()
+        let own = || self.tasks.get(&unit.task).map(|task| Arc::clone(&task.policy.wants)).unwrap_or_default();
+        self.gang_wants(unit).unwrap_or_else(own)
     }
 
     /// Whether the task asks for resources.
@@ -249,11 +250,17 @@ impl Engine {
 
     /// Why a unit that waits, or has been granted all and has no attempt, stands aside.
     pub(super) fn aside_why(&self, unit: TaskRef) -> Option<AsideWhy> {
+        self.stands_for(unit).into_iter().find_map(|member| self.own_aside_why(member))
+    }
+
+    /// The same, of this unit alone.
+    fn own_aside_why(&self, unit: TaskRef) -> Option<AsideWhy> {
         self.kept_aside(unit).or_else(|| self.gate_why(unit))
     }
 
-    /// The same, but for gates.
+    /// The same, but for gates; of what its gang asks for, where it stands for that.
     fn kept_aside(&self, unit: TaskRef) -> Option<AsideWhy> {
+        let wants = self.wants_of(unit);
         let task = self.tasks.get(&unit.task)?;
         let is_paused = self.is_stood_down(unit.task)
             || self.pauses.of(&task.policy.namespace).is_some()
@@ -261,7 +268,7 @@ impl Engine {
         if is_paused && !mutant::is(Mutant::PauseIgnored) {
             return Some(AsideWhy::Paused);
         }
-        for want in task.policy.wants.iter() {
+        for want in wants.iter() {
             let Some(resource) = self.lines.get(&want.name) else { continue };
             if let Some(reason) = resource.out_of_service() {
                 return Some(AsideWhy::OutOfService { name: want.name.clone(), reason: reason.to_owned() });
@@ -311,6 +318,9 @@ impl Engine {
     /// All of it, in one commit.
     pub(super) fn grant(&mut self, place: Place, wants: &[Want]) {
         let unit = place.1;
+        if self.is_bound(unit.task) {
+            return self.grant_gang(place, wants);
+        }
         self.begin_waiting_element(unit);
         let held = self.lines.grant(unit, wants, self.now);
         let cause = if held.is_empty() { String::new() } else { format!("granted {}", say_held(&held)) };
@@ -339,20 +349,16 @@ impl Engine {
 
     /// Puts right where a unit stands, after something changed that may put it aside or bring it back.
     pub(super) fn restand(&mut self, unit: TaskRef) {
+        if self.restand_gang_of(unit.task) {
+            return;
+        }
         let wants = self.wants_of(unit);
         let state = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).map(|hot| hot.state.kind());
         match state {
             Some(StateKind::Waiting) if !self.may_stand(unit) => {}
             Some(StateKind::Waiting) => {
                 let Some(place) = self.place_of(unit) else { return };
-                match self.put_right(place, &wants) {
-                    Put::Back => {
-                        probe::reached(Path::SteppedBackToItsNumber);
-                        self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
-                    }
-                    Put::Aside(why) => self.tell_aside(unit, &why),
-                    Put::AsBefore => {}
-                }
+                self.put_right_and_tell(place, &wants);
             }
             Some(StateKind::Ready) if unit.index.is_some() || !self.is_array(unit.task) => {
                 if let Some(why) = self.aside_why(unit) {
@@ -367,13 +373,26 @@ impl Engine {
         }
     }
 
+    /// In line or aside, as it is now.
+    pub(super) fn put_right_and_tell(&mut self, place: Place, wants: &[Want]) {
+        let unit = place.1;
+        match self.put_right(place, wants) {
+            Put::Back => {
+                probe::reached(Path::SteppedBackToItsNumber);
+                self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
+            }
+            Put::Aside(why) => self.tell_aside(unit, &why),
+            Put::AsBefore => {}
+        }
+    }
+
     fn is_array(&self, id: TaskId) -> bool {
         self.tasks.get(&id).is_some_and(|task| task.array.is_some())
     }
 
     /// Every unit of a task.
     pub(super) fn restand_task(&mut self, id: TaskId) {
-        if !self.asks(id) {
+        if self.restand_gang_of(id) || !self.asks(id) {
             return;
         }
         let elements = self.tasks.get(&id).and_then(|task| task.array.as_ref());

@@ -46,6 +46,8 @@ pub(super) struct LaneKey {
     pub alone: Option<ResourceName>,
     /// Whose its tasks are, where users have shares.
     pub user: Option<Arc<str>>,
+    /// Whether they are links of a chain: their worker holds nothing beforehand.
+    pub is_chain: bool,
 }
 
 impl LaneKey {
@@ -62,7 +64,8 @@ impl LaneKey {
             requires,
             room: spec.amounts.iter().filter(|(_, amount)| **amount > 0).map(|(k, v)| (k.clone(), *v)).collect(),
             slots: if is_held_by_server { 0 } else { spec.slots.max(1) },
-            holds: spec.asks(),
+            holds: spec.asks() || spec.gang.is_some(),
+            is_chain: spec.gang.is_some_and(|member| member.terms.form == crate::gang::Form::Chain),
             placement: spec.placement.clone(),
             only: Only::Any,
             alone: None,

@@ -90,7 +90,10 @@ impl Engine {
     /// claimed. Whether it does.
     pub(super) fn revive(&mut self, id: WorkerId, attempt: AttemptRef) -> bool {
         let is_its_own = self.lost.get(&attempt).is_some_and(|row| row.worker == Some(id));
-        let is_wanted = is_its_own && self.is_late_wanted(attempt) && !self.is_window_full(attempt.task);
+        let is_wanted = is_its_own
+            && self.is_late_wanted(attempt)
+            && !self.is_window_full(attempt.task)
+            && !self.is_bound(attempt.task.task);
         if !is_wanted || !self.regrant(attempt.task) {
             probe::reached(Path::LateAttemptTurnedAway);
             return false;

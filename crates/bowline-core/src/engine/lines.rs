@@ -240,6 +240,17 @@ fn choose(
         let fits = |unit: &&Unit| !unit.is_gone && is_free(unit) && unit.spec.has(with);
         return units.values().find(fits).map(|unit| vec![unit.spec.name.clone()]);
     }
+    let mut chosen = assign(wanted, is_free, units)?;
+    chosen.sort();
+    Some(chosen)
+}
+
+/// The same, each in the place of its ask.
+fn assign(
+    wanted: &[Attributes],
+    is_free: impl Fn(&Unit) -> bool,
+    units: &BTreeMap<UnitName, Unit>,
+) -> Option<Vec<UnitName>> {
     let free: Vec<&Unit> = units.values().filter(|unit| !unit.is_gone && is_free(unit)).collect();
     if free.len() < wanted.len() {
         return None;
@@ -251,7 +262,10 @@ fn choose(
             return None;
         }
     }
-    Some(free.iter().zip(&taken).filter(|(_, by)| by.is_some()).map(|(unit, _)| unit.spec.name.clone()).collect())
+    let mut chosen: Vec<(usize, UnitName)> =
+        free.iter().zip(&taken).filter_map(|(unit, by)| Some(((*by)?, unit.spec.name.clone()))).collect();
+    chosen.sort();
+    Some(chosen.into_iter().map(|(_, name)| name).collect())
 }
 
 fn find_path(ask: usize, graph: &(&[Attributes], &[&Unit]), taken: &mut [Option<usize>], seen: &mut [bool]) -> bool {
@@ -437,6 +451,15 @@ impl Lines {
                 .get(&want.name)
                 .is_none_or(|resource| resource.before(place, want).is_none() && resource.fit(want).is_some())
         })
+    }
+
+    /// The units that would be given, each in the place of its ask; empty where none are asked for.
+    pub(super) fn allot(&self, want: &Want) -> Option<Vec<UnitName>> {
+        let resource = self.all.get(&want.name)?;
+        match want.mode {
+            Mode::Unit => assign(&want.units, |unit| unit.holder.is_none(), &resource.units),
+            Mode::Exclusive | Mode::Shared | Mode::Counted => resource.fit(want),
+        }
     }
 
     /// Grants it all.

@@ -32,6 +32,7 @@ impl Engine {
             Loaded::Resource(row) => self.lines.declare(*row),
             Loaded::Namespace(row) => self.load_namespace(*row),
             Loaded::Rate(row) => self.load_rate(row),
+            Loaded::Gang(row) => self.load_gang(*row),
             Loaded::Run(row, graph) => {
                 self.runs.insert(row.id, Run::new(*row, graph));
             }
@@ -54,6 +55,9 @@ impl Engine {
         let task = self.task_from(row, spec);
         if task.array.is_some() {
             self.unfinished_arrays.insert(id);
+        }
+        if let Some(member) = task.gang.as_deref() {
+            self.load_member(member);
         }
         self.tasks.insert(id, task);
     }
@@ -179,7 +183,7 @@ impl Engine {
             self.count_loaded(unit, kind);
             self.retime(unit);
         }
-        if kind == StateKind::Waiting {
+        if kind == StateKind::Waiting && !self.is_bound(id) {
             self.stand_loaded(whole);
         }
         if matches!(kind, StateKind::Ready | StateKind::Running) {

@@ -66,6 +66,8 @@ pub(super) struct Out {
     pub resources_gone: BTreeSet<ResourceName>,
     pub namespaces: BTreeSet<Namespace>,
     pub rates: BTreeSet<(Namespace, LimitKey)>,
+    pub gangs: BTreeSet<TaskId>,
+    pub gangs_gone: BTreeSet<TaskId>,
     pub tokens: Vec<Token>,
     pub tokens_gone: Vec<[u8; 32]>,
     pub tasks_gone: BTreeSet<TaskId>,
@@ -100,6 +102,8 @@ impl Engine {
             && out.resources_gone.is_empty()
             && out.namespaces.is_empty()
             && out.rates.is_empty()
+            && out.gangs.is_empty()
+            && out.gangs_gone.is_empty()
             && out.counters == Changed::No
             && out.history.is_empty()
     }
@@ -254,6 +258,8 @@ impl Engine {
         let rooms = out.namespaces.iter().filter_map(|name| Some(self.rooms.get(name)?.row.clone()));
         rows.extend(rooms.map(|row| Row::Namespace(Box::new(row))));
         rows.extend(out.rates.iter().map(|key| Row::Rate(self.rate_row(key))));
+        rows.extend(out.gangs_gone.into_iter().map(Row::GangGone));
+        rows.extend(self.gang_rows(&out.gangs).into_iter().map(|row| Row::Gang(Box::new(row))));
         rows.extend(out.tokens.into_iter().map(Row::Token));
         rows.extend(out.tokens_gone.into_iter().map(Row::TokenGone));
         rows.extend(out.tasks_gone.into_iter().map(Row::TaskGone));

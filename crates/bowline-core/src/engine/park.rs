@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::answer::{Refusal, RefusalCode};
 use crate::effect::Effect;
 use crate::id::{ParkId, RunId, TaskId};
-use crate::input::{Evaluation, Fact, Input, Need, Request, Submit};
+use crate::input::{Evaluation, Fact, Input, Need, Request, Submit, TaskVerb};
 use crate::message::FromWorker;
 use crate::mutant::{self, Mutant};
 use crate::name::Namespace;
@@ -45,6 +45,14 @@ struct Parked {
     durable: u64,
     /// Its size, about.
     bytes: usize,
+    again: Again,
+}
+
+/// Whether what was read for an input showed that it needs more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    Yes,
 }
 
 impl Parking {
@@ -112,6 +120,10 @@ impl Engine {
 
     /// Parks the input where it needs something. Gives it back where it does not.
     pub(super) fn park(&mut self, input: Input) -> Option<Input> {
+        self.park_as(input, Again::No)
+    }
+
+    fn park_as(&mut self, input: Input, again: Again) -> Option<Input> {
         let needs = self.needs(&input);
         if needs.is_empty() {
             return Some(input);
@@ -125,7 +137,7 @@ impl Engine {
         let id = self.parking.next;
         self.parking.next = id.next();
         self.parking.bytes = self.parking.bytes.saturating_add(bytes);
-        self.parking.parked.insert(id, Parked { input, durable: self.durable, bytes });
+        self.parking.parked.insert(id, Parked { input, durable: self.durable, bytes, again });
         self.parking.wanted.push((id, needs));
         None
     }
@@ -178,7 +190,13 @@ impl Engine {
                 Fact::Run(None) | Fact::Key(None) => {}
             }
         }
-        Some(parked.input)
+        // Only now it is known of which gang a task is: its members are wanted too, once.
+        match (parked.again, &parked.input) {
+            (Again::No, Input::Request { request: Request::Tasks { verb: TaskVerb::Retry, .. }, .. }) => {
+                self.park_as(parked.input, Again::Yes)
+            }
+            _ => Some(parked.input),
+        }
     }
 
     /// An ended task comes back into memory, for one batch at least.
@@ -240,6 +258,7 @@ impl Engine {
             open: None,
             hot: Hot::from_row(&row.unit, is_array),
             array,
+            gang: spec.gang.map(Box::new),
             written: 0,
         }
     }
@@ -317,7 +336,9 @@ fn weight(input: &Input) -> usize {
         of_work(&new.spec.work) + new.elements.iter().map(of_work).sum::<usize>() + 32 * new.spec.after.len()
     };
     let own = match input {
-        Input::Request { request: Request::Submit(submit), .. } => submit.tasks.iter().map(of_task).sum(),
+        Input::Request { request: Request::Submit(submit) | Request::SubmitGang(submit, _), .. } => {
+            submit.tasks.iter().map(of_task).sum()
+        }
         Input::Request { request: Request::StartRun(start), .. } => start.source.len() + start.inputs.len(),
         Input::Request { request: Request::Tasks { tasks, .. }, .. } => size_of_val(tasks.as_slice()),
         Input::FromWorker { message: FromWorker::Finished(finished), .. } => {
@@ -358,6 +379,13 @@ impl Needs<'_> {
         }
     }
 
+    /// The others of its gang, where that has ended.
+    fn members(&mut self, id: TaskId) {
+        let engine = self.engine;
+        let member = engine.tasks.get(&id).filter(|task| task.is_ended()).and_then(|task| task.gang.as_deref());
+        member.into_iter().flat_map(crate::gang::Member::all).for_each(|id| self.task(id));
+    }
+
     fn key(&mut self, namespace: &Namespace, key: Option<&crate::input::IdempotencyKey>) {
         if let Some(key) = key
             && !self.engine.keys.contains_key(&(namespace.clone(), key.key.clone()))
@@ -377,9 +405,14 @@ impl Needs<'_> {
 
     fn of_request(&mut self, request: &Request) {
         match request {
-            Request::Submit(submit) => self.of_submit(submit),
+            Request::Submit(submit) | Request::SubmitGang(submit, _) => self.of_submit(submit),
             Request::StartRun(start) => self.key(&start.namespace, start.key.as_ref()),
-            Request::Tasks { tasks, .. } => tasks.iter().for_each(|unit| self.task(unit.task)),
+            Request::Tasks { tasks, verb, .. } => tasks.iter().for_each(|unit| {
+                self.task(unit.task);
+                if *verb == TaskVerb::Retry {
+                    self.members(unit.task);
+                }
+            }),
             Request::Run { run, .. } => {
                 if run.0 > 0
                     && *run < self.engine.counters.run
@@ -391,6 +424,7 @@ impl Needs<'_> {
             }
             Request::Explain { task, .. } => self.task(task.task),
             Request::Pause { .. }
+            | Request::Gang { .. }
             | Request::PauseWorker { .. }
             | Request::DrainWorker { .. }
             | Request::UndrainWorker { .. }

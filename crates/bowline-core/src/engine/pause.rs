@@ -68,6 +68,7 @@ impl Engine {
             let row = PauseRow { namespace: namespace.clone(), mark };
             self.pauses.set(row.clone());
             self.lanes.join_anew();
+            self.gangs.stir();
             self.out.pauses.insert(namespace.clone(), row);
             let subject = Subject::Namespace(namespace.clone());
             self.tell_of(subject, namespace.clone(), AttemptNo(0), word(paused), &Cause::new(actor, ""));

@@ -181,6 +181,14 @@ impl Engine {
         gate.is_some_and(|gate| matches!(gate.most(), Most::So(most) if gate.used() >= most))
     }
 
+    /// Whether so many more may be on workers at once.
+    pub(super) fn has_places(&self, namespace: &Namespace, count: usize) -> bool {
+        let key = GateKey::Running(namespace.clone());
+        let gate = self.gates.get(&key).filter(|_| is_watched(&key));
+        let count = count as u64;
+        gate.is_none_or(|gate| !matches!(gate.most(), Most::So(most) if gate.used().saturating_add(count) > most))
+    }
+
     /// The same, told.
     pub(super) fn quota_of(&self, key: &LaneKey) -> Option<WaitReason> {
         let gate = self.gates.get(&GateKey::Running(key.namespace.clone()))?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::answer::{Answer, Refusal, RefusalCode, Replayed, Reply};
+use crate::gang::Terms;
 use crate::id::{Round, TaskId, TaskRef, Ticket};
 use crate::input::{DryRun, IdempotencyKey, NewTask, Submit};
 use crate::machine::{Blocked, State};
@@ -22,7 +23,7 @@ use super::table::{At, Hot, Origin, Policy, Task};
 
 impl Engine {
     /// A submit, whole or not at all.
-    pub(super) fn submit(&mut self, actor: &Actor, submit: &Submit) -> Reply {
+    pub(super) fn submit(&mut self, actor: &Actor, submit: &Submit, gang: Option<Terms>) -> Reply {
         if let Some(key) = &submit.key {
             match self.made_under(&submit.namespace, key)? {
                 Some(Made::Tasks(tasks)) => {
@@ -33,6 +34,7 @@ impl Engine {
             }
         }
         self.check_submit(submit)?;
+        gang.map_or(Ok(()), |terms| self.check_gang(submit, terms))?;
         let warnings = self.warnings(submit);
         Self::check_strict(submit.strict, &warnings)?;
         if submit.dry_run == DryRun::Yes {
@@ -40,10 +42,15 @@ impl Engine {
         }
         let first = self.counters.task;
         let mut tasks = Vec::with_capacity(submit.tasks.len());
-        for new in &submit.tasks {
+        let size = u32::try_from(submit.tasks.len()).unwrap_or(u32::MAX);
+        if let Some(terms) = gang {
+            self.begin_gang(first, terms, size);
+        }
+        for (new, index) in submit.tasks.iter().zip(0..) {
             let origin =
                 Origin { namespace: submit.namespace.clone(), created_by: actor.clone(), run: None, step: None };
-            tasks.push(self.create(new, first, origin));
+            let member = gang.map(|terms| super::gang::member(new, first, (index, size), terms));
+            tasks.push(self.create(member.as_ref().unwrap_or(new), first, origin));
         }
         if let Some(key) = &submit.key {
             self.remember_key(&submit.namespace, key, Made::Tasks(tasks.clone()));
@@ -145,6 +152,7 @@ impl Engine {
             open: None,
             hot: Hot::new(State::Waiting, self.now),
             array: spec.array.as_ref().map(|array| Box::new(Array::new(array.clone()).asking(spec.asks()))),
+            gang: spec.gang.map(Box::new),
             written: 0,
         };
         if task.array.is_some() {

@@ -339,6 +339,8 @@ pub(super) struct Task {
     pub open: Option<Box<[Dependency]>>,
     pub hot: Hot,
     pub array: Option<Box<Array>>,
+    /// Its place in a gang.
+    pub gang: Option<Box<crate::gang::Member>>,
     /// The batch in which it was last written.
     pub written: u64,
 }

@@ -2,8 +2,8 @@
 //! unit's state changes.
 
 use crate::effect::Effect;
-use crate::id::{AttemptRef, Fence, RunId, TaskId, TaskRef, WorkerId};
-use crate::machine::{self, Begun, Blocked, Context, Event, Holder, Intent, Late, Refused, State, Step};
+use crate::id::{AttemptRef, Fence, RunId, TaskId, TaskRef, Ticket, WorkerId};
+use crate::machine::{self, Begun, Blocked, Context, Event, Holder, Intent, Late, LostEnds, Refused, State, Step};
 use crate::message::{StopWhy, ToWorker};
 use crate::mutant::{self, Mutant};
 use crate::probe::{self, Path};
@@ -52,6 +52,7 @@ impl Engine {
                 + u32::from(mutant::is(Mutant::OneAttemptTooMany)),
             losses: hot.losses,
             lost_on: self.lost_on(unit, hot.worker),
+            lost_ends: if self.loss_ends(unit.task) { LostEnds::Yes } else { LostEnds::No },
             begun: if hot.started_at.get().is_some() { Begun::Yes } else { Begun::No },
             on_loss: policy.on_worker_loss,
             retry_at: self.now.plus(crate::rng::backoff(self.config.seed, &attempt, &policy.retry, failures)),
@@ -87,7 +88,7 @@ impl Engine {
         }
         let is_first = matches!(was, StateKind::Scheduled | StateKind::Blocked);
         let kind = next.kind();
-        if self.gives_up(unit, was, kind) {
+        if self.gives_up(unit, was, kind) && !self.passes_on(unit, kind) {
             self.release_held(unit);
         }
         let Some(hot) = self.hot_mut(unit) else { return };
@@ -106,6 +107,7 @@ impl Engine {
             hot.waiting_at = now.into();
         }
         self.settle(unit, kind, cause);
+        self.gang_moved(unit, was, kind);
     }
 
     /// Whether what it holds is free again. Between a failure and its retry, and in doubt, it keeps what it holds.
@@ -132,7 +134,7 @@ impl Engine {
         if was == StateKind::Ready {
             self.unline(unit);
         }
-        if was == StateKind::Waiting && self.asks(unit.task) {
+        if was == StateKind::Waiting && !self.unstand_gang(unit) && self.asks(unit.task) {
             self.unstand(unit);
         }
         if was.is_live() {
@@ -194,17 +196,33 @@ impl Engine {
     /// The ticket is taken here, and its places in the lines. With nothing to ask for, or all of it still held, the
     /// unit is ready in the same commit. An array as a whole asks for nothing: its elements do.
     fn enter_waiting(&mut self, unit: TaskRef, cause: &Cause) {
+        if self.waits_in_gang(unit, cause) {
+            return;
+        }
         let is_first = self.tasks.get(&unit.task).is_some_and(|task| task.ticket.0 == 0);
         if is_first || mutant::is(Mutant::TicketLostOnReturn) {
-            let (now, ticket) = (self.now, self.counters.ticket);
-            self.counters.ticket = ticket.next();
-            self.out.counters = Changed::Yes;
+            let now = At::from(self.now);
+            let of_chain = self.chain_ticket(unit.task);
+            let (ticket, ticket_at) = of_chain.unwrap_or_else(|| (self.new_ticket(), now));
             if let Some(task) = self.tasks.get_mut(&unit.task) {
                 task.ticket = ticket;
-                task.ticket_at = now.into();
+                task.ticket_at = ticket_at;
             }
             self.touch_task(unit.task);
         }
+        self.take_places(unit, cause);
+    }
+
+    /// The next number in the one order.
+    pub(super) fn new_ticket(&mut self) -> Ticket {
+        let ticket = self.counters.ticket;
+        self.counters.ticket = ticket.next();
+        self.out.counters = Changed::Yes;
+        ticket
+    }
+
+    /// It stands in line for all that it asks for. What asks for nothing, or holds it all, is ready.
+    pub(super) fn take_places(&mut self, unit: TaskRef, cause: &Cause) {
         let asks = self
             .tasks
             .get(&unit.task)
@@ -335,6 +353,9 @@ impl Engine {
 
     /// A ready unit takes its place, unless it is paused.
     pub(super) fn line_up(&mut self, unit: TaskRef) {
+        if self.stir_gang_of(unit.task) {
+            return;
+        }
         let Some(task) = self.tasks.get_mut(&unit.task) else { return };
         if let Some(array) = &mut task.array {
             let stand = array.stand;

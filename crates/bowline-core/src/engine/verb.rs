@@ -159,12 +159,13 @@ impl Engine {
             }
         }
         self.check_not_dropped(unit.task)?;
-        Ok(self.new_round(unit.task, &cause))
+        let of_gang = self.retry_gang(unit.task, &cause);
+        of_gang.unwrap_or_else(|| Ok(self.new_round(unit.task, &cause)))
     }
 
     /// A new round: dependencies that have not ended are waited for; those that have are not asked
     /// how, because whoever retries has decided.
-    fn new_round(&mut self, id: TaskId, cause: &Cause) -> StateKind {
+    pub(super) fn new_round(&mut self, id: TaskId, cause: &Cause) -> StateKind {
         let whole = TaskRef::whole(id);
         let now = self.now;
         self.replace_others(id, cause);

@@ -122,6 +122,11 @@ impl Held {
         self.beyond.iter().any(|(held, _)| held == attempt)
     }
 
+    /// Whether a link of a chain runs.
+    fn has_chain(&self) -> bool {
+        self.inside.values().any(|claim| claim.is_chain)
+    }
+
     /// Whether this fits beside what runs.
     fn fits(&self, claim: &LaneKey, room: &Room) -> bool {
         // What does not fit a number does not fit the room either.
@@ -345,7 +350,7 @@ impl Worker {
         let beyond = count(self.held.beyond());
         let prefetch = self.session.as_ref().map_or(0, |session| session.prefetch);
         // Who needs several slots would keep others from those that are free meanwhile.
-        let may_wait_there = self.kept.is_none() && !claim.holds && claim.slots <= 1;
+        let may_wait_there = self.kept.is_none() && !claim.holds && !self.held.has_chain() && claim.slots <= 1;
         let may_wait_there = may_wait_there && beyond < prefetch && claim.too_small(&room).is_empty();
         (may_wait_there && self.held.leaves_amounts(claim, &room)).then_some(Beyond::Yes)
     }

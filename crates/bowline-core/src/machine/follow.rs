@@ -1,6 +1,6 @@
 //! What follows from an attempt's end, a stop, a loss: the arms of the one table, by name.
 
-use super::{Begun, Context, Holder, Intent, LOSSES_ALL_MAX, LOSSES_MAX, State, Step};
+use super::{Begun, Context, Holder, Intent, LOSSES_ALL_MAX, LOSSES_MAX, LostEnds, State, Step};
 use crate::message::JobEnd;
 use crate::mutant::{self, Mutant};
 use crate::probe::{self, Path};
@@ -90,6 +90,10 @@ pub(super) fn fail(failure: Outcome, cx: &Context) -> Step {
 pub(super) fn lose(why: String, cx: &Context) -> Step {
     let losses = cx.losses + 1;
     let next = match cx.on_loss {
+        OnWorkerLoss::Rerun if cx.lost_ends == LostEnds::Yes => {
+            let message = format!("lost because {why}, and its gang ends with the first of its members that is lost");
+            State::Ended { outcome: Box::new(Outcome::Lost { message }) }
+        }
         OnWorkerLoss::Fail if mutant::is(Mutant::DoubtIsRerun) => State::Waiting,
         OnWorkerLoss::Fail => State::InDoubt,
         OnWorkerLoss::Rerun if cx.lost_on >= LOSSES_MAX => {

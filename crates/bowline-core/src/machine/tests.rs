@@ -67,6 +67,7 @@ fn context() -> Context {
         begun: Begun::No,
         on_loss: OnWorkerLoss::Rerun,
         retry_at: Timestamp(9),
+        lost_ends: LostEnds::No,
         live_elements: 1,
     }
 }

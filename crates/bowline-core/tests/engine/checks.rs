@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_core::answer::{Answer, Overview};
 use bowline_core::effect::Effect;
 use bowline_core::explain::{Explanation, WaitReason};
-use bowline_core::id::{AttemptRef, Fence, ReplyTo, TaskRef, WorkerId};
+use bowline_core::gang::{Form, Stage};
+use bowline_core::id::{AttemptRef, Fence, ReplyTo, TaskId, TaskRef, WorkerId};
 use bowline_core::input::{Input, Request};
 use bowline_core::name::{Actor, ResourceName};
 use bowline_core::resource::{Ask, Grant, Mode};
@@ -50,6 +51,7 @@ fn units(world: &World) -> Vec<(TaskRef, &Unit, bool)> {
 
 pub(crate) fn check(world: &mut World, seen: &mut Seen) {
     check_attempts(world, seen);
+    check_gangs(world);
     check_workers(world);
     check_drained(world);
     check_history(world, seen);
@@ -61,6 +63,34 @@ pub(crate) fn check(world: &mut World, seen: &mut Seen) {
         check_held(world);
         check_shadow(world);
         check_lines(world);
+    }
+}
+
+/// I12, by the rows of one commit: of a gang that gathers nobody begins, of one that was claimed everybody has an attempt
+/// until all have started; and a gang's row is there as long as one of its members has not ended.
+fn check_gangs(world: &World) {
+    let tables = &world.bench.tables;
+    let mut open: BTreeMap<TaskId, (Form, Vec<StateKind>)> = BTreeMap::new();
+    for row in tables.tasks.values().filter(|row| !row.unit.state.is_ended()) {
+        if let Some(member) = tables.specs[&row.id].0.gang {
+            let (_, states) = open.entry(member.first).or_insert((member.terms.form, Vec::new()));
+            states.push(row.unit.state);
+        }
+    }
+    assert!(open.keys().eq(tables.gangs.keys()), "a gang's row is there while a member has not ended");
+    for (first, (form, states)) in open {
+        let begins = |state: &StateKind| matches!(state, StateKind::Assigned | StateKind::Running);
+        match tables.gangs[&first].stage {
+            _ if form == Form::Chain => {
+                let live = states.iter().filter(|state| state.is_live()).count();
+                assert!(live <= 1, "of the chain of {first} one link runs at a time: {states:?}");
+            }
+            Stage::Gathering => assert!(!states.iter().any(begins), "I12: the gang of {first} gathers: {states:?}"),
+            Stage::Starting => {
+                assert!(states.iter().all(|state| state.is_live()), "I12: the gang of {first} starts: {states:?}");
+            }
+            Stage::Together => {}
+        }
     }
 }
 
@@ -325,6 +355,7 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::Aside { .. }
         | WaitReason::InDoubt { .. }
         | WaitReason::Quota { .. }
+        | WaitReason::Gang { .. }
         | WaitReason::Held { .. } => true,
         WaitReason::WorkerSilent { .. }
         | WaitReason::Share { .. }
@@ -336,6 +367,12 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::WarmOn { .. }
         | WaitReason::RunsForAnother { .. }
         | WaitReason::NoRoom { .. } => false,
+    });
+    let reasons = reasons.map(|reason| match reason {
+        WaitReason::Gang { first, members, absent, distinct, .. } => {
+            WaitReason::Gang { first, members, absent, placed: 0, lacking: Vec::new(), distinct, kept: Vec::new() }
+        }
+        other => other,
     });
     Explanation { reasons: reasons.collect(), ..explanation }
 }

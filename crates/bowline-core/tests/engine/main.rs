@@ -9,6 +9,7 @@ mod delivery;
 mod explaining;
 mod fairness;
 mod fleet;
+mod gangs;
 mod limits;
 mod lines;
 mod matching;

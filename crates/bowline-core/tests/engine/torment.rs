@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_core::answer::Connection;
+use bowline_core::gang::{Form, OnLost, Terms};
 use bowline_core::id::{TaskId, TaskRef};
-use bowline_core::input::{Completion, DryRun, Evaluation, IdempotencyKey, Input, NewTask, Request, RunVerb, TaskVerb};
+use bowline_core::input::{
+    Completion, DryRun, Evaluation, IdempotencyKey, Input, NewTask, Request, RunVerb, Strict, Submit, TaskVerb,
+};
 use bowline_core::message::{DrainMode, FromWorker, JobEnd, KnownAs, Paused};
 use bowline_core::name::{Key, ResourceName, UnitName, WorkerName};
 use bowline_core::resource::{Ask, ResourceChange, Service, UnitSpec};
@@ -133,6 +136,9 @@ fn submit(world: &mut World, a: u8, b: u8) {
         let at_most = (a % 2 == 0).then_some(u32::from(a % 3) + 1);
         spec.array = Some(ArraySpec { first: 0, count: u32::from(a % 6) + 1, step: 1, at_most });
     }
+    if b % 6 == 2 {
+        return submit_gang(world, &spec, a, b);
+    }
     let mut tasks = vec![new_task(spec)];
     if a % 4 == 0 {
         let after_earlier = vec![(0, Condition::Any)];
@@ -141,6 +147,27 @@ fn submit(world: &mut World, a: u8, b: u8) {
     let key = (b % 7 == 0).then(|| IdempotencyKey { key: format!("key {}", a % 4), body: [b % 2; 32] });
     let dry_run = if b % 11 == 0 { DryRun::Yes } else { DryRun::No };
     drop(world.bench.submit_with(tasks, key, dry_run));
+}
+
+/// Two or three of the like, together in one of the ways that there are.
+fn submit_gang(world: &mut World, spec: &TaskSpec, a: u8, b: u8) {
+    let form = [Form::Together, Form::Distinct, Form::Chain][usize::from(a) % 3];
+    let on_lost = if form == Form::Chain { OnLost::default() } else { OnLost::ALL[usize::from(b / 6) % 3] };
+    let tasks: Vec<NewTask> = (0..2 + b / 18 % 2)
+        .map(|place| {
+            let mut spec = TaskSpec { array: None, on_worker_loss: OnWorkerLoss::Rerun, ..spec.clone() };
+            // Two can never have the same lock at once: the first alone asks.
+            if place > 0 && form != Form::Chain {
+                spec.resources.clear();
+            }
+            if spec.work.action.is_held_by_server() {
+                spec.work = Work::new(Action::Noop);
+            }
+            new_task(spec)
+        })
+        .collect();
+    let submit = Submit { namespace: namespace(), tasks, key: None, dry_run: DryRun::No, strict: Strict::No };
+    drop(world.bench.request(Request::SubmitGang(submit, Terms { form, on_lost })));
 }
 
 fn act(world: &mut World, which: usize, b: u8) {

@@ -1,9 +1,10 @@
 //! Waiting for something to change: woken by the leader's events, never by a timer.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bowline_api::WAIT_MAX;
-use bowline_core::id::TaskRef;
+use bowline_core::id::{TaskId, TaskRef};
 use bowline_core::row::Subject;
 use bowline_core::time::Span;
 use bowline_leader::Committed;
@@ -17,9 +18,16 @@ use super::shell::Shell;
 /// Changes of one subject, from before the first look at it: nothing falls between.
 pub(crate) struct Changes {
     events: broadcast::Receiver<Committed>,
-    subject: Subject,
+    watched: Watched,
     deadline: Option<Instant>,
     stopping: CancellationToken,
+}
+
+/// What is watched.
+enum Watched {
+    One(Subject),
+    /// These tasks.
+    Tasks(RangeInclusive<TaskId>),
 }
 
 /// Why a wait is over.
@@ -34,8 +42,17 @@ pub(crate) enum Woken {
 impl Changes {
     /// From now on, for at most this long; without it, without end.
     pub(crate) fn of(shell: &Shell, subject: Subject, within: Option<Duration>) -> Self {
+        Self::watch(shell, Watched::One(subject), within)
+    }
+
+    /// The same of all tasks of a gang.
+    pub(crate) fn of_tasks(shell: &Shell, tasks: RangeInclusive<TaskId>, within: Duration) -> Self {
+        Self::watch(shell, Watched::Tasks(tasks), Some(within))
+    }
+
+    fn watch(shell: &Shell, watched: Watched, within: Option<Duration>) -> Self {
         let deadline = within.map(|within| Instant::now() + within);
-        Self { events: shell.app.leader.events(), subject, deadline, stopping: shell.app.stopping.clone() }
+        Self { events: shell.app.leader.events(), watched, deadline, stopping: shell.app.stopping.clone() }
     }
 
     /// The next change.
@@ -47,13 +64,23 @@ impl Changes {
                 next = self.events.recv() => next,
             };
             match next {
-                Ok(committed) if committed.events.iter().any(|event| concerns(&self.subject, &event.subject)) => {
+                Ok(committed) if committed.events.iter().any(|event| self.watched.is_about(&event.subject)) => {
                     return Woken::Changed;
                 }
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => return Woken::Changed,
                 Err(RecvError::Closed) => return Woken::Over,
             }
+        }
+    }
+}
+
+impl Watched {
+    fn is_about(&self, happened: &Subject) -> bool {
+        match (self, happened) {
+            (Self::One(subject), happened) => concerns(subject, happened),
+            (Self::Tasks(tasks), Subject::Task(unit)) => tasks.contains(&unit.task),
+            (Self::Tasks(_), _) => false,
         }
     }
 }

@@ -13,6 +13,7 @@ use bowline_store::{ReadStore, StoreError};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 
 use super::fault::Fault;
 use crate::metrics::HttpMetrics;
@@ -33,6 +34,8 @@ pub(crate) struct Shell {
     tokens: Arc<Mutex<Tokens>>,
     backup: Arc<Semaphore>,
     pub(crate) http: Arc<HttpMetrics>,
+    /// What is still said for clients that went away.
+    pub(crate) leaving: TaskTracker,
 }
 
 /// The store's tokens as they were read last, and how often they changed.
@@ -59,6 +62,7 @@ impl Shell {
             tokens: Arc::default(),
             backup: Arc::new(Semaphore::new(1)),
             http,
+            leaving: TaskTracker::new(),
         }
     }
 

@@ -64,7 +64,7 @@ impl Asked {
             self.cancels.insert(conn);
         }
         let question = match request {
-            Request::Submit(submit) => Question::Submit {
+            Request::Submit(submit) | Request::SubmitGang(submit, _) => Question::Submit {
                 key: submit.key.clone(),
                 tasks: submit.tasks.len(),
                 dry: submit.dry_run == DryRun::Yes,

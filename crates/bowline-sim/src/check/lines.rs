@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::effect::Batch;
-use bowline_core::id::{TaskRef, Ticket};
+use bowline_core::gang::Form;
+use bowline_core::id::{TaskId, TaskRef, Ticket};
 use bowline_core::name::{Key, ResourceName};
 use bowline_core::resource::{Ask, Grant, Mode, ResourceRow, UnitSpec};
 use bowline_core::row::{Row, Subject, Unit};
@@ -78,6 +79,8 @@ impl Turn<'_> {
                 self.lines.held.retain(|unit, _| !is_its(unit));
             }
             Row::Counters(_)
+            | Row::Gang(_)
+            | Row::GangGone(_)
             | Row::Attempt(_)
             | Row::Result(_)
             | Row::Artifact(_)
@@ -150,8 +153,13 @@ impl Turn<'_> {
     fn order(&mut self) {
         for (unit, grant) in std::mem::take(&mut self.granted) {
             let Some(ticket) = self.ticket(unit) else { continue };
+            if self.is_passed_on(unit) {
+                continue;
+            }
             let before = self.lines.standing.iter().filter(|other| {
-                !self.told.contains(other) && self.ticket(**other).is_some_and(|own| (own, **other) < (ticket, unit))
+                !self.told.contains(other)
+                    && self.stands_itself(**other)
+                    && self.ticket(**other).is_some_and(|own| (own, **other) < (ticket, unit))
             });
             let mut overtaken = before.filter(|other| self.is_in_the_way(unit, **other, &grant));
             if let Some(other) = overtaken.next() {
@@ -161,6 +169,24 @@ impl Turn<'_> {
                 });
             }
         }
+    }
+
+    /// Whether it is a link of a chain that goes on with what the link before it held until this very batch.
+    fn is_passed_on(&self, unit: TaskRef) -> bool {
+        let member = self.book.tasks.get(&unit.task).and_then(|task| task.spec.gang);
+        let is_link = member.is_some_and(|member| member.terms.form == Form::Chain && member.index > 0);
+        is_link && self.told.contains(&TaskRef::whole(TaskId(unit.task.0 - 1)))
+    }
+
+    /// A member of a gang stands with all others that have not ended, or not at all.
+    fn stands_itself(&self, unit: TaskRef) -> bool {
+        let member = self.book.tasks.get(&unit.task).and_then(|task| task.spec.gang);
+        let Some(member) = member.filter(|member| member.terms.form != Form::Chain) else { return true };
+        member.all().map(TaskRef::whole).all(|other| {
+            let state = self.book.tasks.get(&other.task).map(|task| task.unit.state);
+            let stands = state == Some(StateKind::Waiting) && self.lines.standing.contains(&other);
+            state.is_none_or(StateKind::is_ended) || (stands && !self.told.contains(&other))
+        })
     }
 
     fn ticket(&self, unit: TaskRef) -> Option<Ticket> {

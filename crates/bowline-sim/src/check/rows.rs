@@ -91,6 +91,8 @@ impl Turn<'_> {
             | Row::ResourceGone(_)
             | Row::Namespace(_)
             | Row::Rate(_)
+            | Row::Gang(_)
+            | Row::GangGone(_)
             | Row::Key(_) => {}
         }
     }
@@ -113,6 +115,8 @@ impl Turn<'_> {
             | Row::ResourceGone(_)
             | Row::Namespace(_)
             | Row::Rate(_)
+            | Row::Gang(_)
+            | Row::GangGone(_)
             | Row::Key(_)
             | Row::Pause(_)
             | Row::Token(_)

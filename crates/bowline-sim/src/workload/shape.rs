@@ -64,6 +64,8 @@ pub struct Tastes {
     pub asking: u64,
     /// Are under keys and rates; and namespaces have quotas and shares where this is above 0.
     pub limited: u64,
+    /// Not in per mille: most members of a gang. 0: there are none.
+    pub gang: u64,
 }
 
 /// The shape of a run.
@@ -118,7 +120,7 @@ const LIMITS_NUMBER: u64 = 2_000;
 
 /// Whether the tasks of a seed ask for resources.
 fn has_lines(seed: u64) -> bool {
-    LINES.contains(&seed) || LIMITS.contains(&seed) || seed >= LINES_FROM
+    LINES.contains(&seed) || LIMITS.contains(&seed) || GANGS.contains(&seed) || seed >= LINES_FROM
 }
 
 /// Whether the tasks of a seed are under keys and rates.
@@ -133,6 +135,17 @@ const STUCK_LOGS_FROM: u64 = 1_795_375_000_000;
 
 fn has_stuck_logs(seed: u64) -> bool {
     STUCK_LOGS.contains(&seed) || (seed >= STUCK_LOGS_FROM && seed.is_multiple_of(2))
+}
+
+/// The same of gangs.
+pub const GANGS: std::ops::Range<u64> = 2_000_000_000..3_000_000_000;
+/// And all from here on, which was the moment at which gangs came.
+const GANGS_FROM: u64 = 1_795_377_000_000;
+/// Happenings that are about gangs are numbered from here on.
+const GANGS_NUMBER: u64 = 2_000;
+
+fn has_gangs(seed: u64) -> bool {
+    GANGS.contains(&seed) || seed >= GANGS_FROM
 }
 
 /// Most happenings of one run.
@@ -156,6 +169,7 @@ fn tastes(random: &mut Random) -> Tastes {
         elements: 12,
         asking: 0,
         limited: 0,
+        gang: 0,
         length_us: [200_000, 2_000_000, 10_000_000, 40_000_000][random.place(4).unwrap_or(0)],
     }
 }
@@ -213,6 +227,11 @@ impl Shape {
             // Jobs that are still there when it comes back.
             tastes.endless = 500;
         }
+        let random = &mut Random::new(seed, 9);
+        if has_gangs(seed) && !shape.forsaken && (GANGS.contains(&seed) || random.per_mille(300)) {
+            shape.workers = shape.workers.max(2);
+            shape.tastes.gang = u64::from(shape.workers.min(3));
+        }
         shape
     }
 
@@ -248,6 +267,9 @@ impl Shape {
         if self.tastes.limited > 0 {
             all.extend(self.limits(&mut Random::new(seed, 10)));
         }
+        if self.tastes.gang > 0 {
+            all.extend(self.gangs(&mut Random::new(seed, 12)));
+        }
         all.sort_by_key(|happening| (happening.at, happening.number));
         all
     }
@@ -262,6 +284,15 @@ impl Shape {
             Happening { number, at: random.below(self.length_us), what: What::Work(Work::Quota) }
         };
         (0..count).map(|place| one(place, random)).collect()
+    }
+
+    /// Gangs come all the time.
+    fn gangs(&self, random: &mut Random) -> Vec<Happening> {
+        let one = |place: u64, random: &mut Random| {
+            let number = u32::try_from(GANGS_NUMBER + place).unwrap_or(0);
+            Happening { number, at: random.below(self.length_us), what: What::Work(Work::Gang) }
+        };
+        (0..random.between(4, 30)).map(|place| one(place, random)).collect()
     }
 
     /// Resources are declared early, and change now and then.
@@ -331,6 +362,7 @@ mod tests {
             .chain(THEMES_FROM..THEMES_FROM + 200)
             .chain(LINES.start..LINES.start + 20)
             .chain(LIMITS.start..LIMITS.start + 20)
+            .chain(GANGS.start..GANGS.start + 5)
         {
             for happening in Shape::new(seed).happenings(seed) {
                 match happening.what {

@@ -76,6 +76,7 @@ impl Desk<'_> {
             Work::Whatever => self.whatever(random).into_iter().collect(),
             Work::Resource => super::resource::change(random),
             Work::Quota => vec![super::limit::change(random)],
+            Work::Gang => vec![super::gang::submit(self.tastes, self.moment, random)],
             // Whoever drives the world sees to it that the worker is gone first, or waits for the moment.
             Work::Forget | Work::AtEnd => Vec::new(),
         }

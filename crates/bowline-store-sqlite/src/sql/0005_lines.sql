@@ -25,3 +25,11 @@ CREATE TABLE rates (
     starts TEXT NOT NULL,
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
+
+-- Gangs of which a member has not ended: how far each is, and what its members have among themselves, as JSON.
+
+CREATE TABLE gangs (
+    id INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    gang TEXT NOT NULL
+);

@@ -15,7 +15,7 @@ use bowline_core::state::StateKind;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::unit::unit_columns;
-use super::{Written, artifacts, attempts, elements, history, resources, results, unit};
+use super::{Written, artifacts, attempts, elements, gangs, history, resources, results, unit};
 use crate::codec::{Columns, int, unreadable};
 use crate::writer::{Binding, Writer, one};
 
@@ -122,6 +122,9 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
     let is_limited = new.spec.concurrency.is_some() || new.spec.rate.is_some();
     if is_limited || new.spec.placement != Placement::default() {
         resources::lines_in_use(writer)?;
+    }
+    if new.spec.gang.is_some() {
+        gangs::in_use(writer)?;
     }
     for name in new.spec.resources.iter().filter_map(Ask::name) {
         writer.bind(PUT_RESOURCE)?.put(name.as_str())?.u64(row.id.0)?.run()?;

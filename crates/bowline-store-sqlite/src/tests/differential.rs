@@ -333,7 +333,9 @@ fn shift(row: &mut Row, up: bool) {
         Row::Worker(row) => &mut row.version,
         Row::Resource(row) => &mut row.version,
         Row::Namespace(row) => &mut row.version,
+        Row::Gang(row) => &mut row.version,
         Row::Counters(_)
+        | Row::GangGone(_)
         | Row::ResourceGone(_)
         | Row::Rate(_)
         | Row::Result(_)

@@ -9,7 +9,7 @@ use bowline_core::run::{NodeEnd, NodeState, RunState};
 use bowline_core::state::{AttemptEnd, StateKind};
 
 use super::rows::{
-    attempt, element, ended_attempt, graph, mark, moved, needing, new_run, new_task, node, plain_task, rate_row,
+    attempt, element, ended_attempt, gang, graph, mark, moved, needing, new_run, new_task, node, plain_task, rate_row,
     resource, room, run, spec, task, token, worker,
 };
 use super::{Factory, Stand};
@@ -46,6 +46,8 @@ pub fn loading_hands_over_what_has_not_ended_in_order(factory: Factory) {
         Row::Resource(Box::new(resource("a"))),
         Row::Rate(rate_row("mails")),
         Row::Namespace(Box::new(room("lab"))),
+        Row::Gang(Box::new(gang(2, 1))),
+        Row::Gang(Box::new(gang(1, 1))),
         Row::Element(Box::new(element(3, 1, StateKind::Running))),
         Row::Element(Box::new(element(3, 0, StateKind::Failed))),
         Row::Attempt(Box::new(live.clone())),
@@ -69,6 +71,8 @@ pub fn loading_hands_over_what_has_not_ended_in_order(factory: Factory) {
         Loaded::Resource(Box::new(resource("b"))),
         Loaded::Namespace(Box::new(room("lab"))),
         Loaded::Rate(rate_row("mails")),
+        Loaded::Gang(Box::new(gang(1, 1))),
+        Loaded::Gang(Box::new(gang(2, 1))),
         Loaded::Run(Box::new(running), Arc::new(graph())),
         Loaded::Node(Box::new(nodes[0].clone())),
         Loaded::Node(Box::new(nodes[1].clone())),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bowline_core::fair::{Concurrency, NamespaceRoom, NamespaceRow, Rate, RateRow, Rule};
+use bowline_core::gang::{Barrier, Board, GangRow, Lock, Stage};
 use bowline_core::id::{
     AttemptNo, AttemptRef, Fence, Generation, Incarnation, NodeIndex, Round, RunId, SessionId, TaskId, TaskRef, Ticket,
     WorkerId,
@@ -81,6 +82,21 @@ pub fn concurrency(key: &str) -> Concurrency {
 /// What a task says of its rate.
 pub fn rate(key: &str) -> Rate {
     Rate { key: good(LimitKey::new(key)), count: 3, per: Span::secs(90) }
+}
+
+/// A gang, at this version, with something among its members.
+pub fn gang(id: u64, version: u32) -> GangRow {
+    let holder = AttemptRef {
+        task: TaskRef::whole(TaskId(id)),
+        fence: Fence { generation: Generation(1), attempt: AttemptNo(2) },
+    };
+    let mut board = Board::default();
+    board.locks.insert("é 'm'".to_owned(), Lock { holder, line: vec![holder] });
+    board.values.insert("k".to_owned(), "v".repeat(version as usize));
+    board
+        .barriers
+        .insert("b".to_owned(), Barrier { opened: 3, here: vec![(holder, "x".to_owned())], through: Vec::new() });
+    GangRow { id: TaskId(id), version, stage: if version == 1 { Stage::Gathering } else { Stage::Together }, board }
 }
 
 /// What is held of a resource.

@@ -1,6 +1,7 @@
 //! Cases: how each kind of row is written, and when it is refused.
 
 use bowline_core::fair::{NamespaceRoom, NamespaceRow, RateRow};
+use bowline_core::gang::GangRow;
 use bowline_core::id::{NodeIndex, RunId, TaskId, TaskRef, WorkerId};
 use bowline_core::input::TokenRole;
 use bowline_core::message::{DrainMode, Exit};
@@ -13,8 +14,8 @@ use bowline_core::time::{Span, Timestamp};
 use bowline_core::worker::Seat;
 
 use super::rows::{
-    artifact, asking, attempt, element, ended_attempt, grant, key, mark, moved, namespace, new_run, new_task, node,
-    plain_task, rate_row, resource, result, room, run, task, token, worker,
+    artifact, asking, attempt, element, ended_attempt, gang, grant, key, mark, moved, namespace, new_run, new_task,
+    node, plain_task, rate_row, resource, result, room, run, task, token, worker,
 };
 use super::{Factory, Stand, ok};
 use crate::read::AttemptFilter;
@@ -212,6 +213,26 @@ pub fn starts_under_a_rate_come_and_go(factory: Factory) {
     let newer = RateRow { starts: vec![Timestamp(9)], per: Span::secs(1), ..rate_row("b") };
     stand.commit(vec![Row::Rate(newer.clone()), Row::Rate(none("a"))]);
     assert_eq!(all(&mut stand), [newer]);
+}
+
+/// The same for gangs.
+pub fn gangs_follow_the_rule_of_writing(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let put = |row: &GangRow| Row::Gang(Box::new(row.clone()));
+    stand.refuse(&[put(&gang(7, 2))]);
+    stand.commit(vec![put(&gang(7, 1)), put(&gang(3, 1))]);
+    stand.refuse(&[put(&gang(7, 1))]);
+    stand.commit(vec![put(&gang(7, 2))]);
+    stand.refuse(&[put(&gang(7, 2))]);
+    let all = |stand: &mut Stand| -> Vec<GangRow> {
+        let rows = stand.loaded().into_iter();
+        rows.filter_map(|row| if let Loaded::Gang(row) = row { Some(*row) } else { None }).collect()
+    };
+    assert_eq!(all(&mut stand), [gang(3, 1), gang(7, 2)]);
+    stand.commit(vec![Row::GangGone(TaskId(7))]);
+    stand.refuse(&[Row::GangGone(TaskId(7))]);
+    stand.commit(vec![put(&gang(7, 1))]);
+    assert_eq!(all(&mut stand), [gang(3, 1), gang(7, 1)]);
 }
 
 /// Grants are part of a task's row and of an element's: written, changed and gone with it.

@@ -20,6 +20,7 @@ impl State {
         self.resources.values().for_each(|row| each(Loaded::Resource(Box::new(row.clone()))));
         self.namespaces.values().for_each(|row| each(Loaded::Namespace(Box::new(row.clone()))));
         self.rates.values().for_each(|row| each(Loaded::Rate(row.clone())));
+        self.gangs.values().for_each(|row| each(Loaded::Gang(Box::new(row.clone()))));
         self.load_runs(each);
         self.load_tasks(each);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bowline_core::effect::Batch;
 use bowline_core::fair::{NamespaceRow, RateRow};
+use bowline_core::gang::GangRow;
 use bowline_core::id::{
     AttemptNo, AttemptRef, CommitNo, Fence, Generation, NodeIndex, RunId, TaskId, TaskRef, WorkerId,
 };
@@ -62,6 +63,7 @@ pub(super) struct State {
     pub(super) resources: Table<ResourceName, ResourceRow>,
     pub(super) namespaces: Table<Namespace, NamespaceRow>,
     pub(super) rates: Table<(Namespace, LimitKey), RateRow>,
+    pub(super) gangs: Table<TaskId, GangRow>,
     pub(super) tokens: Table<[u8; 32], Token>,
     pub(super) history: Table<(Subject, u64), HistoryRow>,
     pub(super) events: Table<CommitNo, StoredEvents>,
@@ -116,6 +118,7 @@ impl State {
                 self.resources.$method();
                 self.namespaces.$method();
                 self.rates.$method();
+                self.gangs.$method();
                 self.tokens.$method();
                 self.history.$method();
                 self.events.$method();
@@ -198,6 +201,12 @@ impl State {
                 }
             }
             Row::ResourceGone(name) => check(self.resources.remove(name), "resources", name)?,
+            Row::Gang(row) => {
+                let stored = self.gangs.get(&row.id).map(|row| row.version);
+                check(follows(stored, row.version), "gangs", row.id)?;
+                self.gangs.put(row.id, row.as_ref().clone());
+            }
+            Row::GangGone(id) => check(self.gangs.remove(id), "gangs", *id)?,
             Row::Key(row) => {
                 let key = (row.namespace.clone(), row.key.clone());
                 check(!self.keys.contains(&key), "keys", &row.key)?;

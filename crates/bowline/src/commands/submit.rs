@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Tasks as the REST interface takes them: one, a list, or {"tasks": […]} (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     from_json: Option<std::path::PathBuf>,
+    /// The members of a gang, as JSON: {"tasks": […], "gang": {"distinct": true}}, or a list (`-`: standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "from_json", "script", "each_line"])]
+    gang: Option<std::path::PathBuf>,
     /// The same key again gives the same tasks, and makes no new ones
     #[arg(long, value_name = "KEY", value_parser = key)]
     idempotency_key: Option<String>,
@@ -118,6 +121,12 @@ impl Args {
     }
 
     fn tasks(&self) -> anyhow::Result<Submit> {
+        if let Some(path) = &self.gang {
+            let mut submit = build::from_json(&read_text(path)?)
+                .with_context(|| Trouble::usage(format!("`{}` holds no gang.", path.display())))?;
+            submit.gang.get_or_insert_default();
+            return Ok(submit);
+        }
         if let Some(path) = &self.from_json {
             return build::from_json(&read_text(path)?)
                 .with_context(|| Trouble::usage(format!("`{}` holds no tasks.", path.display())));
@@ -144,7 +153,7 @@ impl Args {
             build::each_line(&mut task, &read_text(path)?)
                 .with_context(|| Trouble::usage(format!("`{}` makes no array.", path.display())))?;
         }
-        Ok(Submit { tasks: vec![task], strict: None })
+        Ok(Submit { tasks: vec![task], strict: None, gang: None })
     }
 }
 

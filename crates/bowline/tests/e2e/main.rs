@@ -15,6 +15,7 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a test that goes through an interface is a list")]
 
+mod gangs;
 mod harness;
 
 mod api;

@@ -5,8 +5,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use bowline_api::resolve;
-use bowline_api::{NewTask, Problem, Submit, SubmitQuery, Submitted};
+use bowline_api::{NewGang, NewTask, Problem, Submit, SubmitQuery, Submitted};
 use bowline_core::answer::{Answer, Replayed};
+use bowline_core::gang::Terms;
 use bowline_core::id::TaskRef;
 use bowline_core::input::{DryRun, NewTask as CoreTask, Request, Strict, Submit as CoreSubmit};
 use bytes::Bytes;
@@ -39,10 +40,14 @@ pub(super) async fn submit(
 ) -> Result<(StatusCode, Json<Submitted>), Fault> {
     let namespace = caller.submit(query.namespace.as_deref())?;
     let key = idempotency_key(&headers, &body)?;
-    let (form, tasks, said) = shell.blocking("read the tasks", move || parse(&body)).await?;
+    let (form, tasks, said, gang) = shell.blocking("read the tasks", move || parse(&body)).await?;
     let dry_run = if query.dry_run == Some(true) { DryRun::Yes } else { DryRun::No };
     let strict = if said.or(query.strict) == Some(true) { Strict::Yes } else { Strict::No };
-    let request = Request::Submit(CoreSubmit { namespace, tasks, key, dry_run, strict });
+    let submit = CoreSubmit { namespace, tasks, key, dry_run, strict };
+    let request = match gang {
+        Some(terms) => Request::SubmitGang(submit, terms),
+        None => Request::Submit(submit),
+    };
     match shell.ask(caller.actor, request).await? {
         Answer::Submitted { tasks, replayed, warnings } => {
             let ids: Vec<TaskRef> = tasks.into_iter().map(TaskRef::whole).collect();
@@ -55,14 +60,17 @@ pub(super) async fn submit(
     }
 }
 
-/// Whether it is one or many, the tasks, and what the document says about `strict`.
-fn parse(body: &Bytes) -> Result<(Form, Vec<CoreTask>, Option<bool>), Fault> {
+/// Whether it is one or many, the tasks, what the document says about `strict`, and whether they are a gang.
+type Parsed = (Form, Vec<CoreTask>, Option<bool>, Option<Terms>);
+
+fn parse(body: &Bytes) -> Result<Parsed, Fault> {
     if is_many(body) {
         let submit: Submit = document(body)?;
-        return Ok((Form::Many, resolve::many(&submit.tasks)?, submit.strict));
+        let gang = submit.gang.map(NewGang::resolve).transpose().map_err(Fault::mistakes)?;
+        return Ok((Form::Many, resolve::many(&submit.tasks)?, submit.strict, gang));
     }
     let task: NewTask = document(body)?;
-    Ok((Form::One, vec![resolve::one(&task)?], None))
+    Ok((Form::One, vec![resolve::one(&task)?], None, None))
 }
 
 /// A document with `tasks` in it is many. One that cannot be read is told about as one task.
@@ -81,9 +89,9 @@ mod tests {
     #[test]
     fn one_and_many_are_told_apart() {
         let parse = |body: &'static str| parse(&Bytes::from_static(body.as_bytes()));
-        let (form, tasks, _) = parse(r#"{"action":"noop"}"#).unwrap();
+        let (form, tasks, _, _) = parse(r#"{"action":"noop"}"#).unwrap();
         assert_eq!((form, tasks.len()), (Form::One, 1));
-        let (form, tasks, strict) = parse(r#"{"tasks":[{"action":"noop"}],"strict":true}"#).unwrap();
+        let (form, tasks, strict, _) = parse(r#"{"tasks":[{"action":"noop"}],"strict":true}"#).unwrap();
         assert_eq!((form, tasks.len(), strict), (Form::Many, 1, Some(true)));
         for wrong in ["", "[]", "{}", r#"{"tasks":[]}"#, r#"{"tasks":3}"#, r#"{"tasks":[{}],"x":1}"#] {
             assert!(parse(wrong).is_err(), "{wrong}");

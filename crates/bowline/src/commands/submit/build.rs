@@ -84,9 +84,9 @@ pub(super) fn each_line(task: &mut NewTask, text: &str) -> anyhow::Result<()> {
 /// Tasks as the REST interface takes them.
 pub(super) fn from_json(text: &str) -> anyhow::Result<Submit> {
     let start = text.trim_start();
-    let one = |task: NewTask| Submit { tasks: vec![task], strict: None };
+    let one = |task: NewTask| Submit { tasks: vec![task], strict: None, gang: None };
     let submit: Submit = if start.starts_with('[') {
-        Submit { tasks: serde_json::from_str(text)?, strict: None }
+        Submit { tasks: serde_json::from_str(text)?, strict: None, gang: None }
     } else {
         let value: serde_json::Value = serde_json::from_str(text).context("it is no JSON")?;
         if value.get("tasks").is_some() {

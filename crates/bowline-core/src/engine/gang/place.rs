@@ -1,0 +1,263 @@
+//! Room for a whole gang at once, and its claim: all members in one commit, or none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::gang::{Board, Form, Stage};
+use crate::id::{TaskId, TaskRef, WorkerId};
+use crate::mutant::{self, Mutant};
+use crate::probe::{self, Path};
+use crate::worker::Room;
+
+use super::super::Engine;
+use super::super::lane::{LaneId, LaneKey, Line};
+use super::super::worker::{Beyond, Worker};
+
+/// Steps that the search for room may take: past it the members wait for an easier moment.
+const STEPS_MAX: u32 = 10_000;
+
+/// What a worker could take now.
+struct Vacancy {
+    worker: WorkerId,
+    room: Room,
+    attempts: u32,
+}
+
+/// Where members could go now.
+pub(super) struct Placement {
+    pub given: Vec<(TaskId, WorkerId)>,
+    /// Those for whom there is no room beside the others.
+    pub lacking: Vec<TaskId>,
+}
+
+/// Members that ask for the same.
+struct Kind {
+    key: Arc<LaneKey>,
+    /// Vacancies whose workers fit, by place.
+    fits: Vec<bool>,
+}
+
+/// One member, by the place of its kind.
+type Wanting = (TaskId, usize);
+
+impl Engine {
+    /// Gangs that come before this place, or all, are claimed where there is room for all of their members.
+    pub(in crate::engine) fn claim_gangs(&mut self, waiting: &mut BTreeSet<Line>, before: Option<&Line>) {
+        while let Some(line) = waiting.first().copied().filter(|line| before.is_none_or(|before| line < before)) {
+            waiting.pop_first();
+            self.claim_gang(line.unit.task);
+        }
+    }
+
+    fn claim_gang(&mut self, first: TaskId) {
+        let living = self.living(first);
+        let Some(task) = living.first().and_then(|id| self.tasks.get(id)) else { return };
+        if self.pauses.of(&task.policy.namespace).is_some() && !mutant::is(Mutant::PauseIgnored) {
+            return;
+        }
+        if !self.has_places(&task.policy.namespace, living.len()) {
+            return;
+        }
+        let Placement { given, lacking } = self.place_gang(first, &living);
+        if !lacking.is_empty() {
+            probe::reached(Path::GangWaitsForRoom);
+            return;
+        }
+        if let Some(gang) = self.gangs.all.get_mut(&first) {
+            gang.row.board = Board::default();
+            gang.limbo.clear();
+        }
+        self.gangs.unready(first);
+        self.set_stage(first, Stage::Starting);
+        self.gangs.due.insert(first);
+        for (id, worker) in given {
+            self.claim_for(TaskRef::whole(id), worker);
+        }
+    }
+
+    /// Where all of them could go now, at once.
+    pub(super) fn place_gang(&self, first: TaskId, living: &[TaskId]) -> Placement {
+        let form = self.gangs.all.get(&first).map_or(Form::Together, |gang| gang.terms.form);
+        let mut vacancies = self.vacancies();
+        let mut kinds: Vec<Kind> = Vec::new();
+        let mut by_lane: BTreeMap<LaneId, usize> = BTreeMap::new();
+        let mut wanting: Vec<Wanting> = Vec::with_capacity(living.len());
+        for id in living {
+            let Some(policy) = self.tasks.get(id).map(|task| &task.policy) else { continue };
+            let kind = *by_lane.entry(policy.lane).or_insert_with(|| {
+                let key = Arc::clone(&policy.lane_key);
+                let fits = vacancies.iter().map(|vacancy| self.offers(vacancy.worker, &key)).collect();
+                kinds.push(Kind { key, fits });
+                kinds.len() - 1
+            });
+            wanting.push((*id, kind));
+        }
+        // The hardest to place come first.
+        let choices: Vec<usize> = kinds.iter().map(|kind| kind.fits.iter().filter(|fits| **fits).count()).collect();
+        wanting.sort_by_key(|(id, kind)| (choices[*kind], std::cmp::Reverse(kinds[*kind].key.slots), *kind, *id));
+        match form {
+            Form::Distinct => place_apart(&wanting, &kinds, &vacancies),
+            Form::Together | Form::Chain => place_anywhere(&wanting, &kinds, &mut vacancies),
+        }
+    }
+
+    fn vacancies(&self) -> Vec<Vacancy> {
+        let open = self.free.iter().filter(|((beyond, _), _)| *beyond == Beyond::No);
+        // One that is kept free for somebody is his.
+        let workers =
+            open.filter_map(|(_, id)| Some((*id, self.workers.get(id).filter(|worker| worker.kept.is_none())?)));
+        workers.map(|(id, worker)| vacancy(id, worker)).collect()
+    }
+
+    fn offers(&self, worker: WorkerId, key: &LaneKey) -> bool {
+        self.workers.get(&worker).and_then(|worker| worker.row.offer.as_ref()).is_some_and(|offer| key.fits(offer))
+    }
+}
+
+fn vacancy(id: WorkerId, worker: &Worker) -> Vacancy {
+    let (mut room, used) = (worker.room(), worker.held.used());
+    room.slots = room.slots.saturating_sub(used.slots);
+    for (name, amount) in &mut room.amounts {
+        *amount = amount.saturating_sub(used.amounts.get(name).copied().unwrap_or(0));
+    }
+    let held = u32::try_from(worker.held.len()).unwrap_or(u32::MAX);
+    let demand = worker.session.as_ref().and_then(|session| session.demand.as_ref());
+    let most = demand.map_or(u32::MAX, |(most, _)| *most);
+    // One that was put aside is tried with one task.
+    let most = if worker.row.aside.is_some() { most.min(1) } else { most };
+    Vacancy { worker: id, room, attempts: most.saturating_sub(held) }
+}
+
+impl Vacancy {
+    fn has_room(&self, key: &LaneKey) -> bool {
+        self.attempts > 0 && key.too_small(&self.room).is_empty()
+    }
+
+    fn take(&mut self, key: &LaneKey) {
+        self.attempts -= 1;
+        self.room.slots -= key.slots;
+        for (name, amount) in &key.room {
+            if let Some(left) = self.room.amounts.get_mut(name) {
+                *left -= amount;
+            }
+        }
+    }
+
+    fn give_back(&mut self, key: &LaneKey) {
+        self.attempts += 1;
+        self.room.slots += key.slots;
+        for (name, amount) in &key.room {
+            if let Some(left) = self.room.amounts.get_mut(name) {
+                *left += amount;
+            }
+        }
+    }
+}
+
+/// A worker of its own for each, where there are enough: an augmenting path for each.
+fn place_apart(wanting: &[Wanting], kinds: &[Kind], vacancies: &[Vacancy]) -> Placement {
+    let open: Vec<Vec<bool>> = kinds
+        .iter()
+        .map(|kind| {
+            kind.fits.iter().zip(vacancies).map(|(fits, vacancy)| *fits && vacancy.has_room(&kind.key)).collect()
+        })
+        .collect();
+    let mut taken: Vec<Option<usize>> = vec![None; vacancies.len()];
+    let mut lacking = Vec::new();
+    for place in 0..wanting.len() {
+        let mut seen = vec![false; vacancies.len()];
+        if !find_worker(place, &(wanting, &open), &mut taken, &mut seen) {
+            lacking.push(wanting[place].0);
+        }
+    }
+    let given = taken.iter().zip(vacancies).filter_map(|(by, vacancy)| Some((wanting[(*by)?].0, vacancy.worker)));
+    let mut given: Vec<(TaskId, WorkerId)> = given.collect();
+    given.sort_unstable();
+    Placement { given, lacking }
+}
+
+fn find_worker(
+    place: usize,
+    graph: &(&[Wanting], &[Vec<bool>]),
+    taken: &mut [Option<usize>],
+    seen: &mut [bool],
+) -> bool {
+    let (wanting, open) = graph;
+    for vacancy in 0..taken.len() {
+        if seen[vacancy] || !open[wanting[place].1][vacancy] {
+            continue;
+        }
+        seen[vacancy] = true;
+        if taken[vacancy].is_none_or(|other| find_worker(other, graph, taken, seen)) {
+            taken[vacancy] = Some(place);
+            return true;
+        }
+    }
+    false
+}
+
+/// Wherever there is room beside the others: the first that fits for each; where that leaves somebody out, a bounded
+/// search for another way.
+fn place_anywhere(wanting: &[Wanting], kinds: &[Kind], vacancies: &mut [Vacancy]) -> Placement {
+    let mut given: Vec<(TaskId, WorkerId)> = Vec::with_capacity(wanting.len());
+    let mut taken: Vec<(usize, usize)> = Vec::with_capacity(wanting.len());
+    let mut lacking = Vec::new();
+    for (id, kind) in wanting {
+        let Kind { key, fits } = &kinds[*kind];
+        let found = (0..vacancies.len()).find(|at| fits[*at] && vacancies[*at].has_room(key));
+        match found {
+            Some(at) => {
+                vacancies[at].take(key);
+                taken.push((*kind, at));
+                given.push((*id, vacancies[at].worker));
+            }
+            None => lacking.push(*id),
+        }
+    }
+    if !lacking.is_empty() {
+        for (kind, at) in taken {
+            vacancies[at].give_back(&kinds[kind].key);
+        }
+        let mut search = Search { wanting, kinds, steps: 0, places: Vec::with_capacity(wanting.len()) };
+        if search.go_on(vacancies) {
+            let found = wanting.iter().zip(&search.places).map(|((id, _), at)| (*id, vacancies[*at].worker));
+            (given, lacking) = (found.collect(), Vec::new());
+        }
+    }
+    given.sort_unstable();
+    Placement { given, lacking }
+}
+
+struct Search<'a> {
+    wanting: &'a [Wanting],
+    kinds: &'a [Kind],
+    steps: u32,
+    places: Vec<usize>,
+}
+
+impl Search<'_> {
+    fn go_on(&mut self, vacancies: &mut [Vacancy]) -> bool {
+        let Some((_, kind)) = self.wanting.get(self.places.len()) else { return true };
+        // Of those who ask for the same, one never goes before the one before him: it would change nothing.
+        let like = self.places.len().checked_sub(1).filter(|before| self.wanting[*before].1 == *kind);
+        let from = like.map_or(0, |before| self.places[before]);
+        for at in from..vacancies.len() {
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
+                return false;
+            }
+            let Kind { key, fits } = &self.kinds[*kind];
+            if !fits[at] || !vacancies[at].has_room(key) {
+                continue;
+            }
+            vacancies[at].take(key);
+            self.places.push(at);
+            if self.go_on(vacancies) {
+                return true;
+            }
+            self.places.pop();
+            vacancies[at].give_back(key);
+        }
+        false
+    }
+}
