@@ -246,7 +246,31 @@ impl Fork {
         for (worker, attempt) in &live {
             self.finish(worker, *attempt);
         }
-        !live.is_empty()
+        let held = self.held_by_the_server(unit);
+        for (one, until) in &held {
+            match until {
+                Some(until) => self.pass_to(*until),
+                None => self.act(*one, TaskVerb::Complete { how: Completion::Success(None) }),
+            }
+        }
+        !live.is_empty() || !held.is_empty()
+    }
+
+    /// What of this task, or of its elements, the server itself holds, and until when it sleeps.
+    fn held_by_the_server(&mut self, unit: TaskRef) -> Vec<(TaskRef, Option<Timestamp>)> {
+        let mut held = Vec::new();
+        for row in self.rows() {
+            let (one, found) = match row {
+                Loaded::Task(task, _) if task.array.is_none() => (TaskRef::whole(task.id), task.unit),
+                Loaded::Element(element) => (TaskRef::element(element.task, element.index), element.unit),
+                _ => continue,
+            };
+            let is_of = one == unit || (unit.index.is_none() && one.task == unit.task);
+            if is_of && found.state == StateKind::Running && found.worker.is_none() {
+                held.push((one, found.until));
+            }
+        }
+        held
     }
 
     fn act(&mut self, unit: TaskRef, what: TaskVerb) {
