@@ -146,6 +146,7 @@ impl State {
         batch.rows.iter().try_for_each(|row| self.write_row(row))
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a kind of row")]
     fn write_row(&mut self, row: &Row) -> Result<(), CommitError> {
         match row {
             Row::Counters(counters) => self.counters.put((), *counters),
