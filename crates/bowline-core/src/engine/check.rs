@@ -5,7 +5,7 @@ use crate::input::NewTask;
 use crate::name::NAME_BYTES_MAX;
 use crate::run::{Graph, Join, NODES_MAX};
 use crate::spec::{
-    ARRAY_ELEMENTS_MAX, Action, ArraySpec, Command, DEPENDENCIES_MAX, ITEMS_MAX, SLOTS_MAX, TaskSpec, Work,
+    ARRAY_ELEMENTS_MAX, Action, ArraySpec, Command, DEPENDENCIES_MAX, ITEMS_MAX, Requirement, SLOTS_MAX, TaskSpec, Work,
 };
 
 /// Longest name of a task, in bytes.
@@ -61,6 +61,15 @@ fn check_spec(spec: &TaskSpec) -> Result<(), Refusal> {
     ];
     if let Some((what, count)) = items.into_iter().find(|(_, count)| *count > ITEMS_MAX) {
         return Err(too_large(format!("it has {count} {what}; at most {ITEMS_MAX} are allowed.")));
+    }
+    let excludes = |wanted: &&Requirement| {
+        let same = |not: &Requirement| not.key == wanted.key && (not.value.is_none() || not.value == wanted.value);
+        spec.placement.excludes.iter().any(same)
+    };
+    if let Some(both) = spec.requires.iter().find(excludes) {
+        return Err(invalid(format!(
+            "it requires `{both}` and excludes it, so no worker could ever run it; drop one of them."
+        )));
     }
     if spec.slots > SLOTS_MAX {
         return Err(too_large(format!("it asks for {} slots; at most {SLOTS_MAX} are allowed.", spec.slots)));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bowline_core::answer::RefusalCode;
 use bowline_core::explain::WaitReason;
 use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
-use bowline_core::input::Request;
+use bowline_core::input::{DryRun, Request};
 use bowline_core::message::{FromWorker, Hello, JobEnd, KnownAs};
 use bowline_core::name::{Key, ResourceName, WorkerName};
 use bowline_core::placement::{Fill, Placement};
@@ -13,7 +14,7 @@ use bowline_core::spec::{ArraySpec, RetryPolicy, TaskSpec};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
 
-use super::bench::{Bench, error, hello, noop};
+use super::bench::{Bench, error, hello, new_task, noop};
 use super::checks::explain;
 
 const KEEP_AFTER: Duration = Duration::from_mins(1);
@@ -389,4 +390,16 @@ fn a_worker_serves_one_resource_of_that_kind_at_a_time() {
 fn known(bench: &Bench) -> Vec<(AttemptRef, KnownAs)> {
     let live = bench.tables.attempts.values().filter(|row| row.end.is_none());
     live.map(|row| (row.attempt, KnownAs::Assigned)).collect()
+}
+
+#[test]
+fn what_is_required_and_excluded_is_refused() {
+    let mut bench = Bench::new();
+    for (required, excluded) in [("os=linux", "os"), ("os=linux", "os=linux"), ("os", "os")] {
+        let spec = TaskSpec { requires: vec![required.parse().unwrap()], ..placed(wishes(&[], &[], &[excluded])) };
+        let refused = bench.submit_with(vec![new_task(spec)], None, DryRun::No);
+        assert!(matches!(&refused, Err(refusal) if refusal.code == RefusalCode::Invalid), "{refused:?}");
+    }
+    let possible = TaskSpec { requires: vec!["os".parse().unwrap()], ..placed(wishes(&[], &[], &["os=old"])) };
+    bench.one(possible);
 }

@@ -87,6 +87,10 @@ pub fn any(tastes: &Tastes, moment: Moment, random: &mut Random) -> TaskSpec {
     }
     if tastes.asking > 0 && !held && random.per_mille(200) {
         spec.placement = placement(random);
+        if !spec.requires.is_empty() {
+            // What is required and excluded is refused.
+            spec.placement.excludes.clear();
+        }
     }
     if tastes.limited > 0 && random.per_mille(tastes.limited) {
         super::limit::limit(&mut spec, random);
