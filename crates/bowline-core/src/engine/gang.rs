@@ -74,6 +74,11 @@ impl Gangs {
         self.is_stirred = true;
     }
 
+    /// Whether any waits for workers.
+    pub(super) fn is_anybody_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Gangs that may be claimed now: all that are ready, where anything has changed.
     pub(super) fn take_ready(&mut self, has_room_changed: bool) -> BTreeSet<Line> {
         if std::mem::take(&mut self.is_stirred) || has_room_changed { self.ready.clone() } else { BTreeSet::new() }

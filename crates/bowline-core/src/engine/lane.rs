@@ -114,6 +114,17 @@ impl LaneKey {
         std::iter::once(slots).chain(amounts).filter(|(_, wanted, has)| wanted > has).collect()
     }
 
+    /// The room of another besides.
+    pub(super) fn add_room(&mut self, other: &Self) {
+        self.slots = self.slots.saturating_add(other.slots);
+        for (name, amount) in &other.room {
+            match self.room.iter_mut().find(|(own, _)| own == name) {
+                Some((_, own)) => *own = own.saturating_add(*amount),
+                None => self.room.push((name.clone(), *amount)),
+            }
+        }
+    }
+
     /// For people: `action=command, slots 1`.
     pub(super) fn describe(&self) -> String {
         let mut text = format!("action={}", self.action);

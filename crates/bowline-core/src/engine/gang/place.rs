@@ -77,8 +77,13 @@ impl Engine {
 
     /// Where all of them could go now, at once.
     pub(super) fn place_gang(&self, first: TaskId, living: &[TaskId]) -> Placement {
+        let line = self.gangs.all.get(&first).and_then(|gang| gang.line);
+        self.place_in(first, living, self.vacancies(line))
+    }
+
+    /// The same in these.
+    fn place_in(&self, first: TaskId, living: &[TaskId], mut vacancies: Vec<Vacancy>) -> Placement {
         let form = self.gangs.all.get(&first).map_or(Form::Together, |gang| gang.terms.form);
-        let mut vacancies = self.vacancies();
         let mut kinds: Vec<Kind> = Vec::new();
         let mut by_lane: BTreeMap<LaneId, usize> = BTreeMap::new();
         let mut wanting: Vec<Wanting> = Vec::with_capacity(living.len());
@@ -101,11 +106,52 @@ impl Engine {
         }
     }
 
-    fn vacancies(&self) -> Vec<Vacancy> {
+    /// Which workers the first of the gangs that wait would need, if nobody else were there: each with what its members take
+    /// on it. None of these workers; those where least must end first.
+    pub(in crate::engine) fn plan_gang(
+        &self,
+        first: TaskId,
+        but: &BTreeSet<WorkerId>,
+    ) -> Option<BTreeMap<WorkerId, LaneKey>> {
+        let living = self.living(first);
+        let able = self.workers.iter().filter(|(id, worker)| !but.contains(id) && worker.unavailable().is_none());
+        let mut able: Vec<(WorkerId, &Worker)> = able.map(|(id, worker)| (*id, worker)).collect();
+        able.sort_by_key(|(id, worker)| (worker.held.used().slots, worker.held.beyond(), *id));
+        let empty = able.into_iter().map(|(worker, of)| {
+            let demand = of.session.as_ref().and_then(|session| session.demand.as_ref());
+            Vacancy { worker, room: of.room(), attempts: demand.map_or(u32::MAX, |(most, _)| *most) }
+        });
+        let Placement { given, lacking } = self.place_in(first, &living, empty.collect());
+        if !lacking.is_empty() {
+            return None;
+        }
+        let mut plan: BTreeMap<WorkerId, LaneKey> = BTreeMap::new();
+        for (id, worker) in given {
+            let key = &self.tasks.get(&id)?.policy.lane_key;
+            match plan.get_mut(&worker) {
+                Some(all) => all.add_room(key),
+                None => drop(plan.insert(worker, (**key).clone())),
+            }
+        }
+        Some(plan)
+    }
+
+    /// The first of the gangs that wait for workers and may have them.
+    pub(in crate::engine) fn first_gang(&self) -> Option<Line> {
+        let may = |line: &&Line| {
+            let namespace = self.tasks.get(&line.unit.task).map(|task| &task.policy.namespace);
+            namespace.is_some_and(|name| {
+                self.pauses.of(name).is_none() && self.has_places(name, self.living(line.unit.task).len())
+            })
+        };
+        self.gangs.ready.iter().find(may).copied()
+    }
+
+    fn vacancies(&self, own: Option<Line>) -> Vec<Vacancy> {
         let open = self.free.iter().filter(|((beyond, _), _)| *beyond == Beyond::No);
-        // One that is kept free for somebody is his.
-        let workers =
-            open.filter_map(|(_, id)| Some((*id, self.workers.get(id).filter(|worker| worker.kept.is_none())?)));
+        // One that is kept free for somebody else is his.
+        let is_open = |worker: &&Worker| worker.kept.as_ref().is_none_or(|kept| Some(kept.line) == own);
+        let workers = open.filter_map(|(_, id)| Some((*id, self.workers.get(id).filter(is_open)?)));
         workers.map(|(id, worker)| vacancy(id, worker)).collect()
     }
 

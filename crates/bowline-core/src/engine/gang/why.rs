@@ -22,6 +22,9 @@ impl Engine {
         let mut lacking: Vec<TaskRef> = placement.lacking.into_iter().map(TaskRef::whole).collect();
         lacking.sort_unstable();
         lacking.truncate(LISTED_MAX);
+        let kept = gang.line.map(|line| self.kept_for_gang(line)).unwrap_or_default();
+        let kept =
+            kept.into_iter().filter_map(|(id, _)| Some(self.workers.get(&id)?.row.name.clone())).take(LISTED_MAX);
         Some(WaitReason::Gang {
             first: TaskRef::whole(first),
             members: u32::try_from(living.len()).unwrap_or(u32::MAX),
@@ -29,7 +32,7 @@ impl Engine {
             placed: u32::try_from(placement.given.len()).unwrap_or(u32::MAX),
             lacking,
             distinct: gang.terms.form == Form::Distinct,
-            kept: Vec::new(),
+            kept: kept.collect(),
         })
     }
 }
