@@ -47,7 +47,7 @@ impl Engine {
         }
         self.claim_for_server();
         self.let_back();
-        let (joined, freed) = (self.lanes.take_joined(), std::mem::take(&mut self.freed));
+        let (joined, mut freed) = (self.lanes.take_joined(), std::mem::take(&mut self.freed));
         let mut gangs = self.gangs.take_ready(!freed.is_empty());
         if self.free.is_empty() || (joined.is_empty() && freed.is_empty() && gangs.is_empty()) {
             return;
@@ -55,7 +55,7 @@ impl Engine {
         let mut heads = if freed.is_empty() {
             self.heads(joined.iter().filter_map(|id| self.open_head(*id)))
         } else {
-            self.heads(self.lanes.occupied().filter_map(|id| self.open_head(id)))
+            self.all_heads()
         };
         while let Some((line, lane)) = self.pop_head(&mut heads) {
             if self.free.is_empty() {
@@ -80,6 +80,11 @@ impl Engine {
             self.claim(&Pick { unit: line.unit, worker });
             if let Some(head) = self.open_head(lane) {
                 self.push_head(&mut heads, head);
+            }
+            let is_full = self.workers.get(&worker).is_none_or(|worker| worker.free.is_none());
+            if is_full && freed.remove(&worker) && freed.is_empty() {
+                // Of those that got room nobody has any more: only those who have just come are left.
+                heads = self.heads(joined.iter().filter_map(|id| self.open_head(*id)));
             }
         }
         self.claim_gangs(&mut gangs, None);

@@ -3,6 +3,7 @@
 //! matching goes through lanes, never through tasks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::explain::AHEAD_MAX;
@@ -191,6 +192,8 @@ pub(super) struct Lanes {
     by_key: HashMap<Arc<LaneKey>, LaneId>,
     all: BTreeMap<LaneId, Lane>,
     occupied: BTreeSet<LaneId>,
+    /// The first of each lane of what workers are given, in order.
+    heads: BTreeSet<(Line, LaneId)>,
     /// Lanes of what the server holds itself, with somebody in them.
     occupied_held: BTreeSet<LaneId>,
     /// Lanes that somebody joined since the last matching.
@@ -242,7 +245,12 @@ impl Lanes {
     /// Takes a place.
     pub(super) fn insert(&mut self, id: LaneId, line: Line) {
         if let Some(lane) = self.all.get_mut(&id) {
+            let first = lane.first();
             lane.lines.insert(line);
+            if lane.first() != first && !lane.key.is_held_by_server {
+                first.map(|first| self.heads.remove(&(first, id)));
+                self.heads.insert((line, id));
+            }
             self.occupied.insert(id);
             self.joined.insert(id);
             if lane.key.is_big() {
@@ -257,6 +265,10 @@ impl Lanes {
     /// Leaves a place.
     pub(super) fn remove(&mut self, id: LaneId, line: &Line) {
         if let Some(lane) = self.all.get_mut(&id) {
+            if lane.lines.first() == Some(line) && !lane.key.is_held_by_server {
+                self.heads.remove(&(*line, id));
+                self.heads.extend(lane.lines.iter().nth(1).map(|next| (*next, id)));
+            }
             lane.lines.remove(line);
             if lane.key.is_big() {
                 self.big.insert(id);
@@ -277,6 +289,12 @@ impl Lanes {
                 lane.arrays.remove(&task);
             }
         }
+    }
+
+    /// Who is first in a lane and stands next after this place, among all who are.
+    pub(super) fn next_head(&self, after: Option<(Line, LaneId)>) -> Option<(Line, LaneId)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.heads.range((from, Bound::Unbounded)).next().copied()
     }
 
     /// Lanes with somebody in them.

@@ -225,6 +225,13 @@ fn reweigh(account: &mut Account, weight: u32, now: Timestamp) {
 pub(super) enum Heads {
     /// By ticket alone.
     Lines(BTreeSet<(Line, LaneId)>),
+    /// By ticket alone, and of all lanes: they are kept in order.
+    Standing {
+        /// The last one that was come to.
+        after: Option<(Line, LaneId)>,
+        /// Those who came to stand before it since.
+        before: BTreeSet<(Line, LaneId)>,
+    },
     /// By shares first.
     Shares(BTreeMap<Whose, BTreeSet<(Line, LaneId)>>),
 }
@@ -237,11 +244,26 @@ impl Engine {
         all
     }
 
+    /// The heads of all lanes, in the order in which they are given workers.
+    pub(super) fn all_heads(&self) -> Heads {
+        if self.shares.is_on() {
+            self.heads(self.lanes.occupied().filter_map(|id| self.open_head(id)))
+        } else {
+            Heads::Standing { after: None, before: BTreeSet::new() }
+        }
+    }
+
     /// One more.
     pub(super) fn push_head(&self, heads: &mut Heads, head: (Line, LaneId)) {
         match heads {
             Heads::Lines(all) => {
                 all.insert(head);
+            }
+            // Whoever stands behind is come to.
+            Heads::Standing { after, before } => {
+                if after.is_some_and(|after| head <= after) {
+                    before.insert(head);
+                }
             }
             Heads::Shares(all) => {
                 let Some(key) = self.lanes.get(head.1).map(|lane| &lane.key) else { return };
@@ -254,6 +276,14 @@ impl Engine {
     pub(super) fn pop_head(&self, heads: &mut Heads) -> Option<(Line, LaneId)> {
         match heads {
             Heads::Lines(all) => all.pop_first(),
+            Heads::Standing { after, before } => {
+                if let Some(head) = before.pop_first() {
+                    return Some(head);
+                }
+                let next = self.lanes.next_head(*after)?;
+                *after = Some(next);
+                Some(next)
+            }
             Heads::Shares(all) => {
                 let turn = |(whose, heads): (&Whose, &BTreeSet<(Line, LaneId)>)| {
                     Some((self.shares.counted(whose, self.now), *heads.first()?, whose.clone()))
