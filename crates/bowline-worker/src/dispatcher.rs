@@ -362,6 +362,7 @@ impl Dispatcher {
                 Timer::Leave(of) => self.leave_by_passed(of),
                 // What may be used is worked out anew after every turn.
                 Timer::Demand => self.demand.may_tell(),
+                Timer::Turn => self.demand.turn_came(),
                 Timer::Report => self.report(),
                 Timer::Check => self.check(),
                 Timer::Probe(number) => self.probe(number),

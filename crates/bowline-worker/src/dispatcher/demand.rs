@@ -48,6 +48,10 @@ impl Demand {
     /// Time has passed.
     pub(super) fn may_tell(&mut self) {
         self.rests = false;
+    }
+
+    /// What was another's for a moment may be had now.
+    pub(super) fn turn_came(&mut self) {
         self.turn_awaited = false;
     }
 
@@ -142,7 +146,7 @@ impl Dispatcher {
     fn await_turn(&mut self, room: &Room) {
         if self.share.is_shared() && !self.demand.turn_awaited && room.slots < self.config.room.slots {
             self.demand.turn_awaited = true;
-            self.later(TURN, Timer::Demand);
+            self.later(TURN, Timer::Turn);
         }
     }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::attempt::key_of;
 use crate::checks::Probe;
 use crate::journal::memory::Memory;
-use crate::shares::shares;
+use crate::shares::{Pace, Standing, Weight, shares};
 
 /// A dispatcher, a clock that the test moves, and a journal that takes what the test lets through.
 struct Bench {
@@ -481,4 +481,33 @@ fn a_job_whose_start_may_still_be_under_way_is_not_said_to_be_gone() {
     let refused = bowline_supervisor::wire::Refusal::UnknownKey;
     bench.supervisor(JobEvent::Refused { key: Some(key_of(attempt)), why: refused });
     assert!(!said_of(&bench.held, attempt).is_empty());
+}
+
+#[test]
+fn what_another_server_takes_and_gives_back_leaves_no_timers_behind() {
+    let room = |slots| Room { slots, amounts: BTreeMap::new() };
+    let mut both = shares(&room(4), 2);
+    let other = both.remove(1);
+    let settings = Settings { share: both.remove(0), ..settings(|config| config.room = room(4)) };
+    let mut bench = Bench::with(Left::default(), settings);
+    bench.supervisor_is_up();
+    bench.listed();
+    bench.passes(Duration::from_millis(1));
+    let (link, hello) = bench.opened.take().expect("it connects");
+    bench.happens(Event::Room(link));
+    let messages = vec![ServerMessage::Engine(welcome(&hello))];
+    bench.happens(Event::Link(link, LinkEvent::Messages { messages, generation: 0, commit_no: 1 }));
+    other.stands(Standing::In, Pace::Long);
+    other.moved(&room(1), (Weight::Nothing, Weight::Begun), bench.now.at);
+    for turn in 0..100 {
+        let (from, to) =
+            if turn % 2 == 0 { (Weight::Nothing, Weight::Begun) } else { (Weight::Begun, Weight::Nothing) };
+        other.moved(&room(1), (from, to), bench.now.at);
+        bench.happens(Event::Room(link));
+        for _ in 0..37 {
+            bench.passes(Duration::from_millis(1));
+        }
+    }
+    let awaited = bench.dispatcher.timers.awaited();
+    assert!(awaited <= 10, "{awaited} wait");
 }

@@ -26,6 +26,8 @@ pub(super) enum Timer {
     /// Of which leaving.
     Leave(u32),
     Demand,
+    /// What was another's for a moment is looked at again.
+    Turn,
     Report,
     Check,
     /// Only the newest counts.
@@ -52,6 +54,12 @@ impl Timers {
         let Some(at) = now.after(length) else { return };
         self.count += 1;
         self.due.insert((at, self.count), timer);
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn awaited(&self) -> usize {
+        self.due.len()
     }
 
     pub(super) fn measured(&mut self, now: Moment, lag: Duration) {
