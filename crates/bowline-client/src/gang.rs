@@ -4,23 +4,20 @@
 use std::time::Duration;
 
 use bowline_api::{Arrive, GangBarrier, GangLock, GangPeers, GangValue, SetValue};
-use bowline_core::time::Span;
 use reqwest::Method;
-use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
 use crate::error::ClientError;
-use crate::http::{Backoff, Call, Client};
-
-/// The longest wait that one call asks for.
-const ONE_WAIT: Duration = Duration::from_secs(30);
+use crate::http::Client;
+use crate::wait::Missing;
 
 impl Client {
     /// Takes a lock among the members, in its line, at most `within`; without it, for as long as it takes. Where the time
     /// is over the place in the line is given up.
     pub async fn gang_lock(&self, name: &str, within: Option<Duration>) -> Result<GangLock, ClientError> {
         let path = ["gang", "locks", name];
-        let taken = self.until(within, || Ok(self.call(Method::POST, &path)), |lock: &GangLock| lock.held, name).await;
+        let taken = self
+            .until(within, || Ok(self.call(Method::POST, &path)), |lock: &GangLock| lock.held, Missing::NotYet(name))
+            .await;
         if matches!(taken, Err(ClientError::WaitedOut { .. })) {
             self.gang_unlock(name).await?;
         }
@@ -42,7 +39,7 @@ impl Client {
         let key = uuid::Uuid::new_v4().to_string();
         let path = ["gang", "barriers", name];
         let call = || Ok(self.call(Method::POST, &path).json(arrive)?.header("idempotency-key", key.clone()));
-        self.until(within, call, |barrier: &GangBarrier| barrier.open, name).await
+        self.until(within, call, |barrier: &GangBarrier| barrier.open, Missing::NotYet(name)).await
     }
 
     /// Sets a value.
@@ -59,7 +56,7 @@ impl Client {
     /// A value, when a member has set it.
     pub async fn gang_wait_value(&self, key: &str, within: Option<Duration>) -> Result<GangValue, ClientError> {
         let path = ["gang", "values", key];
-        self.until(within, || Ok(self.call(Method::GET, &path)), |_: &GangValue| true, key).await
+        self.until(within, || Ok(self.call(Method::GET, &path)), |_: &GangValue| true, Missing::NotYet(key)).await
     }
 
     /// The members.
@@ -82,37 +79,6 @@ impl Client {
             *seen.borrow_mut() = Some(peers.version.clone());
             holds(peers)
         };
-        self.until(within, call, is_so, "the member").await
-    }
-
-    /// Asks, by long polls, until it is so.
-    async fn until<'a, T: DeserializeOwned>(
-        &'a self,
-        within: Option<Duration>,
-        call: impl Fn() -> Result<Call<'a>, ClientError>,
-        is_so: impl Fn(&T) -> bool,
-        what: &str,
-    ) -> Result<T, ClientError> {
-        let deadline = within.map(|within| Instant::now() + within);
-        let mut heard = Instant::now();
-        let mut pause = Backoff::new();
-        loop {
-            let left = deadline.map_or(ONE_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let wait = left.min(ONE_WAIT);
-            match call()?.pair("wait", &Span(wait).to_string()).waits(wait).read::<T>().await {
-                Ok(seen) if is_so(&seen) => return Ok(seen),
-                Ok(_) => {
-                    heard = Instant::now();
-                    pause.reset();
-                }
-                // Not set yet, when the wait was over.
-                Err(ClientError::Api(error)) if error.status == 404 => heard = Instant::now(),
-                Err(error) if error.is_passing() && heard.elapsed() < self.away_patience() => pause.wait().await,
-                Err(error) => return Err(error),
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(ClientError::WaitedOut { what: format!("waiting for `{what}`") });
-            }
-        }
+        self.until(within, call, is_so, Missing::NotYet("the member")).await
     }
 }

@@ -10,10 +10,19 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::error::ClientError;
-use crate::http::{Backoff, Client};
+use crate::http::{Backoff, Call, Client};
 
 /// The longest wait that one call asks for.
 const ONE_WAIT: Duration = Duration::from_secs(30);
+
+/// What it means that there is no such thing, and what is waited for.
+#[derive(Clone, Copy)]
+pub(crate) enum Missing<'a> {
+    /// It is not there yet.
+    NotYet(&'a str),
+    /// It never will be.
+    Never(&'a str),
+}
 
 impl Client {
     /// Waits until the task has ended, at most `within`; without it, for as long as it takes. A
@@ -36,24 +45,39 @@ impl Client {
         within: Option<Duration>,
         ended: impl Fn(&T) -> bool,
     ) -> Result<T, ClientError> {
+        self.until(within, || Ok(self.call(Method::GET, path)), ended, Missing::Never(&path.join(" "))).await
+    }
+
+    /// Asks, by long polls, until it is so.
+    pub(crate) async fn until<'a, T: DeserializeOwned>(
+        &'a self,
+        within: Option<Duration>,
+        call: impl Fn() -> Result<Call<'a>, ClientError>,
+        is_so: impl Fn(&T) -> bool,
+        missing: Missing<'_>,
+    ) -> Result<T, ClientError> {
         let deadline = within.map(|within| Instant::now() + within);
         let mut heard = Instant::now();
         let mut pause = Backoff::new();
         loop {
             let left = deadline.map_or(ONE_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
             let wait = left.min(ONE_WAIT);
-            let call = self.call(Method::GET, path).pair("wait", &Span(wait).to_string()).waits(wait);
-            match call.read::<T>().await {
-                Ok(seen) if ended(&seen) => return Ok(seen),
+            match call()?.pair("wait", &Span(wait).to_string()).waits(wait).read::<T>().await {
+                Ok(seen) if is_so(&seen) => return Ok(seen),
                 Ok(_) => {
                     heard = Instant::now();
                     pause.reset();
                 }
+                Err(error) if error.is_not_found() && matches!(missing, Missing::NotYet(_)) => heard = Instant::now(),
                 Err(error) if error.is_passing() && heard.elapsed() < self.away_patience() => pause.wait().await,
                 Err(error) => return Err(error),
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(ClientError::WaitedOut { what: path.join(" ") });
+                let what = match missing {
+                    Missing::NotYet(what) => format!("waiting for `{what}`"),
+                    Missing::Never(what) => what.to_owned(),
+                };
+                return Err(ClientError::WaitedOut { what });
             }
         }
     }

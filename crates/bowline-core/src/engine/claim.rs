@@ -52,11 +52,7 @@ impl Engine {
         if self.free.is_empty() || (joined.is_empty() && freed.is_empty() && gangs.is_empty()) {
             return;
         }
-        let mut heads = if freed.is_empty() {
-            self.heads(joined.iter().filter_map(|id| self.open_head(*id)))
-        } else {
-            self.all_heads()
-        };
+        let mut heads = if freed.is_empty() { self.heads_of(&joined) } else { self.all_heads() };
         while let Some((line, lane)) = self.pop_head(&mut heads) {
             if self.free.is_empty() {
                 return;
@@ -84,7 +80,7 @@ impl Engine {
             let is_full = self.workers.get(&worker).is_none_or(|worker| worker.free.is_none());
             if is_full && freed.remove(&worker) && freed.is_empty() {
                 // Of those that got room nobody has any more: only those who have just come are left.
-                heads = self.heads(joined.iter().filter_map(|id| self.open_head(*id)));
+                heads = self.heads_of(&joined);
             }
         }
         self.claim_gangs(&mut gangs, None);
@@ -94,9 +90,7 @@ impl Engine {
     pub(super) fn open_head(&self, id: LaneId) -> Option<(Line, LaneId)> {
         let lane = self.lanes.get(id)?;
         let is_paused = self.pauses.of(&lane.key.namespace).is_some() && !mutant::is(Mutant::PauseIgnored);
-        // What asks was let through before it was ready.
-        let is_full = !lane.key.holds && self.is_full(&lane.key.namespace);
-        let is_open = !lane.key.is_held_by_server && !is_paused && !is_full;
+        let is_open = !lane.key.is_held_by_server && !is_paused && !self.is_held_up(&lane.key);
         if is_open { head((id, lane)) } else { None }
     }
 

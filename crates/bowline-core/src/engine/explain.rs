@@ -287,9 +287,13 @@ impl Engine {
                 Only::On(_, worker) => Some(WaitReason::WarmOn { worker: worker.clone(), until }),
             });
         }
-        let kept = self.kept_for(unit).and_then(|(id, since)| Some((self.workers.get(&id)?, since)));
-        if let Some((worker, since)) = kept {
-            reasons.push(WaitReason::KeptForIt { worker: worker.row.name.clone(), since });
+        if self.is_bound(unit.task) {
+            // Its gang's reason names them.
+            return;
+        }
+        for (id, since) in self.kept_for(unit) {
+            let worker = self.workers.get(&id).map(|worker| worker.row.name.clone());
+            reasons.extend(worker.map(|worker| WaitReason::KeptForIt { worker, since }));
         }
     }
 

@@ -74,6 +74,8 @@ pub(super) struct Gate {
     /// Starts that count, and within which time.
     pub starts: VecDeque<Timestamp>,
     pub per: Duration,
+    /// Its place among the expiries.
+    expires: Option<Timestamp>,
 }
 
 impl Gate {
@@ -324,11 +326,17 @@ impl Gates {
         if !matches!(key, GateKey::Rate(..)) {
             return;
         }
-        self.expiries.retain(|(_, other)| other != key);
-        if let Some(gate) = self.all.get(key)
-            && let Some(first) = gate.starts.front()
-        {
-            self.expiries.insert((first.plus(gate.per), key.clone()));
+        let Some(gate) = self.all.get_mut(key) else { return };
+        let next = gate.starts.front().map(|first| first.plus(gate.per));
+        let old = std::mem::replace(&mut gate.expires, next);
+        if old == next {
+            return;
+        }
+        if let Some(old) = old {
+            self.expiries.remove(&(old, key.clone()));
+        }
+        if let Some(next) = next {
+            self.expiries.insert((next, key.clone()));
         }
     }
 
@@ -341,7 +349,9 @@ impl Gates {
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<GateKey> {
         let mut changed = Vec::new();
         while let Some((_, key)) = self.expiries.first().filter(|(at, _)| *at <= now).cloned() {
+            self.expiries.pop_first();
             let gate = self.entry(&key);
+            gate.expires = None;
             let per = gate.per;
             while gate.starts.front().is_some_and(|at| at.plus(per) <= now) {
                 gate.starts.pop_front();

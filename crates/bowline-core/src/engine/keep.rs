@@ -20,7 +20,6 @@ use crate::time::Timestamp;
 use super::Engine;
 use super::lane::{LaneId, LaneKey, Line};
 use super::timer::Timer;
-use super::worker::Worker;
 
 /// For whom a worker is kept.
 #[derive(Debug)]
@@ -32,16 +31,19 @@ pub(super) struct Kept {
     pub beside: BTreeSet<AttemptRef>,
 }
 
-/// Which lanes keep a worker, and who has been the first of those that may.
+/// Who has workers kept: the first of a lane one, the first of the gangs all that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Whom {
+    Gang,
+    Lane(LaneId),
+}
+
+/// For whom workers are kept, and who has been the first of those that may have one kept.
 #[derive(Debug, Default)]
 pub(super) struct Keeping {
-    kept: BTreeMap<LaneId, WorkerId>,
-    /// Those that are kept for a gang.
-    for_gang: BTreeSet<WorkerId>,
-    /// The first of the gangs that wait, and since when it is the first.
-    gang: Option<(Line, Timestamp)>,
-    /// Lanes of those who need much, each with its first and since when that one is the first.
-    firsts: BTreeMap<LaneId, (Line, Timestamp)>,
+    kept: BTreeMap<WorkerId, Whom>,
+    /// Lanes of those who need much, and the gangs: each with its first and since when that one is the first.
+    firsts: BTreeMap<Whom, (Line, Timestamp)>,
     /// When it is looked at next.
     at: Option<Timestamp>,
 }
@@ -50,45 +52,34 @@ impl Engine {
     /// What is kept for somebody who is the first no more, or by a worker that is not there, is free again. Whether there was
     /// any: others may be given it now.
     pub(super) fn drop_stale_keeps(&mut self) -> bool {
-        let was_for_gang = self.drop_stale_gang_keep();
         if self.keeping.kept.is_empty() {
-            return was_for_gang;
-        }
-        let is_stale = |(lane, id): (&LaneId, &WorkerId)| {
-            let worker = self.workers.get(id);
-            let kept = worker.and_then(|worker| worker.kept.as_ref());
-            let is_first = kept.is_some_and(|kept| self.open_head(*lane).is_some_and(|(line, _)| line == kept.line));
-            let is_there = worker.is_some_and(|worker| worker.unavailable().is_none());
-            (!is_first || !is_there).then_some(*lane)
-        };
-        let stale: Vec<LaneId> = self.keeping.kept.iter().filter_map(is_stale).collect();
-        for lane in &stale {
-            self.drop_keep(*lane);
-        }
-        was_for_gang || !stale.is_empty()
-    }
-
-    fn drop_stale_gang_keep(&mut self) -> bool {
-        if self.keeping.for_gang.is_empty() {
             return false;
         }
-        let first = self.first_gang();
-        let is_kept = |id: &WorkerId| {
+        let is_stale = |(id, whom): (&WorkerId, &Whom)| {
             let worker = self.workers.get(id).filter(|worker| worker.unavailable().is_none());
-            worker.and_then(|worker| worker.kept.as_ref()).is_some_and(|kept| Some(kept.line) == first)
+            let line = worker.and_then(|worker| worker.kept.as_ref()).map(|kept| kept.line);
+            (line.is_none() || line != self.open_first(*whom)).then_some(*whom)
         };
-        if self.keeping.for_gang.iter().all(is_kept) {
-            return false;
-        }
-        self.drop_gang_keep();
-        if first.is_some() {
+        let stale: BTreeSet<Whom> = self.keeping.kept.iter().filter_map(is_stale).collect();
+        for whom in &stale {
+            self.drop_keeps_of(*whom);
+            // Another worker may do.
             self.look_at_keeps_by(self.now);
         }
-        true
+        !stale.is_empty()
     }
 
-    fn drop_gang_keep(&mut self) {
-        for id in std::mem::take(&mut self.keeping.for_gang) {
+    /// The first of them that may be given workers.
+    fn open_first(&self, whom: Whom) -> Option<Line> {
+        match whom {
+            Whom::Gang => self.first_gang(),
+            Whom::Lane(lane) => self.open_head(lane).map(|(line, _)| line),
+        }
+    }
+
+    fn drop_keeps_of(&mut self, whom: Whom) {
+        for id in self.workers_kept_for(whom) {
+            self.keeping.kept.remove(&id);
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.kept = None;
             }
@@ -96,34 +87,33 @@ impl Engine {
         }
     }
 
-    fn drop_keep(&mut self, lane: LaneId) {
-        let Some(id) = self.keeping.kept.remove(&lane) else { return };
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.kept = None;
-        }
-        self.refresh_free(id);
+    fn workers_kept_for(&self, whom: Whom) -> BTreeSet<WorkerId> {
+        self.keeping.kept.iter().filter(|(_, other)| **other == whom).map(|(id, _)| *id).collect()
     }
 
-    /// After matching: who is the first of a lane of those who need much is noted, and when a worker is to be kept.
+    /// After matching: who is the first of those who need much is noted, and when a worker is to be kept.
     pub(super) fn note_firsts(&mut self) {
-        let (now, after) = (self.now, self.config.timing.keep_after);
         let gang = if self.gangs.is_anybody_ready() { self.first_gang() } else { None };
-        if gang != self.keeping.gang.map(|(line, _)| line) {
-            self.keeping.gang = gang.map(|line| (line, now));
-            if gang.is_some() {
-                self.look_at_keeps_by(now.plus(after));
-            }
-        }
+        self.note_first(Whom::Gang, gang);
         for lane in self.lanes.take_big() {
-            let Some(first) = self.lanes.get(lane).and_then(super::lane::Lane::first) else {
-                self.keeping.firsts.remove(&lane);
-                continue;
-            };
-            let known = self.keeping.firsts.entry(lane).or_insert((first, now));
-            if known.0 != first {
-                *known = (first, now);
-            }
-            let due = known.1.plus(after);
+            let first = self.lanes.get(lane).and_then(super::lane::Lane::first);
+            self.note_first(Whom::Lane(lane), first);
+        }
+    }
+
+    fn note_first(&mut self, whom: Whom, first: Option<Line>) {
+        let Some(first) = first else {
+            self.keeping.firsts.remove(&whom);
+            return;
+        };
+        let now = self.now;
+        let known = self.keeping.firsts.entry(whom).or_insert((first, now));
+        if known.0 != first {
+            *known = (first, now);
+        }
+        let due = known.1.plus(self.config.timing.keep_after);
+        // Whoever is due already was looked at, and is again when something changes.
+        if due > now {
             self.look_at_keeps_by(due);
         }
     }
@@ -143,34 +133,23 @@ impl Engine {
         self.keeping.at = None;
         let (now, after) = (self.now, self.config.timing.keep_after);
         let mut next: Option<Timestamp> = None;
-        let mut due: BTreeSet<(Line, Option<LaneId>)> = BTreeSet::new();
-        if let Some((line, since)) = self.keeping.gang {
+        let mut due: BTreeSet<(Line, Whom)> = BTreeSet::new();
+        for (whom, (line, since)) in &self.keeping.firsts {
             let at = since.plus(after);
             if at <= now {
-                due.insert((line, None));
-            }
-            next = Some(if at <= now { now.plus(after) } else { at });
-        }
-        for (lane, (line, since)) in &self.keeping.firsts {
-            let at = since.plus(after);
-            if at <= now {
-                due.insert((*line, Some(*lane)));
+                due.insert((*line, *whom));
             }
             // Whoever finds no worker now is looked at again: one may have come.
             let again = if at <= now { now.plus(after) } else { at };
             next = Some(next.map_or(again, |next| next.min(again)));
         }
-        let mut taken: BTreeSet<WorkerId> = BTreeSet::new();
         if self.pauses.all().is_some() {
             due.clear();
         }
-        for (line, lane) in due {
-            match lane {
-                None if self.first_gang() == Some(line) => self.keep_for_gang(line, &mut taken),
-                Some(lane) if self.open_head(lane).is_some_and(|(first, _)| first == line) => {
-                    self.keep_for(lane, line, &mut taken);
-                }
-                None | Some(_) => {}
+        let mut taken: BTreeSet<WorkerId> = BTreeSet::new();
+        for (line, whom) in due {
+            if self.open_first(whom) == Some(line) {
+                self.keep_for(whom, line, &mut taken);
             }
         }
         if let Some(next) = next {
@@ -178,80 +157,52 @@ impl Engine {
         }
     }
 
-    /// The worker that is kept for it stays, where nobody before it needs that one.
-    fn keep_for(&mut self, lane: LaneId, line: Line, taken: &mut BTreeSet<WorkerId>) {
-        let Some(key) = self.lanes.get(lane).map(|lane| Arc::clone(&lane.key)) else { return };
-        let old = self.keeping.kept.get(&lane).copied();
-        if let Some(old) = old.filter(|old| !taken.contains(old)) {
-            taken.insert(old);
+    /// The workers that are kept for it stay, where nobody before it needs one of them.
+    fn keep_for(&mut self, whom: Whom, line: Line, taken: &mut BTreeSet<WorkerId>) {
+        let old = self.workers_kept_for(whom);
+        if !old.is_empty() && old.is_disjoint(taken) {
+            taken.extend(old);
             return;
         }
-        let Some(id) = self.worker_to_keep(&key, taken) else { return };
-        probe::reached(Path::WorkerKeptFree);
-        self.displace(id);
-        taken.insert(id);
-        self.keeping.kept.insert(lane, id);
-        self.keep(id, line, key);
-    }
-
-    /// All the workers that it would need, where there are enough. Those that are kept for it stay.
-    fn keep_for_gang(&mut self, line: Line, taken: &mut BTreeSet<WorkerId>) {
-        let is_whole = !self.keeping.for_gang.is_empty() && self.keeping.for_gang.is_disjoint(taken);
-        if !is_whole {
-            self.drop_gang_keep();
-            let Some(plan) = self.plan_gang(line.unit.task, taken) else { return };
-            probe::reached(Path::WorkersKeptFreeForAGang);
-            for (id, key) in plan {
-                self.displace(id);
-                self.keeping.for_gang.insert(id);
-                self.keep(id, line, Arc::new(key));
-            }
-        }
-        taken.extend(&self.keeping.for_gang);
-    }
-
-    /// Whoever stands behind loses what was kept for him.
-    fn displace(&mut self, id: WorkerId) {
-        let of_lanes = self.keeping.kept.iter().filter(|(_, other)| **other == id).map(|(lane, _)| *lane);
-        for other in of_lanes.collect::<Vec<LaneId>>() {
-            probe::reached(Path::KeptForAnEarlierOne);
-            self.drop_keep(other);
-        }
-        if self.keeping.for_gang.contains(&id) {
-            probe::reached(Path::KeptForAnEarlierOne);
-            self.drop_gang_keep();
-        }
-    }
-
-    fn keep(&mut self, id: WorkerId, line: Line, key: Arc<LaneKey>) {
+        self.drop_keeps_of(whom);
+        let plan = match whom {
+            Whom::Gang => self.plan_gang(line.unit.task, taken),
+            Whom::Lane(lane) => self.plan_one(lane, taken),
+        };
+        let Some(plan) = plan else { return };
+        probe::reached(match whom {
+            Whom::Gang => Path::WorkersKeptFreeForAGang,
+            Whom::Lane(_) => Path::WorkerKeptFree,
+        });
         let since = self.now;
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.kept = Some(Box::new(Kept { line, key, since, beside: BTreeSet::new() }));
+        for (id, key) in plan {
+            // Whoever stands behind loses what was kept for him.
+            if let Some(behind) = self.keeping.kept.get(&id).copied() {
+                probe::reached(Path::KeptForAnEarlierOne);
+                self.drop_keeps_of(behind);
+            }
+            taken.insert(id);
+            self.keeping.kept.insert(id, whom);
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.kept = Some(Box::new(Kept { line, key, since, beside: BTreeSet::new() }));
+            }
         }
     }
 
     /// Of those that could run it and are kept for nobody before it: the one where least must end first.
-    fn worker_to_keep(&self, key: &LaneKey, taken: &BTreeSet<WorkerId>) -> Option<WorkerId> {
+    fn plan_one(&self, lane: LaneId, taken: &BTreeSet<WorkerId>) -> Option<BTreeMap<WorkerId, Arc<LaneKey>>> {
+        let key = &self.lanes.get(lane)?.key;
         let able = self
             .workers
             .iter()
             .filter(|(id, worker)| !taken.contains(id) && worker.unavailable().is_none() && worker.could_take(key));
-        let in_the_way =
-            |worker: &Worker| worker.held.used().slots.saturating_add(super::worker::count(worker.held.beyond()));
-        able.min_by_key(|(id, worker)| (in_the_way(worker), **id)).map(|(id, _)| *id)
+        let (id, _) = able.min_by_key(|(id, worker)| (worker.in_the_way(), **id))?;
+        Some(BTreeMap::from([(*id, Arc::clone(key))]))
     }
 
-    /// Workers that are kept free for this gang, each with since when.
-    pub(super) fn kept_for_gang(&self, line: Line) -> Vec<(WorkerId, Timestamp)> {
-        let kept = self.keeping.for_gang.iter().filter_map(|id| Some((*id, self.workers.get(id)?.kept.as_ref()?)));
-        kept.filter(|(_, kept)| kept.line == line).map(|(id, kept)| (id, kept.since)).collect()
-    }
-
-    /// Workers that are kept free for this one.
-    pub(super) fn kept_for(&self, unit: TaskRef) -> Option<(WorkerId, Timestamp)> {
-        self.keeping.kept.values().find_map(|id| {
-            let kept = self.workers.get(id)?.kept.as_ref()?;
-            (kept.line.unit == unit).then_some((*id, kept.since))
-        })
+    /// Workers that are kept free for this place, each with since when.
+    pub(super) fn kept_for(&self, unit: TaskRef) -> Vec<(WorkerId, Timestamp)> {
+        let kept = self.keeping.kept.keys().filter_map(|id| Some((*id, self.workers.get(id)?.kept.as_ref()?)));
+        kept.filter(|(_, kept)| kept.line.unit == unit).map(|(id, kept)| (id, kept.since)).collect()
     }
 }

@@ -30,6 +30,17 @@ pub(super) struct Line {
     pub unit: TaskRef,
 }
 
+/// What tasks waited for before they were ready. Whoever waited is not given beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Waited {
+    /// For nothing.
+    No,
+    /// For the others of their gang.
+    ForOthers,
+    /// For what they ask for: they were let through, also where their namespace has a quota.
+    LetThrough,
+}
+
 /// What tasks of one lane ask for. The namespace is part of it, so that pausing one costs lanes too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct LaneKey {
@@ -39,8 +50,7 @@ pub(super) struct LaneKey {
     pub requires: Vec<Requirement>,
     pub room: Vec<(Key, u64)>,
     pub slots: u32,
-    /// Whether its tasks waited for something before they were ready: none of them is given beforehand.
-    pub holds: bool,
+    pub waited: Waited,
     pub placement: Placement,
     pub only: Only,
     /// A worker that takes it runs nothing of another resource of that kind meanwhile.
@@ -65,7 +75,11 @@ impl LaneKey {
             requires,
             room: spec.amounts.iter().filter(|(_, amount)| **amount > 0).map(|(k, v)| (k.clone(), *v)).collect(),
             slots: if is_held_by_server { 0 } else { spec.slots.max(1) },
-            holds: spec.asks() || spec.gang.is_some(),
+            waited: match (spec.asks(), spec.gang) {
+                (true, _) => Waited::LetThrough,
+                (false, Some(_)) => Waited::ForOthers,
+                (false, None) => Waited::No,
+            },
             is_chain: spec.gang.is_some_and(|member| member.terms.form == crate::gang::Form::Chain),
             placement: spec.placement.clone(),
             only: Only::Any,

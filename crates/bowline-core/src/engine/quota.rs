@@ -20,7 +20,7 @@ use crate::time::Span;
 use super::Engine;
 use super::array::Stand;
 use super::gate::{Gate, GateKey, Most, is_watched};
-use super::lane::{LaneKey, Line};
+use super::lane::{LaneKey, Line, Waited};
 use super::limit::amount_of;
 use super::lines::Want;
 use super::out::Cause;
@@ -181,6 +181,11 @@ impl Engine {
         gate.is_some_and(|gate| matches!(gate.most(), Most::So(most) if gate.used() >= most))
     }
 
+    /// Whether its namespace's quota keeps a lane's tasks from workers. What asks was let through before it was ready.
+    pub(super) fn is_held_up(&self, key: &LaneKey) -> bool {
+        key.waited != Waited::LetThrough && self.is_full(&key.namespace)
+    }
+
     /// Whether so many more may be on workers at once.
     pub(super) fn has_places(&self, namespace: &Namespace, count: usize) -> bool {
         let key = GateKey::Running(namespace.clone());
@@ -193,14 +198,18 @@ impl Engine {
     pub(super) fn quota_of(&self, key: &LaneKey) -> Option<WaitReason> {
         let gate = self.gates.get(&GateKey::Running(key.namespace.clone()))?;
         let Most::So(at_most) = gate.most() else { return None };
-        let is_full = !key.holds && self.is_full(&key.namespace);
-        is_full.then(|| WaitReason::Quota { namespace: key.namespace.clone(), running: gate.used(), at_most })
+        self.is_held_up(key).then(|| WaitReason::Quota {
+            namespace: key.namespace.clone(),
+            running: gate.used(),
+            at_most,
+        })
     }
 
     /// Namespaces whose quota is full: nobody looks at their lanes.
     pub(super) fn note_full(&mut self) {
-        let full = self.rooms.keys().filter(|name| self.is_full(name)).cloned();
-        self.held_back = full.collect();
+        let limited = self.rooms.iter().filter(|(_, tenant)| tenant.row.room.max_running.is_some());
+        let full = limited.map(|(name, _)| name).filter(|name| self.is_full(name));
+        self.held_back = full.cloned().collect();
     }
 
     /// Lanes that were held back, and whose namespace has room now.
@@ -272,7 +281,9 @@ impl Engine {
 
     /// One namespace: what is set, and what it uses.
     pub(super) fn namespace(&self, name: &Namespace) -> Answer {
-        let usage = self.usage_of(Some(name)).remove(name).unwrap_or_default();
+        // Where something is set it is counted as tasks move.
+        let counted = self.rooms.get(name).map(|tenant| tenant.usage);
+        let usage = counted.unwrap_or_else(|| self.usage_of(Some(name)).remove(name).unwrap_or_default());
         Answer::Namespace(Box::new(self.namespace_view(name, usage)))
     }
 

@@ -238,10 +238,15 @@ pub(super) enum Heads {
 
 impl Engine {
     /// These heads, in the order in which they are given workers.
-    pub(super) fn heads(&self, heads: impl Iterator<Item = (Line, LaneId)>) -> Heads {
+    fn heads(&self, heads: impl Iterator<Item = (Line, LaneId)>) -> Heads {
         let mut all = if self.shares.is_on() { Heads::Shares(BTreeMap::new()) } else { Heads::Lines(BTreeSet::new()) };
         heads.for_each(|head| self.push_head(&mut all, head));
         all
+    }
+
+    /// The heads of these lanes.
+    pub(super) fn heads_of(&self, lanes: &BTreeSet<LaneId>) -> Heads {
+        self.heads(lanes.iter().filter_map(|id| self.open_head(*id)))
     }
 
     /// The heads of all lanes, in the order in which they are given workers.
@@ -323,7 +328,7 @@ impl Engine {
         let lanes =
             self.lanes.occupied().filter_map(|id| self.lanes.get(id)).filter(|lane| !lane.key.is_held_by_server);
         let open = lanes.filter(|lane| self.pauses.of(&lane.key.namespace).is_none());
-        let open = open.filter(|lane| lane.key.holds || !self.is_full(&lane.key.namespace));
+        let open = open.filter(|lane| !self.is_held_up(&lane.key));
         let all: BTreeSet<Whose> = open.map(|lane| (lane.key.namespace.clone(), lane.key.user.clone())).collect();
         let others = all.into_iter().map(|other| (self.shares.counted(&other, self.now), other));
         let (theirs, (namespace, user)) =

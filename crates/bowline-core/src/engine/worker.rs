@@ -12,7 +12,7 @@ use crate::worker::{Health, Room};
 
 use super::aside::Trial;
 use super::keep::Kept;
-use super::lane::{LaneKey, Line};
+use super::lane::{LaneKey, Line, Waited};
 use super::side::Only;
 use super::table::At;
 
@@ -320,6 +320,11 @@ impl Worker {
         self.held.claims().filter_map(|other| other.alone.as_ref()).find(|other| *other != own)
     }
 
+    /// How much must end there before it is empty: slots that are taken, and what waits for one.
+    pub(super) fn in_the_way(&self) -> u32 {
+        self.held.used().slots.saturating_add(count(self.held.beyond()))
+    }
+
     /// Whether it could be given this if it were empty.
     pub(super) fn could_take(&self, claim: &LaneKey) -> bool {
         self.is_meant(claim)
@@ -350,14 +355,15 @@ impl Worker {
         let beyond = count(self.held.beyond());
         let prefetch = self.session.as_ref().map_or(0, |session| session.prefetch);
         // Who needs several slots would keep others from those that are free meanwhile.
-        let may_wait_there = self.kept.is_none() && !claim.holds && !self.held.has_chain() && claim.slots <= 1;
+        let may_wait_there =
+            self.kept.is_none() && claim.waited == Waited::No && !self.held.has_chain() && claim.slots <= 1;
         let may_wait_there = may_wait_there && beyond < prefetch && claim.too_small(&room).is_empty();
         (may_wait_there && self.held.leaves_amounts(claim, &room)).then_some(Beyond::Yes)
     }
 }
 
 /// A number of attempts.
-pub(super) fn count(attempts: usize) -> u32 {
+fn count(attempts: usize) -> u32 {
     u32::try_from(attempts).unwrap_or(u32::MAX)
 }
 

@@ -15,7 +15,7 @@ use bowline_core::input::{
 };
 use bowline_core::message::{Assign, Drain, DrainMode, Exit, Finished, FromWorker, Hello, JobEnd, ToWorker};
 use bowline_core::name::{Actor, Namespace, StepName, WorkerName, WorkflowName};
-use bowline_core::row::Loaded;
+use bowline_core::row::{AttemptRow, Loaded};
 use bowline_core::run::{DueKind, Edge, Graph, Join, Node};
 use bowline_core::spec::{Action, Condition, TaskSpec, Work};
 use bowline_core::state::{JobError, StateKind};
@@ -76,6 +76,22 @@ pub(crate) fn noop() -> TaskSpec {
 
 pub(crate) fn new_task(spec: TaskSpec) -> NewTask {
     NewTask { spec: Arc::new(spec), elements: Arc::default(), after_earlier: Vec::new() }
+}
+
+/// The attempt of a task that lives.
+pub(crate) fn live(bench: &Bench, task: TaskId) -> AttemptRef {
+    live_row(bench, task).attempt
+}
+
+/// The worker on which it lives.
+pub(crate) fn on(bench: &Bench, task: TaskId) -> String {
+    let worker = live_row(bench, task).worker.expect("it has a worker");
+    bench.tables.workers[&worker].name.to_string()
+}
+
+fn live_row(bench: &Bench, task: TaskId) -> &AttemptRow {
+    let live = bench.tables.attempts.values().find(|row| row.attempt.task.task == task && row.end.is_none());
+    live.expect("an attempt of it lives")
 }
 
 pub(crate) fn error(message: &str) -> JobEnd {

@@ -1,10 +1,14 @@
 //! Gangs: gathered under one ticket, claimed in one commit, started together or not at all; what a lost member means;
 //! chains; and what the members have among themselves.
 
+mod among;
+mod kept;
+
 use std::time::Duration;
 
 use bowline_core::answer::{Answer, Refusal, RefusalCode, Reply};
 use bowline_core::explain::WaitReason;
+use bowline_core::fair::NamespaceChange;
 use bowline_core::gang::{Ask as GangAsk, Dead, Form, OnLost, Terms, Told};
 use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
 use bowline_core::input::{DryRun, NewTask, Request, Strict, Submit, TaskVerb};
@@ -14,7 +18,7 @@ use bowline_core::resource::{Ask, ResourceChange};
 use bowline_core::spec::{ArraySpec, Condition, Dependency, OnWorkerLoss, Requirement, RetryPolicy, TaskSpec};
 use bowline_core::state::{AttemptEnd, StateKind};
 
-use super::bench::{Bench, error, hello, namespace, new_task, noop};
+use super::bench::{Bench, error, hello, live, namespace, new_task, noop, on};
 use super::checks::explain;
 
 use StateKind::{Assigned, Blocked, Cancelled, Failed, Ready, Running, Scheduled, Stopping, Succeeded, Waiting};
@@ -72,17 +76,6 @@ fn states(bench: &Bench, tasks: &[TaskId]) -> Vec<StateKind> {
     tasks.iter().map(|task| bench.state(*task)).collect()
 }
 
-fn on(bench: &Bench, task: TaskId) -> String {
-    let live = bench.tables.attempts.values().find(|row| row.attempt.task.task == task && row.end.is_none());
-    let worker = live.and_then(|row| row.worker).expect("an attempt of it lives");
-    bench.tables.workers[&worker].name.to_string()
-}
-
-fn live(bench: &Bench, task: TaskId) -> AttemptRef {
-    let live = bench.tables.attempts.values().find(|row| row.attempt.task.task == task && row.end.is_none());
-    live.map(|row| row.attempt).expect("an attempt of it lives")
-}
-
 fn ends(bench: &Bench, task: TaskId) -> Vec<Option<AttemptEnd>> {
     bench.tables.attempts.values().filter(|row| row.attempt.task.task == task).map(|row| row.end).collect()
 }
@@ -103,39 +96,17 @@ fn give_back(bench: &mut Bench, session: SessionId, task: TaskId) {
     bench.say(session, FromWorker::Released { attempt, started: false, why: "stopped".into() });
 }
 
-fn worker_of(bench: &Bench, task: TaskId) -> String {
-    let id = bench.tables.tasks[&task].unit.worker.expect("it has one");
-    bench.tables.workers[&id].name.to_string()
-}
-
 /// Two workers with these slots, and a gang of two that runs, one member on each.
 fn running_pair(bench: &mut Bench, on_lost: OnLost) -> ([SessionId; 2], Vec<TaskId>) {
     let sessions = [bench.worker("lab-1", 2), bench.worker("lab-2", 2)];
     let members = gang(bench, 2, terms(Form::Distinct, on_lost));
     for member in &members {
-        let of = usize::from(worker_of(bench, *member) == "lab-2");
+        let of = usize::from(on(bench, *member) == "lab-2");
         start(bench, sessions[of], *member);
     }
     assert_eq!(states(bench, &members), [Running, Running]);
-    let of = |member: TaskId| sessions[usize::from(worker_of(bench, member) == "lab-2")];
+    let of = |member: TaskId| sessions[usize::from(on(bench, member) == "lab-2")];
     ([of(members[0]), of(members[1])], members)
-}
-
-fn member(bench: &mut Bench, task: TaskId, question: GangAsk) -> Result<Told, Refusal> {
-    let attempt = live(bench, task);
-    of_attempt(bench, attempt, question)
-}
-
-fn of_attempt(bench: &mut Bench, attempt: AttemptRef, ask: GangAsk) -> Result<Told, Refusal> {
-    match bench.request(Request::Gang { attempt, ask }) {
-        Ok(Answer::Gang(told)) => Ok(told),
-        Err(refusal) => Err(refusal),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn arrive(name: &str, key: &str, count: Option<u32>, dead: Dead) -> GangAsk {
-    GangAsk::Arrive { name: name.into(), key: key.into(), count, dead }
 }
 
 #[test]
@@ -188,7 +159,7 @@ fn distinct_members_have_a_worker_each() {
     );
     bench.worker("lab-2", 1);
     assert_eq!(states(&bench, &members), [Assigned, Assigned]);
-    assert_ne!(worker_of(&bench, members[0]), worker_of(&bench, members[1]));
+    assert_ne!(on(&bench, members[0]), on(&bench, members[1]));
 }
 
 #[test]
@@ -199,7 +170,7 @@ fn room_is_found_where_the_first_that_fits_would_leave_one_out() {
     bench.worker("lab-2", 3);
     let members = gang_of(&mut bench, vec![slots(2), slots(2), slots(3)], together());
     assert_eq!(states(&bench, &members), [Assigned, Assigned, Assigned]);
-    assert_eq!([worker_of(&bench, members[2]), worker_of(&bench, members[0])], ["lab-2", "lab-1"]);
+    assert_eq!([on(&bench, members[2]), on(&bench, members[0])], ["lab-2", "lab-1"]);
 }
 
 #[test]
@@ -219,7 +190,7 @@ fn each_distinct_member_gets_a_worker_that_it_fits() {
         vec![noop(), TaskSpec { requires: vec![gpu], ..noop() }],
         terms(Form::Distinct, OnLost::RerunAll),
     );
-    assert_eq!([worker_of(&bench, members[0]), worker_of(&bench, members[1])], ["lab-2", "lab-1"]);
+    assert_eq!([on(&bench, members[0]), on(&bench, members[1])], ["lab-2", "lab-1"]);
 }
 
 #[test]
@@ -231,7 +202,7 @@ fn two_gangs_that_each_need_both_workers_do_not_keep_each_other_out() {
     assert_eq!(states(&bench, &one), [Assigned, Assigned]);
     assert_eq!(states(&bench, &other), [Ready, Ready]);
     for member in one {
-        let of = usize::from(worker_of(&bench, member) == "lab-2");
+        let of = usize::from(on(&bench, member) == "lab-2");
         start(&mut bench, sessions[of], member);
         end(&mut bench, sessions[of], member, JobEnd::Success);
     }
@@ -436,7 +407,7 @@ fn with_stop_all_the_first_bad_end_ends_all() {
 fn a_drain_after_all_have_started_counts_as_a_loss() {
     let mut bench = Bench::new();
     let ([own, other], members) = running_pair(&mut bench, OnLost::RerunAll);
-    let drained = worker_of(&bench, members[1]);
+    let drained = on(&bench, members[1]);
     bench.drain(&drained, DrainMode::Release, None).unwrap();
     give_back(&mut bench, other, members[1]);
     assert_eq!(states(&bench, &members), [Stopping, Waiting]);
@@ -523,6 +494,28 @@ fn a_chain_stays_on_its_worker_and_nobody_gets_between() {
 }
 
 #[test]
+fn a_chain_keeps_to_the_quota_of_its_namespace() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 2);
+    let set = |most| {
+        let change = NamespaceChange { max_running: Some(most), ..NamespaceChange::default() };
+        Request::SetNamespace { name: namespace(), change }
+    };
+    bench.request(set(Some(1))).unwrap();
+    let long = bench.one(noop());
+    let links = gang_of(&mut bench, vec![noop(); 2], terms(Form::Chain, OnLost::RerunAll));
+    assert_eq!(states(&bench, &links), [Ready, Blocked], "one is on a worker, and one may be");
+    let reasons = explain(&mut bench, TaskRef::whole(links[0])).unwrap().reasons;
+    assert!(reasons.iter().any(|reason| matches!(reason, WaitReason::Quota { .. })), "{reasons:?}");
+    start(&mut bench, session, long);
+    end(&mut bench, session, long, JobEnd::Success);
+    assert_eq!(states(&bench, &links), [Assigned, Blocked]);
+    start(&mut bench, session, links[0]);
+    end(&mut bench, session, links[0], JobEnd::Success);
+    assert_eq!(states(&bench, &links), [Succeeded, Assigned], "its place is the next link's");
+}
+
+#[test]
 fn a_chain_whose_link_fails_ends_there() {
     let mut bench = Bench::new();
     let session = bench.worker("lab-1", 1);
@@ -556,189 +549,4 @@ fn what_can_never_be_is_refused() {
         assert!(refusal.message.contains(says), "{}", refusal.message);
     }
     assert!(bench.tables.tasks.is_empty());
-}
-
-#[test]
-fn a_lock_goes_to_the_next_in_line_when_its_holder_is_gone() {
-    let mut bench = Bench::new();
-    let (_, members) = running_pair(&mut bench, OnLost::Continue);
-    let lock = || GangAsk::Lock("m".into());
-    let (first, second) = (live(&bench, members[0]), live(&bench, members[1]));
-    assert_eq!(of_attempt(&mut bench, first, lock()), Ok(Told::Done));
-    assert_eq!(of_attempt(&mut bench, first, lock()), Ok(Told::Done), "asked again, it is the same");
-    let waits = Told::Waiting { holder: Some(first), ahead: 0 };
-    assert_eq!(of_attempt(&mut bench, second, lock()), Ok(waits.clone()));
-    bench.crash();
-    assert_eq!(of_attempt(&mut bench, second, lock()), Ok(waits), "holder and line survive the server");
-    let hello = |name: &str, attempt, bench: &Bench| {
-        let mut again = hello(name, "p1", 2);
-        let row = bench.tables.workers.values().find(|row| row.name.to_string() == name).unwrap();
-        again.incarnation = row.incarnation;
-        again.attempts = vec![(attempt, KnownAs::Running)];
-        again
-    };
-    let name = worker_of(&bench, members[0]);
-    let own_again = bench.connect(hello(&name, first, &bench));
-    bench.finish(own_again, first, error("exit status 1"));
-    assert_eq!(of_attempt(&mut bench, second, lock()), Ok(Told::Done), "with its holder's attempt it went to the next");
-    let fenced = of_attempt(&mut bench, first, lock()).unwrap_err();
-    assert_eq!(fenced.code, RefusalCode::Conflict);
-}
-
-#[test]
-fn a_lock_is_first_come_first_served() {
-    let mut bench = Bench::new();
-    let session = bench.worker("lab-1", 4);
-    let members = gang(&mut bench, 3, together());
-    for id in &members {
-        start(&mut bench, session, *id);
-    }
-    let lock = || GangAsk::Lock("m".into());
-    assert_eq!(member(&mut bench, members[2], lock()), Ok(Told::Done));
-    assert!(matches!(member(&mut bench, members[1], lock()), Ok(Told::Waiting { ahead: 0, .. })));
-    assert!(matches!(member(&mut bench, members[0], lock()), Ok(Told::Waiting { ahead: 1, .. })));
-    assert_eq!(member(&mut bench, members[2], GangAsk::Unlock("m".into())), Ok(Told::Done));
-    assert!(matches!(member(&mut bench, members[0], lock()), Ok(Told::Waiting { ahead: 0, .. })));
-    assert_eq!(member(&mut bench, members[1], lock()), Ok(Told::Done));
-    assert_eq!(member(&mut bench, members[1], GangAsk::Unlock("m".into())), Ok(Told::Done));
-    assert_eq!(member(&mut bench, members[0], GangAsk::Unlock("m".into())), Ok(Told::Done));
-    assert!(bench.tables.gangs[&members[0]].board.locks.is_empty());
-}
-
-#[test]
-fn a_barrier_opens_with_the_last_and_says_who_is_missing() {
-    let mut bench = Bench::new();
-    let session = bench.worker("lab-1", 4);
-    let members = gang(&mut bench, 3, terms(Form::Together, OnLost::Continue));
-    for id in &members {
-        start(&mut bench, session, *id);
-    }
-    let at = |key: &str| arrive("b", key, None, Dead::Missed);
-    assert_eq!(member(&mut bench, members[0], at("k0")), Ok(Told::Waiting { holder: None, ahead: 2 }));
-    assert_eq!(member(&mut bench, members[0], at("k0")), Ok(Told::Waiting { holder: None, ahead: 2 }));
-    assert_eq!(member(&mut bench, members[1], at("k1")), Ok(Told::Waiting { holder: None, ahead: 1 }));
-    assert_eq!(member(&mut bench, members[2], at("k2")), Ok(Told::Done));
-    assert_eq!(member(&mut bench, members[0], at("k0")), Ok(Told::Done), "who asks again is told that it is open");
-    // Once more, and one of them dies before it comes.
-    assert!(matches!(member(&mut bench, members[0], at("k3")), Ok(Told::Waiting { .. })));
-    end(&mut bench, session, members[2], error("killed"));
-    let Ok(Told::Missing(missing)) = member(&mut bench, members[0], at("k3")) else { panic!("one is missing") };
-    assert_eq!(missing.iter().map(|peer| peer.index).collect::<Vec<_>>(), [2]);
-    assert!(matches!(member(&mut bench, members[1], at("k4")), Ok(Told::Missing(_))));
-    // Or the living go on without it.
-    let living = |key: &str| arrive("c", key, None, Dead::Ignored);
-    assert!(matches!(member(&mut bench, members[0], living("k5")), Ok(Told::Waiting { ahead: 1, .. })));
-    assert_eq!(member(&mut bench, members[1], living("k6")), Ok(Told::Done));
-    // Who leaves is not counted.
-    assert!(matches!(
-        member(&mut bench, members[0], arrive("d", "k7", Some(2), Dead::Missed)),
-        Ok(Told::Waiting { .. })
-    ));
-    let leave = GangAsk::Leave { name: "d".into(), key: "k7".into() };
-    assert_eq!(member(&mut bench, members[0], leave), Ok(Told::Done));
-    let alone = member(&mut bench, members[1], arrive("d", "k8", Some(2), Dead::Missed));
-    assert!(matches!(alone, Ok(Told::Waiting { ahead: 1, .. })));
-}
-
-#[test]
-fn values_are_kept_and_gone_when_the_gang_is_claimed_anew() {
-    let mut bench = Bench::new();
-    let session = bench.worker("lab-1", 4);
-    let members = gang(&mut bench, 2, together());
-    start(&mut bench, session, members[0]);
-    let get = || GangAsk::Get("addr".into());
-    assert_eq!(member(&mut bench, members[1], get()), Ok(Told::Value(None)));
-    let set = GangAsk::Set { key: "addr".into(), value: "10.0.0.1:9".into() };
-    assert_eq!(member(&mut bench, members[0], set), Ok(Told::Done));
-    bench.crash();
-    assert_eq!(member(&mut bench, members[1], get()), Ok(Told::Value(Some("10.0.0.1:9".into()))));
-    let large = GangAsk::Set { key: "big".into(), value: "x".repeat(70_000) };
-    assert_eq!(member(&mut bench, members[0], large).unwrap_err().code, RefusalCode::TooLarge);
-    let Ok(Told::Peers(peers)) = member(&mut bench, members[0], GangAsk::Peers) else { panic!("peers") };
-    assert_eq!(peers.iter().map(|peer| peer.state).collect::<Vec<_>>(), [Some(Running), Some(Assigned)]);
-    let mut again = hello("lab-1", "p1", 4);
-    again.incarnation = bench.tables.workers.values().next().unwrap().incarnation;
-    again.attempts = vec![(live(&bench, members[0]), KnownAs::Running)];
-    let session = bench.connect(again);
-    // The other was never journaled: it is given back, and the gang with it.
-    assert_eq!(states(&bench, &members), [Stopping, Waiting]);
-    give_back(&mut bench, session, members[0]);
-    assert_eq!(states(&bench, &members), [Assigned, Assigned]);
-    assert_eq!(member(&mut bench, members[1], get()), Ok(Told::Value(None)));
-}
-
-#[test]
-fn a_task_of_no_gang_is_told_so() {
-    let mut bench = Bench::new();
-    bench.worker("lab-1", 1);
-    let task = bench.one(noop());
-    let refusal = member(&mut bench, task, GangAsk::Peers).unwrap_err();
-    assert!(refusal.message.contains("no member of a gang"), "{}", refusal.message);
-}
-
-#[test]
-fn workers_are_kept_free_for_the_first_of_the_gangs_that_wait() {
-    let mut bench = Bench::new();
-    let sessions = [bench.worker("a", 2), bench.worker("b", 2)];
-    let mut small: Vec<TaskId> = (0..4).map(|_| bench.one(noop())).collect();
-    let members = gang_of(&mut bench, vec![slots(2), slots(2)], terms(Form::Distinct, OnLost::RerunAll));
-    let mut replace = |bench: &mut Bench| {
-        let ended = small.remove(0);
-        let attempt = live(bench, ended);
-        let session = sessions[usize::from(on(bench, ended) == "b")];
-        bench.say(session, FromWorker::Started(attempt));
-        bench.finish(session, attempt, JobEnd::Success);
-        let next = bench.one(noop());
-        small.push(next);
-        bench.state(next)
-    };
-    let pass = |bench: &mut Bench, seconds: u64| {
-        for _ in 0..seconds / 5 {
-            bench.pass(Duration::from_secs(5));
-            for session in &sessions {
-                bench.say(*session, FromWorker::Heartbeat);
-            }
-        }
-    };
-    for _ in 0..4 {
-        assert_eq!(replace(&mut bench), Assigned, "within the bound smaller ones go by");
-        pass(&mut bench, 10);
-    }
-    pass(&mut bench, 60);
-    let reasons = explain(&mut bench, TaskRef::whole(members[0])).unwrap().reasons;
-    let kept = reasons.iter().find_map(|reason| match reason {
-        WaitReason::Gang { kept, .. } => Some(kept.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        _ => None,
-    });
-    assert_eq!(kept, Some(vec!["a".to_owned(), "b".to_owned()]), "{reasons:?}");
-    for _ in 0..3 {
-        assert_eq!(replace(&mut bench), Ready, "what is free now is the gang's");
-        assert_eq!(states(&bench, &members), [Ready, Ready]);
-    }
-    assert_eq!(replace(&mut bench), Ready);
-    assert_eq!(states(&bench, &members), [Assigned, Assigned], "the last of them ended");
-    for (member, session) in members.iter().map(|member| (*member, on(&bench, *member))).collect::<Vec<_>>() {
-        let (attempt, session) = (live(&bench, member), sessions[usize::from(session == "b")]);
-        bench.say(session, FromWorker::Started(attempt));
-        bench.finish(session, attempt, JobEnd::Success);
-    }
-    assert_eq!(states(&bench, &small), [Assigned; 4], "what was kept is for everybody again");
-}
-
-#[test]
-fn nothing_is_kept_for_a_gang_that_is_cancelled() {
-    let mut bench = Bench::new();
-    let session = bench.worker("a", 2);
-    let long = bench.one(noop());
-    let members = gang(&mut bench, 2, together());
-    for _ in 0..14 {
-        bench.pass(Duration::from_secs(5));
-        bench.say(session, FromWorker::Heartbeat);
-    }
-    let behind = bench.one(noop());
-    assert_eq!((bench.state(long), bench.state(behind)), (Assigned, Ready));
-    for member in members {
-        bench.cancel(TaskRef::whole(member)).unwrap();
-    }
-    assert_eq!(bench.state(behind), Assigned);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bowline_core::answer::{Answer, RefusalCode, Reply};
 use bowline_core::explain::{AsideWhy, WaitReason};
-use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
+use bowline_core::id::{SessionId, TaskId, TaskRef};
 use bowline_core::input::{DryRun, Request, Strict, Submit, TaskVerb};
 use bowline_core::message::{FromWorker, JobEnd, KnownAs, Paused};
 use bowline_core::name::{Key, ResourceName, UnitName};
@@ -14,7 +14,7 @@ use bowline_core::spec::{ArraySpec, OnWorkerLoss, Requirement, TaskSpec};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
 
-use super::bench::{ASIDE_AFTER, Bench, error, hello, namespace, new_task, noop};
+use super::bench::{ASIDE_AFTER, Bench, error, hello, live, namespace, new_task, noop};
 use super::checks::explain;
 
 fn name(name: &str) -> ResourceName {
@@ -77,11 +77,6 @@ fn end(bench: &mut Bench, session: SessionId, task: TaskId, how: JobEnd) {
     let attempt = live(bench, task);
     bench.say(session, FromWorker::Started(attempt));
     bench.finish(session, attempt, how);
-}
-
-fn live(bench: &Bench, task: TaskId) -> AttemptRef {
-    let live = bench.tables.attempts.values().find(|row| row.attempt.task.task == task && row.end.is_none());
-    live.map(|row| row.attempt).expect("an attempt of it lives")
 }
 
 fn history(bench: &Bench, task: TaskId) -> Vec<String> {

@@ -14,7 +14,7 @@ use bowline_core::spec::{ArraySpec, RetryPolicy, TaskSpec};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
 
-use super::bench::{Bench, error, hello, new_task, noop};
+use super::bench::{Bench, error, hello, live, new_task, noop, on};
 use super::checks::explain;
 
 const KEEP_AFTER: Duration = Duration::from_mins(1);
@@ -30,17 +30,6 @@ fn of_slots(slots: u32) -> TaskSpec {
 fn wishes(prefer: &[&str], avoid: &[&str], excludes: &[&str]) -> Placement {
     let all = |all: &[&str]| all.iter().map(|one| one.parse().unwrap()).collect();
     Placement { fill: Fill::Spread, prefer: all(prefer), avoid: all(avoid), excludes: all(excludes) }
-}
-
-fn on(bench: &Bench, task: TaskId) -> String {
-    let live = bench.tables.attempts.values().find(|row| row.attempt.task.task == task && row.end.is_none());
-    let worker = live.and_then(|row| row.worker).expect("an attempt of it lives");
-    bench.tables.workers[&worker].name.to_string()
-}
-
-fn live(bench: &Bench, task: TaskId) -> AttemptRef {
-    let live = bench.tables.attempts.values().find(|row| row.attempt.task.task == task && row.end.is_none());
-    live.map(|row| row.attempt).expect("an attempt of it lives")
 }
 
 fn end(bench: &mut Bench, session: SessionId, task: TaskId, how: JobEnd) {

@@ -112,11 +112,11 @@ impl Engine {
         &self,
         first: TaskId,
         but: &BTreeSet<WorkerId>,
-    ) -> Option<BTreeMap<WorkerId, LaneKey>> {
+    ) -> Option<BTreeMap<WorkerId, Arc<LaneKey>>> {
         let living = self.living(first);
         let able = self.workers.iter().filter(|(id, worker)| !but.contains(id) && worker.unavailable().is_none());
         let mut able: Vec<(WorkerId, &Worker)> = able.map(|(id, worker)| (*id, worker)).collect();
-        able.sort_by_key(|(id, worker)| (worker.held.used().slots, worker.held.beyond(), *id));
+        able.sort_by_key(|(id, worker)| (worker.in_the_way(), *id));
         let empty = able.into_iter().map(|(worker, of)| {
             let demand = of.session.as_ref().and_then(|session| session.demand.as_ref());
             Vacancy { worker, room: of.room(), attempts: demand.map_or(u32::MAX, |(most, _)| *most) }
@@ -125,12 +125,12 @@ impl Engine {
         if !lacking.is_empty() {
             return None;
         }
-        let mut plan: BTreeMap<WorkerId, LaneKey> = BTreeMap::new();
+        let mut plan: BTreeMap<WorkerId, Arc<LaneKey>> = BTreeMap::new();
         for (id, worker) in given {
             let key = &self.tasks.get(&id)?.policy.lane_key;
             match plan.get_mut(&worker) {
-                Some(all) => all.add_room(key),
-                None => drop(plan.insert(worker, (**key).clone())),
+                Some(all) => Arc::make_mut(all).add_room(key),
+                None => drop(plan.insert(worker, Arc::clone(key))),
             }
         }
         Some(plan)

@@ -22,7 +22,7 @@ impl Engine {
         let mut lacking: Vec<TaskRef> = placement.lacking.into_iter().map(TaskRef::whole).collect();
         lacking.sort_unstable();
         lacking.truncate(LISTED_MAX);
-        let kept = gang.line.map(|line| self.kept_for_gang(line)).unwrap_or_default();
+        let kept = gang.line.map(|line| self.kept_for(line.unit)).unwrap_or_default();
         let kept =
             kept.into_iter().filter_map(|(id, _)| Some(self.workers.get(&id)?.row.name.clone())).take(LISTED_MAX);
         Some(WaitReason::Gang {
