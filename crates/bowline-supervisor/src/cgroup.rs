@@ -194,6 +194,10 @@ pub(crate) fn processes(path: &Path) -> Vec<Process> {
 
 /// Removes it and what the job made below. It stays where a process is left.
 pub(crate) fn remove(path: &Path) {
+    // Mostly there is nothing below, or it is gone already.
+    if fs::remove_dir(path).is_ok() || !path.exists() {
+        return;
+    }
     for folder in tree(path).iter().rev() {
         fs::remove_dir(folder).ok();
     }

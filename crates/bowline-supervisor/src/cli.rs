@@ -1,4 +1,4 @@
-//! The two hidden subcommands: what a program hands to this crate before it looks at its arguments
+//! The hidden subcommand: what a program hands to this crate before it looks at its arguments
 //! itself.
 
 use std::ffi::{OsStr, OsString};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::spawn::SUPERVISOR_COMMAND;
 use crate::ways::Way;
-use crate::{inherited, paths, server, stage};
+use crate::{inherited, paths, server};
 
 /// Without a job and without a worker for so long, a supervisor leaves.
 const IDLE_BOUND_DEFAULT: Duration = Duration::from_mins(1);
@@ -58,15 +58,12 @@ pub fn run(options: &Options) -> io::Result<Outcome> {
     server::run(options)
 }
 
-/// Looks whether this process is meant to be a supervisor or a job's stage, and is it. To be called
+/// Looks whether this process is meant to be a supervisor, and is it. To be called
 /// first of all in `main`, with all arguments (the program's name first), before any thread starts.
-/// `None`: neither; go on. `Some`: exit with this status.
+/// `None`: it is not; go on. `Some`: exit with this status.
 pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<u8> {
     let args: Vec<OsString> = args.into_iter().skip(1).collect();
     let (command, rest) = args.split_first()?;
-    if command == stage::STAGE_COMMAND {
-        return Some(stage::run(rest));
-    }
     if command != SUPERVISOR_COMMAND {
         return None;
     }

@@ -2,19 +2,25 @@
 //! first of a PID namespace. A few functions of the C library are declared here.
 //!
 //! The new process is a copy of this one, as after `fork`. That is safe to go on in because the
-//! supervisor has one thread; whoever has more may only do what [`try_once`] does.
+//! supervisor has one thread; whoever has more may only do what [`try_once`] does. Or it shares this one's memory
+//! until it becomes a program ([`share_memory`]), and may do next to nothing until then.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::ptr;
 
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+
+use crate::procs::to_pid;
+use crate::raw::{self, Task};
 
 /// The number of `clone3` and of `close_range`, the same on every architecture.
 const CLONE3: c_long = 435;
 const CLOSE_RANGE: c_long = 436;
 
+const CLONE_VM: u64 = 0x100;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_NEWNS: u64 = 0x2_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
@@ -29,8 +35,8 @@ const MS_SLAVE: c_ulong = 0x8_0000;
 
 /// `struct clone_args`, as far as `cgroup`.
 #[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
+#[derive(Debug, Default)]
+pub(crate) struct CloneArgs {
     flags: u64,
     pidfd: u64,
     child_tid: u64,
@@ -48,6 +54,7 @@ struct CloneArgs {
 // SAFETY: these are the C library's, as its manual declares them.
 unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
+    fn fork() -> c_int;
     fn mount(
         source: *const c_char,
         target: *const c_char,
@@ -78,33 +85,107 @@ pub(crate) enum Born {
     Child,
 }
 
+/// What a process that shares another one's memory has for itself until it becomes a program.
+pub(crate) struct Stack(Vec<Line>);
+
+/// A stack begins at a multiple of its size.
+#[derive(Debug)]
+#[repr(C, align(16))]
+struct Line([u8; 16]);
+
+/// Many times what is needed. Only what is used takes memory.
+const STACK_BYTES: usize = 64 << 10;
+
+impl Stack {
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(STACK_BYTES / size_of::<Line>()))
+    }
+}
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stack").field("bytes", &(self.0.capacity() * size_of::<Line>())).finish()
+    }
+}
+
+impl Place<'_> {
+    fn args(self, pidfd: &mut c_int) -> CloneArgs {
+        let (flags, cgroup) = match self {
+            Place::Here => (0, 0),
+            Place::Cgroup(folder) => (CLONE_INTO_CGROUP, u64::try_from(folder.as_raw_fd()).unwrap_or(0)),
+            Place::Namespace => (CLONE_NEWPID | CLONE_NEWNS, 0),
+        };
+        CloneArgs {
+            flags: flags | CLONE_PIDFD,
+            pidfd: ptr::from_mut(pidfd).expose_provenance() as u64,
+            exit_signal: SIGCHLD,
+            cgroup,
+            ..CloneArgs::default()
+        }
+    }
+}
+
+/// Makes a process that shares this one's memory and does this task. Nobody waits for it.
+///
+/// # Safety
+///
+/// As for [`raw::share`]: the stack and what `data` leads to must stay until the new process has become a program
+/// or has ended, and `task` makes system calls only.
+#[expect(unsafe_code, reason = "what is to be upheld is said above")]
+pub(crate) unsafe fn share_memory(
+    place: Place<'_>,
+    stack: &mut Stack,
+    task: Task,
+    data: *const c_void,
+) -> io::Result<(u32, OwnedFd)> {
+    let mut pidfd: c_int = -1;
+    let mut args = place.args(&mut pidfd);
+    args.flags |= CLONE_VM;
+    args.stack = stack.0.as_mut_ptr().expose_provenance() as u64;
+    args.stack_size = STACK_BYTES as u64;
+    // SAFETY: as the caller promises; `args` and `pidfd` live through the call.
+    let pid = unsafe { raw::share(&args, task, data) };
+    match u32::try_from(pid) {
+        Ok(pid) => Ok((pid, owned(pidfd))),
+        Err(_) => Err(io::Error::from_raw_os_error(i32::try_from(-pid).unwrap_or(0))),
+    }
+}
+
+fn owned(pidfd: c_int) -> OwnedFd {
+    #[expect(unsafe_code, reason = "the kernel hands out the descriptor by its number")]
+    // SAFETY: the kernel has just made it for this process, and nobody else knows it.
+    unsafe {
+        OwnedFd::from_raw_fd(pidfd)
+    }
+}
+
 /// Makes a process that is a copy of this one.
 pub(crate) fn copy_process(place: Place<'_>) -> io::Result<Born> {
     let mut pidfd: c_int = -1;
-    let (flags, cgroup) = match place {
-        Place::Here => (0, 0),
-        Place::Cgroup(folder) => (CLONE_INTO_CGROUP, u64::try_from(folder.as_raw_fd()).unwrap_or(0)),
-        Place::Namespace => (CLONE_NEWPID | CLONE_NEWNS, 0),
-    };
-    let args = CloneArgs {
-        flags: flags | CLONE_PIDFD,
-        pidfd: (&raw mut pidfd).expose_provenance() as u64,
-        exit_signal: SIGCHLD,
-        cgroup,
-        ..CloneArgs::default()
-    };
+    let args = place.args(&mut pidfd);
     #[expect(unsafe_code, reason = "see the module's doc")]
     // SAFETY: without CLONE_VM the child has its own copy of all memory and of this stack, as after
     // fork; `args` and `pidfd` live through the call, and the size given is that of `args`.
     let pid = unsafe { syscall(CLONE3, &raw const args, size_of::<CloneArgs>()) };
-    match pid {
-        ..0 => Err(io::Error::last_os_error()),
-        0 => Ok(Born::Child),
-        pid => {
-            #[expect(unsafe_code, reason = "the kernel hands out the descriptor by its number")]
-            // SAFETY: the kernel has just made it for this process, and nobody else knows it.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Born::Parent { pid: u32::try_from(pid).unwrap_or(0), pidfd })
+    match (pid, place) {
+        // Some sandboxes know no `clone3`.
+        (..0, Place::Here) => copy_process_the_old_way(),
+        (..0, Place::Cgroup(_) | Place::Namespace) => Err(io::Error::last_os_error()),
+        (0, _) => Ok(Born::Child),
+        (pid, _) => Ok(Born::Parent { pid: u32::try_from(pid).unwrap_or(0), pidfd: owned(pidfd) }),
+    }
+}
+
+fn copy_process_the_old_way() -> io::Result<Born> {
+    #[expect(unsafe_code, reason = "see the module's doc")]
+    // SAFETY: it takes nothing; what the child may do is said in the module's doc.
+    let pid = unsafe { fork() };
+    match u32::try_from(pid) {
+        Err(_) => Err(io::Error::last_os_error()),
+        Ok(0) => Ok(Born::Child),
+        // Nobody reaps it meanwhile: the number is its own.
+        Ok(pid) => {
+            Ok(Born::Parent { pid, pidfd: pidfd_open(to_pid(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())? })
         }
     }
 }
@@ -183,6 +264,17 @@ mod tests {
     #[test]
     fn a_copy_is_made_and_its_end_is_seen() {
         try_once(Place::Here).unwrap();
+    }
+
+    #[test]
+    fn a_copy_is_made_where_clone3_is_not_known() {
+        match copy_process_the_old_way().unwrap() {
+            Born::Child => leave(7),
+            Born::Parent { pidfd, .. } => {
+                let ended = waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd)), WaitIdOptions::EXITED).unwrap();
+                assert_eq!(ended.and_then(|ended| ended.exit_status()), Some(7));
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Descriptors that came with the process: known by number only, so this is where numbers become
-//! owned or borrowed descriptors.
+//! borrowed descriptors.
 
 use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
@@ -20,16 +20,4 @@ pub(crate) fn close_on_exec() -> io::Result<()> {
         fcntl_setfd(fd, FdFlags::CLOEXEC).ok();
     }
     Ok(())
-}
-
-/// Takes a descriptor that this process was given to have for itself. It goes no further.
-pub(crate) fn take(number: i32) -> Option<OwnedFd> {
-    if number <= 2 {
-        return None;
-    }
-    #[expect(unsafe_code, reason = "a descriptor that was passed through exec is known by its number only")]
-    // SAFETY: whoever started this process passed the descriptor for it alone, and nothing else here
-    // owns it: this runs first of all, in the only thread, and once for each number.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    fcntl_setfd(&fd, FdFlags::CLOEXEC).ok().map(|()| fd)
 }

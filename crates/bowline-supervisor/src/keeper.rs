@@ -6,13 +6,12 @@
 //! others with it. It dies with its supervisor.
 //!
 //! ```text
-//! keeper ──► stage, which becomes the program
+//! keeper ──► new process, which becomes the program
 //!    │ the program ends: 5 bytes through a pipe (kind u8 · number i32)
 //!    └ no child is left: the keeper ends
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
@@ -20,8 +19,10 @@ use rustix::process::{
 };
 
 use crate::clock::timespec;
-use crate::clone::{close_all_but, leave, make_private_mounts};
-use crate::stage;
+use crate::clone::{Place, close_all_but, leave, make_private_mounts};
+use crate::cradle::Cradle;
+use crate::procs::to_pid;
+use crate::report;
 use crate::wire::{Exit, Step};
 
 /// How long the end of a first process is, in bytes.
@@ -30,9 +31,9 @@ pub(crate) const END_BYTES: usize = 5;
 /// What a keeper is made with.
 #[derive(Debug)]
 pub(crate) struct Keeper<'a> {
-    /// The stage, but for its parent's number.
-    pub(crate) command: Command,
-    /// Where the stage reports.
+    /// Where the first process begins: this copy's own.
+    pub(crate) cradle: Cradle,
+    /// Where that one reports.
     pub(crate) report: &'a OwnedFd,
     /// Where the first process's end is told.
     pub(crate) end: &'a OwnedFd,
@@ -55,7 +56,7 @@ impl Keeper<'_> {
             Ok(first) => self.keep(first),
             Err(error) => {
                 // Where the supervisor is gone nobody wants to know.
-                let failed = stage::failure(Step::Spawn, error.raw_os_error().unwrap_or(0));
+                let failed = report::failure(Step::Spawn, error.raw_os_error().unwrap_or(0));
                 rustix::io::write(self.report, &failed).ok();
                 1
             }
@@ -76,8 +77,9 @@ impl Keeper<'_> {
         }
         // Only for those who look at the list of processes.
         rustix::thread::set_name(c"bowline-keeper").ok();
-        let child = self.command.arg(std::process::id().to_string()).spawn()?;
-        Ok(Pid::from_child(&child))
+        self.cradle.plan.set_parent(getpid());
+        let (pid, _) = self.cradle.bear(Place::Here)?;
+        to_pid(pid).ok_or(rustix::io::Errno::SRCH.into())
     }
 
     /// Waits until nothing is left.

@@ -33,7 +33,7 @@ pub use job::Job;
 use job::Live;
 
 use crate::records::Records;
-pub use crate::stage::Report;
+pub use crate::report::Report;
 use crate::wire::ShutdownMode;
 
 /// Orphans that end wait so long to be reaped, so that many are reaped at once.

@@ -1,8 +1,10 @@
 //! Processes as `/proc` shows them, and signals that can't hit the wrong one.
 
-use std::fs;
+use std::cell::RefCell;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -14,6 +16,9 @@ pub const MARK_VARIABLE: &str = "BOWLINE_MARK";
 /// The kernel's ticks in a second, for all its interfaces to programs.
 const TICKS_PER_SECOND: u64 = 100;
 const TICK: Duration = Duration::from_millis(1000 / TICKS_PER_SECOND);
+
+/// What a list of children has room in at first: some hundred.
+const CHILDREN_BYTES: usize = 1024;
 
 /// One process that is not a zombie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,19 @@ pub(crate) fn look_at(pid: u32) -> io::Result<Option<Process>> {
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A process that has just been made by this one, between two moments in ticks.
+pub(crate) fn newborn(pid: u32, (from, to): (u64, u64)) -> Process {
+    let own = std::process::id();
+    let begun_at = |start_ticks| Process { pid, parent: own, group: pid, session: pid, start_ticks };
+    if from == to {
+        // Mostly: a tick is long. To ask the kernel costs more than to make a file.
+        return begun_at(from);
+    }
+    // A child that has ended already is a zombie: its start is of no use then, and it can't be mistaken, because
+    // its number is not given away before it is reaped.
+    process(pid).unwrap_or(begun_at(0))
 }
 
 /// Whether an error on a process's file says that there is no such process.
@@ -80,10 +98,19 @@ pub(crate) fn all() -> io::Result<Vec<Process>> {
     Ok(found)
 }
 
+thread_local! {
+    /// This thread's list of children, kept open: it is read at the end of each job.
+    static CHILDREN: RefCell<Option<File>> = const { RefCell::new(None) };
+}
+
 /// The numbers of this thread's children, zombies too.
 pub(crate) fn own_children() -> io::Result<Vec<u32>> {
-    match fs::read_to_string("/proc/thread-self/children") {
-        Ok(text) => Ok(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),
+    match CHILDREN.with_borrow_mut(read_children) {
+        Ok(text) => Ok(str::from_utf8(&text)
+            .unwrap_or_default()
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()),
         // A kernel without that file: zombies are not seen, and stay until this process ends.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let own = std::process::id();
@@ -91,6 +118,26 @@ pub(crate) fn own_children() -> io::Result<Vec<u32>> {
         }
         Err(error) => Err(error),
     }
+}
+
+fn read_children(kept: &mut Option<File>) -> io::Result<Vec<u8>> {
+    if kept.is_none() {
+        *kept = Some(File::open("/proc/thread-self/children")?);
+    }
+    let file = kept.as_ref().ok_or(io::ErrorKind::NotFound)?;
+    let (mut text, mut length) = (vec![0; CHILDREN_BYTES], 0);
+    loop {
+        // From the beginning it is made anew.
+        match file.read_at(&mut text[length..], length as u64)? {
+            0 => break,
+            count => length += count,
+        }
+        if length == text.len() {
+            text.resize(2 * length, 0);
+        }
+    }
+    text.truncate(length);
+    Ok(text)
 }
 
 /// The numbers of a process's children, zombies too, in the order of their births; orphans that it got
@@ -165,6 +212,20 @@ mod tests {
         assert_eq!(Some(own.parent), rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
         assert!(own.start_ticks <= ticks(crate::clock::boottime()));
         assert!(all().unwrap().contains(&own));
+    }
+
+    #[test]
+    fn a_newborn_is_known_as_the_kernel_knows_it() {
+        for _ in 0..20 {
+            let from = ticks(crate::clock::boottime());
+            #[expect(clippy::disallowed_methods, reason = "a process to look at")]
+            let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+            let found = newborn(child.id(), (from, ticks(crate::clock::boottime())));
+            let seen = process(child.id()).unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(found.is_same(&seen), "{found:?} {seen:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The supervisor's loop: one thread, one `epoll`, one timer on `CLOCK_BOOTTIME`.
 //!
 //! Everything that happens comes through [`Server::run`]: a connection, a request, a signal, a
-//! stage's report, the end of a first process, a deadline. It goes to the [`Machine`], which decides; the
+//! new process's report, the end of a first process, a deadline. It goes to the [`Machine`], which decides; the
 //! [`Hands`] do. Nothing here waits for anything else.
 
 mod births;

@@ -1,4 +1,4 @@
-//! Signals: caught by number into a pipe in the supervisor, all set back to their defaults in a job.
+//! Signals: caught by number into a pipe in the supervisor; which of them a job must find set back.
 //!
 //! Neither std nor rustix has calls for this, so three functions of the C library are declared here.
 
@@ -10,6 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
 /// `SIG_DFL`.
+#[cfg(not(target_arch = "x86_64"))]
 const DEFAULT: usize = 0;
 /// `SIG_IGN`.
 const IGNORE: usize = 1;
@@ -17,7 +18,6 @@ const IGNORE: usize = 1;
 const ERROR: usize = usize::MAX;
 /// `SIG_SETMASK`, on the architectures that Bowline is built for.
 const SET_MASK: i32 = 2;
-const SIGNALS_MAX: i32 = 64;
 
 /// A `sigset_t`: 1024 bits in glibc and in musl.
 #[repr(C)]
@@ -83,12 +83,24 @@ extern "C" fn on_signal(number: i32) {
     }
 }
 
-/// Nothing blocked, nothing ignored: as a program expects to find it.
-pub(crate) fn set_defaults() {
-    for number in 1..=SIGNALS_MAX {
-        set(number, DEFAULT);
-    }
-    clear_mask();
+/// The signals that this process ignores or catches (bit 0: the first): a program expects to find them at
+/// their defaults. Where nobody can tell: all.
+pub(crate) fn not_default() -> u64 {
+    std::fs::read_to_string("/proc/self/status").ok().and_then(|status| parse_not_default(&status)).unwrap_or(u64::MAX)
+}
+
+fn parse_not_default(status: &str) -> Option<u64> {
+    let mask = |name| {
+        let text = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(text.trim(), 16).ok()
+    };
+    Some(mask("SigIgn:")? | mask("SigCgt:")?)
+}
+
+/// For a copy of this process: sets a signal to its default.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn set_default(number: usize) {
+    set(i32::try_from(number).unwrap_or(0), DEFAULT);
 }
 
 /// Holds back all signals of this thread until it is dropped.
@@ -116,7 +128,7 @@ fn set(number: i32, handler: usize) -> usize {
     }
 }
 
-fn clear_mask() {
+pub(crate) fn clear_mask() {
     set_mask(&SignalSet([0; 16]), std::ptr::null_mut());
 }
 
@@ -126,5 +138,19 @@ fn set_mask(mask: &SignalSet, old: *mut SignalSet) {
     // set, which it has borrowed for this call.
     unsafe {
         sigprocmask(SET_MASK, &raw const *mask, old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_or_caught_is_known() {
+        let status = "SigBlk:\t0000000000000004\nSigIgn:\t0000000000001001\nSigCgt:\t0000000180000002\n";
+        assert_eq!(parse_not_default(status), Some(0x1_8000_1003));
+        assert_eq!(parse_not_default("SigIgn:\t1\n"), None);
+        // Rust's own start ignores PIPE.
+        assert_ne!(not_default() & 1 << (Signal::PIPE.as_raw() - 1), 0);
     }
 }

@@ -63,7 +63,7 @@ impl Machine {
         live
     }
 
-    /// A stage has said all that it has to say.
+    /// A new process has said all that it has to say.
     pub fn reported(&mut self, key: &str, report: Report, now: Duration, host: &mut impl Host) {
         let Some(live) = self.live_mut(key) else { return };
         live.report = Some(report);

@@ -40,7 +40,7 @@ pub struct Live {
     pub(super) renewed_at: Duration,
     pub(super) grace: Duration,
     pub(super) phase: Phase,
-    /// What the stage said, when it has said all.
+    /// What the new process said, when it has said all.
     pub(super) report: Option<Report>,
     pub(super) started: Option<Started>,
     pub(super) stopped: Option<StopReason>,
@@ -64,7 +64,7 @@ pub(super) struct Started {
 /// What is being done with a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The stage is at work.
+    /// The new process has not become the program.
     Starting,
     /// The program runs.
     Running,

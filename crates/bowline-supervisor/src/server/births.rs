@@ -1,4 +1,4 @@
-//! From the first process's birth to its end: the stage's report, and how it ended.
+//! From the first process's birth to its end: the new process's report, and how it ended.
 
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -17,7 +17,7 @@ use crate::{keeper, procs};
 const REPORT_BYTES_MAX: usize = 64;
 
 impl Server {
-    /// Reads a stage's report as far as it has come.
+    /// Reads a new process's report as far as it has come.
     pub(super) fn on_report(&mut self, key: &str, now: Duration) {
         let Some(body) = self.hands.bodies.get_mut(key) else { return };
         let Some(report) = read_report(body) else { return };

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::cradle::Cradle;
 use crate::keeper;
 use crate::procs::Process;
 use crate::wire::Exit;
@@ -42,7 +43,7 @@ pub(super) struct Main {
     /// Readable when it has ended.
     pub(super) pidfd: OwnedFd,
     pub(super) reaped: Reaped,
-    /// The stage's report.
+    /// What it says of itself before it is the program.
     pub(super) report: Option<ReportPipe>,
     /// Where the child is a keeper.
     pub(super) kept: Option<Kept>,
@@ -70,6 +71,8 @@ pub(super) struct Kept {
 pub(super) struct ReportPipe {
     pub(super) pipe: File,
     pub(super) bytes: Vec<u8>,
+    /// The process uses it until the report is complete.
+    pub(super) _cradle: Option<Cradle>,
 }
 
 impl Body {

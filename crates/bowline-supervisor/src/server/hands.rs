@@ -82,11 +82,11 @@ impl Processes for Hands {
 
     fn spawn(&mut self, start: &Start, mark: &str) -> Result<Spawned, Failure> {
         let readied = self.readied.remove(&start.key).ok_or((Step::Spawn, 0))?;
-        let main = match self.launcher.spawn(start, mark, readied.files, readied.cgroup.as_deref()) {
+        let main = match self.launcher.spawn(start, mark, &readied) {
             Ok(main) => main,
-            Err(error) => {
+            Err(failure) => {
                 readied.cgroup.iter().for_each(|path| cgroup::remove(path));
-                return Err(at(Step::Spawn)(error));
+                return Err(failure);
             }
         };
         self.births += 1;

@@ -3,21 +3,20 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::body::Main;
-use super::spawn::Birth;
+use super::spawn::{Birth, is_born_there};
+use crate::cradle::Nursery;
 use crate::machine::Failure;
-use crate::procs::MARK_VARIABLE;
-use crate::stage::Spec;
+use crate::plan::{Limits, Plan};
 use crate::ways::Ways;
 use crate::wire::{Start, Step};
 
-/// Descriptors that a job takes here: its record, its process, the stage's and the keeper's report.
+/// Descriptors that a job takes here: its record, its process, its own and its keeper's report.
 const FILES_PER_JOB: u64 = 4;
 /// Descriptors for everything else.
 const FILES_RESERVED: u64 = 64;
@@ -26,16 +25,21 @@ const FILES_RESERVED: u64 = 64;
 #[derive(Debug)]
 pub(super) struct Launcher {
     pub(super) ways: Ways,
-    /// The jobs' soft limit of open files; the supervisor has raised its own.
-    pub(super) nofile: Option<u64>,
+    /// What the supervisor has changed for itself.
+    pub(super) limits: Limits,
+    /// Where nothing is to be read from.
+    pub(super) null: File,
+    pub(super) nursery: Nursery,
 }
 
 /// The files of a job, open.
 #[derive(Debug)]
 pub(super) struct Files {
-    pub(super) stdin: Stdio,
+    /// `None`: nothing is to be read.
+    pub(super) stdin: Option<File>,
     pub(super) stdout: File,
-    pub(super) stderr: File,
+    /// `None`: as standard output.
+    pub(super) stderr: Option<File>,
 }
 
 /// What a job has before its first process.
@@ -69,37 +73,22 @@ impl Launcher {
     }
 
     /// Makes the first process.
-    pub(super) fn spawn(&self, start: &Start, mark: &str, files: Files, cgroup: Option<&Path>) -> io::Result<Main> {
-        Birth { ways: &self.ways, cgroup, mark }.spawn(self.spec(start, mark), files)
-    }
-
-    fn spec(&self, start: &Start, mark: &str) -> Spec {
-        let mut env = start.env.clone();
-        env.retain(|(name, _)| name != MARK_VARIABLE);
-        env.push((MARK_VARIABLE.into(), mark.into()));
-        Spec {
-            argv: start.argv.clone(),
-            env,
-            cwd: start.cwd.clone(),
-            cgroup: None,
-            umask: start.umask,
-            nofile: self.nofile,
-        }
+    pub(super) fn spawn(&self, start: &Start, mark: &str, readied: &Readied) -> Result<Main, Failure> {
+        let cgroup = readied.cgroup.as_deref();
+        let to_join = cgroup.filter(|_| !is_born_there(&self.ways));
+        let plan = Plan::new(start, mark, self.limits, to_join).map_err(|step| (step, Errno::INVAL.raw_os_error()))?;
+        let birth = Birth { ways: &self.ways, cgroup, null: &self.null };
+        birth.spawn(self.nursery.cradle(plan), &readied.files).map_err(at(Step::Spawn))
     }
 }
 
 fn open_files(start: &Start) -> Result<Files, Failure> {
-    let stdin = match &start.stdin {
-        None => Stdio::null(),
-        Some(path) => open_file(path, OFlags::RDONLY).map_err(at(Step::Stdin))?.into(),
-    };
+    let open_one = |path: &PathBuf, flags, step| open_file(path, flags).map_err(at(step));
     let append = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
-    let stdout = open_file(&start.stdout, append).map_err(at(Step::Stdout))?;
-    let stderr = match &start.stderr {
-        None => stdout.try_clone(),
-        Some(path) => open_file(path, append),
-    };
-    Ok(Files { stdin, stdout, stderr: stderr.map_err(at(Step::Stderr))? })
+    let stdin = start.stdin.as_ref().map(|path| open_one(path, OFlags::RDONLY, Step::Stdin)).transpose()?;
+    let stdout = open_one(&start.stdout, append, Step::Stdout)?;
+    let stderr = start.stderr.as_ref().map(|path| open_one(path, append, Step::Stderr)).transpose()?;
+    Ok(Files { stdin, stdout, stderr })
 }
 
 /// Opens a plain file or a character device. Never waits, as a FIFO without a partner would.

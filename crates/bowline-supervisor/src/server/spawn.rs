@@ -1,32 +1,29 @@
 //! A job's first process, made in the strongest way that this machine offers: born in the job's cgroup,
-//! or below a keeper in a PID namespace or beside the supervisor, or by `posix_spawn`.
+//! or below a keeper in a PID namespace or beside the supervisor, or by itself.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid};
 
 use super::body::{Kept, Main, Reaped, ReportPipe};
 use super::launch::Files;
 use crate::cgroup;
-use crate::clone::{Born, Place, copy_process, leave};
+use crate::clock::boottime;
+use crate::clone::{Born, Place, copy_process};
+use crate::cradle::Cradle;
 use crate::keeper::{self, Keeper};
-use crate::procs::{self, MARK_VARIABLE, Process};
+use crate::plan::Descriptors;
+use crate::procs::{newborn, ticks};
 use crate::signals;
-use crate::stage::{STAGE_COMMAND, Spec};
 use crate::ways::{Namespaces, Ways};
 
-/// The report of a stage fits many times.
+/// What a keeper tells fits many times.
 const PIPE_BYTES: usize = 4096;
-/// What a copy of the supervisor that could not become the stage ends with.
-const EXIT_STATUS: u8 = 127;
 
 /// What is known of a job that is to be born.
 #[derive(Debug)]
@@ -34,42 +31,51 @@ pub(super) struct Birth<'a> {
     pub(super) ways: &'a Ways,
     /// Its own.
     pub(super) cgroup: Option<&'a Path>,
-    pub(super) mark: &'a str,
+    /// Where nothing is to be read from.
+    pub(super) null: &'a File,
 }
 
-/// The descriptors that a stage is born with.
-struct Inherited {
-    description: File,
-    report: OwnedFd,
+/// A process that was just made.
+struct Newborn {
+    pid: u32,
+    pidfd: OwnedFd,
+    /// Between these it was made, in ticks.
+    made: (u64, u64),
 }
 
 impl Birth<'_> {
     /// Makes it.
-    pub(super) fn spawn(&self, mut spec: Spec, files: Files) -> io::Result<Main> {
-        let cgroup = self.cgroup.map(File::open).transpose()?;
-        let is_born_there = self.ways.cgroup.as_ref().is_some_and(|home| home.entry() == cgroup::Entry::Born);
-        if !is_born_there {
-            spec.cgroup = self.cgroup.map(Path::to_owned);
-        }
-        let (report, inherited) = inherited(&spec)?;
-        let mut command = self.stage(&inherited, files);
-        let made = match &cgroup {
-            Some(folder) if is_born_there => born_in(Place::Cgroup(folder.as_fd()), &mut command),
-            Some(_) => spawned(&mut command),
-            None => return self.kept(command, report, &inherited),
+    pub(super) fn spawn(&self, mut cradle: Cradle, files: &Files) -> io::Result<Main> {
+        let (report, report_in) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let report = File::from(report);
+        let stdin = files.stdin.as_ref().unwrap_or(self.null).as_raw_fd();
+        let stdout = files.stdout.as_raw_fd();
+        let stderr = files.stderr.as_ref().unwrap_or(&files.stdout).as_raw_fd();
+        cradle.plan.set(getpid(), Descriptors { stdin, stdout, stderr, report: report_in.as_raw_fd() });
+        let from = ticks(boottime());
+        let (pid, pidfd) = match self.cgroup {
+            Some(folder) if is_born_there(self.ways) => {
+                let folder = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+                cradle.bear(Place::Cgroup(folder.as_fd()))?
+            }
+            Some(_) => cradle.bear(Place::Here)?,
+            None => return self.kept(cradle, report, &report_in),
         };
-        made.map(|(pid, pidfd)| main(pid, pidfd, report, None))
+        let newborn = Newborn { pid, pidfd, made: (from, ticks(boottime())) };
+        Ok(main(newborn, ReportPipe { pipe: report, bytes: Vec::new(), _cradle: Some(cradle) }, None))
     }
 
     /// Below a keeper, where one can be had.
-    fn kept(&self, mut command: Command, report: File, inherited: &Inherited) -> io::Result<Main> {
+    fn kept(&self, mut cradle: Cradle, report: File, report_in: &OwnedFd) -> io::Result<Main> {
         let homes: &[keeper::Home] = match self.ways.namespace {
             Namespaces::Yes => &[keeper::Home::Namespace, keeper::Home::Here],
             Namespaces::No => &[keeper::Home::Here],
         };
         let supervisor = pidfd_open(getpid(), PidfdFlags::empty())?;
         let (end, end_in) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Saves memory where there are many jobs; the default size does as well.
         fcntl_setpipe_size(&end, PIPE_BYTES).ok();
+        let from = ticks(boottime());
         for home in homes {
             let place = match home {
                 keeper::Home::Here => Place::Here,
@@ -79,92 +85,34 @@ impl Birth<'_> {
             match copy_process(place) {
                 // A keeper hears no signal but KILL.
                 Ok(Born::Child) => {
-                    let (report, supervisor, home) = (&inherited.report, &supervisor, *home);
-                    Keeper { command, report, end: &end_in, supervisor, home }.run()
+                    let (supervisor, home) = (&supervisor, *home);
+                    Keeper { cradle, report: report_in, end: &end_in, supervisor, home }.run()
                 }
                 Ok(Born::Parent { pid, pidfd }) => {
                     drop(held);
                     let kept = Kept { home: *home, end: File::from(end), first: None };
-                    return Ok(main(pid, pidfd, report, Some(kept)));
+                    let newborn = Newborn { pid, pidfd, made: (from, ticks(boottime())) };
+                    // The keeper has a copy of the cradle.
+                    let report = ReportPipe { pipe: report, bytes: Vec::new(), _cradle: None };
+                    return Ok(main(newborn, report, Some(kept)));
                 }
                 Err(_) => drop(held),
             }
         }
-        command.arg(std::process::id().to_string());
-        command.spawn().and_then(|child| pidfd_of(&child)).map(|(pid, pidfd)| main(pid, pidfd, report, None))
-    }
-
-    /// The stage as a command, but for its parent's number.
-    fn stage(&self, inherited: &Inherited, files: Files) -> Command {
-        #[expect(clippy::disallowed_methods, reason = "this is where a job's first process starts")]
-        let mut command = Command::new("/proc/self/exe");
-        command
-            .arg(STAGE_COMMAND)
-            .arg(inherited.description.as_raw_fd().to_string())
-            .arg(inherited.report.as_raw_fd().to_string())
-            .env_clear()
-            .env(MARK_VARIABLE, self.mark)
-            .stdin(files.stdin)
-            .stdout(files.stdout)
-            .stderr(Stdio::from(files.stderr));
-        command
+        let (pid, pidfd) = cradle.bear(Place::Here)?;
+        let newborn = Newborn { pid, pidfd, made: (from, ticks(boottime())) };
+        Ok(main(newborn, ReportPipe { pipe: report, bytes: Vec::new(), _cradle: Some(cradle) }, None))
     }
 }
 
-/// Makes what a stage reads and where it reports.
-fn inherited(spec: &Spec) -> io::Result<(File, Inherited)> {
-    let mut description = File::from(memfd_create("bowline-job", MemfdFlags::CLOEXEC)?);
-    description.write_all(&spec.encode())?;
-    let (report, report_in) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    // Saves memory where there are many jobs; the default size does as well.
-    fcntl_setpipe_size(&report, PIPE_BYTES).ok();
-    // One thread only: no other process can be born while these two are inheritable.
-    fcntl_setfd(&description, FdFlags::empty())?;
-    fcntl_setfd(&report_in, FdFlags::empty())?;
-    Ok((File::from(report), Inherited { description, report: report_in }))
+/// Whether processes are born in their cgroups, and need not join them.
+pub(super) fn is_born_there(ways: &Ways) -> bool {
+    ways.cgroup.as_ref().is_some_and(|home| home.entry() == cgroup::Entry::Born)
 }
 
-/// A copy of this process, made in its place, that becomes the stage.
-fn born_in(place: Place<'_>, command: &mut Command) -> io::Result<(u32, OwnedFd)> {
-    command.arg(std::process::id().to_string());
-    let held = signals::hold();
-    match copy_process(place)? {
-        Born::Child => {
-            // What came meanwhile reaches the stage, not a handler of its parent.
-            signals::set_defaults();
-            drop(command.exec());
-            leave(EXIT_STATUS)
-        }
-        Born::Parent { pid, pidfd } => {
-            drop(held);
-            Ok((pid, pidfd))
-        }
-    }
-}
-
-/// `posix_spawn` does it, because nothing is asked that would need a fork.
-fn spawned(command: &mut Command) -> io::Result<(u32, OwnedFd)> {
-    command.arg(std::process::id().to_string());
-    command.spawn().and_then(|child| pidfd_of(&child))
-}
-
-fn pidfd_of(child: &std::process::Child) -> io::Result<(u32, OwnedFd)> {
-    let pid = child.id();
-    Ok((pid, pidfd_open(procs::to_pid(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())?))
-}
-
-fn main(pid: u32, pidfd: OwnedFd, report: File, kept: Option<Kept>) -> Main {
-    // A child that has ended already is a zombie: its start is of no use then, and it can't be
-    // mistaken, because its number is not given away before it is reaped.
-    let process = procs::process(pid).unwrap_or(Process {
-        pid,
-        parent: std::process::id(),
-        group: pid,
-        session: pid,
-        start_ticks: 0,
-    });
-    let report = Some(ReportPipe { pipe: report, bytes: Vec::new() });
-    Main { process, pidfd, reaped: Reaped::No, report, kept }
+fn main(newborn_process: Newborn, report: ReportPipe, kept: Option<Kept>) -> Main {
+    let Newborn { pid, pidfd, made } = newborn_process;
+    Main { process: newborn(pid, made), pidfd, reaped: Reaped::No, report: Some(report), kept }
 }
 
 /// Ends a first process that nobody will know of.

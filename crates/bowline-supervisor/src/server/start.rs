@@ -15,12 +15,14 @@ use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, 
 use super::launch::Launcher;
 use super::others;
 use crate::clock::boottime;
+use crate::cradle::Nursery;
 use crate::log::Log;
+use crate::plan::Limits;
 use crate::procs::Process;
 use crate::records::Records;
 use crate::records::files::{self, EndsFile};
 use crate::ways::Ways;
-use crate::{Options, boot, paths, socket, spawn, sweep};
+use crate::{Options, boot, paths, signals, socket, spawn, sweep};
 
 /// Somebody who only looks for leftovers holds the lock for no longer.
 const LOCK_BOUND: Duration = Duration::from_millis(500);
@@ -73,7 +75,8 @@ pub(super) fn start(options: &Options) -> io::Result<Option<Start>> {
     listener.set_nonblocking(true)?;
     let nofile = raise_file_limit();
     let ends = EndsFile::open(&folder)?;
-    let launcher = Launcher { ways, nofile };
+    let limits = Limits { nofile, signals: signals::not_default() };
+    let launcher = Launcher { ways, limits, null: File::open("/dev/null")?, nursery: Nursery::default() };
     Ok(Some(Start { listener, launcher, folder, id, boot_id, records, ends, stuck, log, lock }))
 }
 

@@ -1,5 +1,5 @@
 //! Bytes in and out: little-endian numbers, and byte strings with their length before them. Used on
-//! the socket, in the records on disk, and between the supervisor and its stage.
+//! the socket and in the records on disk.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
