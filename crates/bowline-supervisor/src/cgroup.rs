@@ -7,8 +7,8 @@
 //! is, knows which of the others beside its own are nobody's any more, and removes those that are empty
 //! ([`sweep_homes`]).
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub(crate) struct Home {
     path: PathBuf,
     entry: Entry,
     /// Held for as long as this lives.
-    _lock: fs::File,
+    _lock: File,
 }
 
 /// How a process gets into a cgroup.
@@ -58,7 +58,7 @@ impl Home {
         let probe = home.join("probe");
         make_folder(&probe)?;
         let can_kill = fs::OpenOptions::new().write(true).open(probe.join("cgroup.kill"));
-        let folder = fs::File::open(&probe);
+        let folder = File::open(&probe);
         let born = folder.and_then(|folder| clone::try_once(clone::Place::Cgroup(folder.as_fd())));
         fs::remove_dir(&probe)?;
         let entry = if born.is_ok() { Entry::Born } else { Entry::Joins };
@@ -89,7 +89,7 @@ impl Home {
 
 /// Makes a folder, where it is missing, and takes its lock. Whoever sweeps holds the lock for a moment, and may
 /// remove the folder then: it is made anew.
-fn hold(home: &Path) -> io::Result<fs::File> {
+fn hold(home: &Path) -> io::Result<File> {
     let give_up_at = boottime() + HOLD_BOUND;
     loop {
         make_folder(home)?;
@@ -104,8 +104,8 @@ fn hold(home: &Path) -> io::Result<fs::File> {
 }
 
 /// Takes the lock of the folder that is at this path now. `None`: somebody has it, or it is just being removed.
-fn lock(home: &Path) -> io::Result<Option<fs::File>> {
-    let folder = match fs::File::open(home) {
+fn lock(home: &Path) -> io::Result<Option<File>> {
+    let folder = match File::open(home) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
@@ -176,9 +176,19 @@ pub(crate) fn is_populated(path: &Path) -> bool {
     }
 }
 
-/// Kills all that is in it and below.
+/// Whether no process is left in it and below. Removes it then, unless something was made below it.
+pub(crate) fn is_gone_or_empty(path: &Path) -> bool {
+    fs::remove_dir(path).is_ok() || !is_populated(path)
+}
+
+/// Kills all that is in it and below. Fine where it is removed already.
 pub(crate) fn kill(path: &Path) -> io::Result<()> {
-    fs::write(path.join("cgroup.kill"), "1")
+    // Not to be made where it is not.
+    let file = File::options().write(true).open(path.join("cgroup.kill"));
+    match file.and_then(|mut file| file.write_all(b"1")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => Ok(()),
+        other => other,
+    }
 }
 
 /// The processes in it and below.

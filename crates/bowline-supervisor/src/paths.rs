@@ -8,6 +8,7 @@
 //! | `socket` | where it listens, unless told another path |
 //! | `log` | what it has to say; written anew at each start |
 //! | `jobs/KEY` | the record of one job, see `records` |
+//! | `spare/N` | records of jobs that are forgotten, to be written over |
 //! | `ends` | the ends of jobs that were synced |
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,10 @@ pub(crate) fn log_path(folder: &Path) -> PathBuf {
 
 pub(crate) fn jobs_dir(folder: &Path) -> PathBuf {
     folder.join("jobs")
+}
+
+pub(crate) fn spares_dir(folder: &Path) -> PathBuf {
+    folder.join("spare")
 }
 
 pub(crate) fn ends_path(folder: &Path) -> PathBuf {

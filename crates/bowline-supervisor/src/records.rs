@@ -20,6 +20,7 @@
 mod ends;
 mod entry;
 pub(crate) mod files;
+pub(crate) mod spares;
 
 use std::collections::BTreeMap;
 

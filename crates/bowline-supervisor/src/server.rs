@@ -28,6 +28,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 
 use crate::clock::{boottime, timespec};
 use crate::machine::{Begin, Course, Greeting, Machine, Voice as _};
+use crate::records::spares::Spares;
 use crate::signals::Caught;
 use crate::wire::{DecodeError, Event, Hello, Refusal, Request, version};
 use crate::{Options, Outcome};
@@ -63,6 +64,8 @@ struct Server {
     machine: Machine,
     hands: Hands,
     timer: OwnedFd,
+    /// When it goes off. Zero: never.
+    timer_at: Duration,
     caught: Caught,
     listener: UnixListener,
     next_connection: u64,
@@ -83,6 +86,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
     };
     let hands = Hands {
         root: options.state_dir.clone(),
+        spares: Spares::open(&begin.folder),
         state_dir: begin.folder,
         boot_id: begin.boot_id,
         launcher: begin.launcher,
@@ -102,7 +106,8 @@ pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
         log: begin.log,
     };
     let machine = Machine::new(machine, boottime());
-    let mut server = Server { machine, hands, timer, caught, listener: begin.listener, next_connection: 0 };
+    let timer_at = Duration::ZERO;
+    let mut server = Server { machine, hands, timer, timer_at, caught, listener: begin.listener, next_connection: 0 };
     epoll::add(&server.hands.epoll, &server.listener, LISTENER, EventFlags::IN)?;
     epoll::add(&server.hands.epoll, server.caught.fd(), SIGNALS, EventFlags::IN)?;
     epoll::add(&server.hands.epoll, &server.timer, TIMER, EventFlags::IN)?;
@@ -146,6 +151,7 @@ impl Server {
             token if token == TIMER.u64() => {
                 // Emptied, so that it is quiet until it is set anew.
                 rustix::io::read(&self.timer, &mut [0; 8]).ok();
+                self.timer_at = Duration::ZERO;
             }
             token if token & CONNECTION_BIT != 0 => self.on_connection(token, flags, now),
             token => {
@@ -175,9 +181,13 @@ impl Server {
         self.machine.synced(result, now, &mut self.hands);
     }
 
-    fn set_timer(&self) -> io::Result<()> {
+    fn set_timer(&mut self) -> io::Result<()> {
         // A zero would stop the timer.
         let at = self.machine.next_at().map_or(Duration::ZERO, |at| at.max(Duration::from_nanos(1)));
+        if at == self.timer_at {
+            return Ok(());
+        }
+        self.timer_at = at;
         let set = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(at) };
         timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &set)?;
         Ok(())

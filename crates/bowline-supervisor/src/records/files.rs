@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use super::spares::Spares;
 use super::{Begun, Entry, FILE_BYTES_MAX, Loaded, Records, SLOT_BYTES, Slots, Tail, opening, read_all, slot};
 use crate::paths;
 use crate::wire::Ended;
@@ -24,10 +25,13 @@ pub(crate) struct Record {
 
 impl Record {
     /// Makes the record of a job that is about to begin.
-    pub(crate) fn create(state_dir: &Path, begun: &Begun) -> io::Result<Self> {
+    pub(crate) fn create(state_dir: &Path, begun: &Begun, spares: &mut Spares) -> io::Result<Self> {
         let path = paths::jobs_dir(state_dir).join(&begun.key);
-        let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         let (block, at) = opening(begun);
+        if let Some(file) = spares.take(&block, &path) {
+            return Ok(Self { file, at });
+        }
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all_at(&block, 0)?;
         Ok(Self { file, at })
     }
@@ -83,8 +87,8 @@ fn read_ends(state_dir: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Removes a job's record. Fine where there is none.
-pub(crate) fn remove(state_dir: &Path, key: &str) -> io::Result<()> {
-    match std::fs::remove_file(paths::jobs_dir(state_dir).join(key)) {
+pub(crate) fn remove(state_dir: &Path, key: &str, spares: &mut Spares) -> io::Result<()> {
+    match spares.keep(&paths::jobs_dir(state_dir).join(key)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

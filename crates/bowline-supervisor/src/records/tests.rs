@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::files::{Record, load, remove};
+use super::spares::Spares;
 use super::*;
 use crate::paths;
 use crate::wire::{Ended, Exit, Exited};
@@ -37,7 +38,7 @@ fn state() -> tempfile::TempDir {
 }
 
 fn write(state: &Path, key: &str) {
-    let mut record = Record::create(state, &begun(key)).unwrap();
+    let mut record = Record::create(state, &begun(key), &mut Spares::open(state)).unwrap();
     record.add(&Entry::Spawned(Spawned { pid: 5, start_ticks: 77 })).unwrap();
     record.add(&Entry::Ended(exited(key))).unwrap();
     record.add(&Entry::Clean).unwrap();
@@ -59,7 +60,7 @@ fn a_record_is_read_back_as_it_was_written() {
 #[test]
 fn a_reopened_record_goes_on_where_it_ended() {
     let state = state();
-    drop(Record::create(state.path(), &begun("a")).unwrap());
+    drop(Record::create(state.path(), &begun("a"), &mut Spares::open(state.path())).unwrap());
     let loaded = load(state.path()).unwrap().whole.remove(0);
     assert_eq!(loaded.ended, None);
     Record::reopen(state.path(), &loaded).unwrap().add(&Entry::Ended(exited("a"))).unwrap();
@@ -71,10 +72,10 @@ fn entries_stay_within_the_room_set_aside() {
     let state = state();
     let key = "k".repeat(crate::wire::KEY_BYTES_MAX);
     let before = {
-        drop(Record::create(state.path(), &begun(&key)).unwrap());
+        drop(Record::create(state.path(), &begun(&key), &mut Spares::open(state.path())).unwrap());
         std::fs::metadata(paths::jobs_dir(state.path()).join(&key)).unwrap().len()
     };
-    remove(state.path(), &key).unwrap();
+    remove(state.path(), &key, &mut Spares::open(state.path())).unwrap();
     write(state.path(), &key);
     assert_eq!(std::fs::metadata(paths::jobs_dir(state.path()).join(&key)).unwrap().len(), before);
 }

@@ -20,6 +20,7 @@ use crate::log::Log;
 use crate::machine::{Disk, Failure, Left, Prepared, Processes, TakenOver, Voice};
 use crate::procs::{self, Process};
 use crate::records::files::{self, EndsFile, Record};
+use crate::records::spares::Spares;
 use crate::records::{Entry, Spawned};
 use crate::wire::{Ended, Event, Start, Step};
 
@@ -39,6 +40,7 @@ pub(super) struct Hands {
     /// Living jobs by the number of their birth, from 1.
     pub(super) by_number: BTreeMap<u64, String>,
     pub(super) records: BTreeMap<String, Record>,
+    pub(super) spares: Spares,
     pub(super) ends: EndsFile,
     pub(super) syncer: Option<Syncer>,
     /// A sync that was over before it began.
@@ -188,7 +190,7 @@ impl Processes for Hands {
 impl Disk for Hands {
     fn write(&mut self, key: &str, entry: &Entry) -> io::Result<()> {
         if let Entry::Begun(begun) = entry {
-            self.records.insert(key.to_owned(), Record::create(&self.state_dir, begun)?);
+            self.records.insert(key.to_owned(), Record::create(&self.state_dir, begun, &mut self.spares)?);
             return Ok(());
         }
         self.records.get_mut(key).ok_or(io::ErrorKind::NotFound)?.add(entry)
@@ -196,7 +198,7 @@ impl Disk for Hands {
 
     fn remove(&mut self, key: &str) -> io::Result<()> {
         self.ends.remove(key)?;
-        files::remove(&self.state_dir, key)
+        files::remove(&self.state_dir, key, &mut self.spares)
     }
 
     fn reserve(&mut self, ends: usize) -> io::Result<()> {

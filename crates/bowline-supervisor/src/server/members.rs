@@ -39,7 +39,8 @@ pub(super) fn of(bodies: &Bodies, body: &Body, helper: Option<u32>) -> Vec<Proce
 
 /// Whether anything is left of a job whose first process has ended. Where nobody can tell: yes.
 pub(super) fn is_anything_left(bodies: &Bodies, body: &Body, helper: Option<u32>) -> bool {
-    if body.keeper().is_some() || body.cgroup.as_deref().is_some_and(cgroup::is_populated) {
+    // The kernel removes no cgroup that a process is in: mostly this says all there is to know.
+    if body.keeper().is_some() || body.cgroup.as_deref().is_some_and(|path| !cgroup::is_gone_or_empty(path)) {
         return true;
     }
     let Ok(children) = foreign_children(bodies, helper) else { return true };
