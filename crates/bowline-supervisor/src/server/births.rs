@@ -21,7 +21,10 @@ impl Server {
     pub(super) fn on_report(&mut self, key: &str, now: Duration) {
         let Some(body) = self.hands.bodies.get_mut(key) else { return };
         let Some(report) = read_report(body) else { return };
-        body.main.report = None;
+        if let Some(done) = body.main.report.take() {
+            // A process that is just being born has a copy of it: closing this one alone would not silence it.
+            epoll::delete(&self.hands.epoll, &done.pipe).ok();
+        }
         if report == Report::Started
             && let Some(kept) = &mut body.main.kept
         {
