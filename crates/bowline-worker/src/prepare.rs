@@ -3,6 +3,8 @@
 //! An attempt's folder holds `work/` (where its job begins, unless its task names a folder),
 //! `artifacts/`, `output`, `script` (shell text), the logs, and `masked` (what is masked in them).
 
+pub(crate) mod spares;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -20,6 +22,7 @@ use bowline_supervisor::wire::Start;
 use crate::attempt::key_of;
 use crate::config::{GRACE, JOB_PATH_DEFAULT};
 use crate::logs::look::mask_file;
+use spares::{FILE_MODE, FOLDER_MODE, Spares};
 
 /// Largest secret.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -84,12 +87,12 @@ impl Plan {
     }
 
     /// Makes everything that the job needs. For an action without a process: `None`.
-    pub(crate) fn prepare(&self) -> Result<Option<Start>, PrepareError> {
+    pub(crate) fn prepare(&self, spares: &Spares) -> Result<Option<Start>, PrepareError> {
         let command = match &self.work.action {
             Action::Command(command) => command,
             Action::Noop | Action::Http(_) | Action::Wait | Action::Sleep(_) => return Ok(None),
         };
-        self.make_folders()?;
+        self.make_folders(spares)?;
         let work_dir = self.work_dir();
         for (path, text) in &self.work.files {
             write_file(&work_dir, path, text)?;
@@ -123,7 +126,7 @@ impl Plan {
         log_file(&self.folder, stream)
     }
 
-    fn make_folders(&self) -> Result<(), PrepareError> {
+    fn make_folders(&self, spares: &Spares) -> Result<(), PrepareError> {
         // What an interrupted preparation left.
         match fs::remove_dir_all(&self.folder) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -131,12 +134,14 @@ impl Plan {
             }
             Ok(()) | Err(_) => {}
         }
-        for folder in [self.folder.clone(), self.folder.join("work"), self.artifacts_dir()] {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.map_err(failed("making the job's folder", &folder))?;
+        if !spares.take(&self.folder) {
+            for folder in [self.folder.clone(), self.folder.join("work"), self.artifacts_dir()] {
+                let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&folder);
+                made.map_err(failed("making the job's folder", &folder))?;
+            }
         }
         let output = self.output_file();
-        fs::write(&output, b"").map_err(failed("making the output file", &output))?;
+        write_anew(&output, b"").map_err(failed("making the output file", &output))?;
         if let Some(dir) = &self.work.dir {
             if !Path::new(dir).is_absolute() {
                 return Err(PrepareError::RelativeFolder(dir.clone()));
@@ -161,7 +166,7 @@ impl Plan {
             }
             Command::Shell(text) => {
                 let script = self.folder.join("script");
-                fs::write(&script, text).map_err(failed("writing the script", &script))?;
+                write_anew(&script, text.as_bytes()).map_err(failed("writing the script", &script))?;
                 Ok(vec!["/bin/sh".into(), "-e".into(), script.into_os_string()])
             }
         }
@@ -187,14 +192,13 @@ impl Plan {
         let streams = if splits_output(&self.work) { &LogStream::ALL[..] } else { &LogStream::ALL[..1] };
         for stream in streams {
             let log = self.log(*stream);
-            fs::write(&log, b"").map_err(failed("making a log", &log))?;
+            write_anew(&log, b"").map_err(failed("making a log", &log))?;
         }
         let token = Some(&self.handover.token).filter(|token| !token.is_empty());
         let masked: Vec<&String> = secrets.iter().map(|(_, secret)| secret).chain(token).collect();
         let path = mask_file(&output);
         let text = serde_json::to_vec(&masked).unwrap_or_default();
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        opened.and_then(|mut file| file.write_all(&text)).map_err(failed("writing down what is to be masked", &path))
+        write_anew(&path, &text).map_err(failed("writing down what is to be masked", &path))
     }
 
     /// The whole environment: PATH, HOME, LANG, TZ, what the task names, and what every job sees.
@@ -280,6 +284,12 @@ fn read_secret(path: &Path, name: &str) -> Result<String, PrepareError> {
     let text = String::from_utf8(text).ok().filter(|text| text.len() as u64 <= SECRET_BYTES_MAX);
     let text = text.filter(|text| !text.contains('\0')).ok_or_else(|| PrepareError::BadSecret(name.to_owned()))?;
     Ok(text.strip_suffix('\n').map_or(text.clone(), str::to_owned))
+}
+
+/// Writes a file of the attempt's folder, which is ours alone.
+fn write_anew(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+    file.write_all(bytes)
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrepareError {

@@ -25,6 +25,7 @@ use crate::jobs::Jobs;
 use crate::journal::{Journal, Opened, Recovered, Said};
 use crate::pool::{Pool, blocking};
 use crate::prepare::log_file;
+use crate::prepare::spares::Spares;
 use crate::session::backoff::seed;
 use crate::shares::{Share, Watch};
 use crate::state_dir::Place;
@@ -56,6 +57,7 @@ pub(crate) struct Shell {
     jobs: Jobs,
     /// What comes out of it is an event, or nothing that anybody waits for.
     pool: Pool<Option<Event>>,
+    spares: Arc<Spares>,
     bulk: Bulk,
     /// Requests of actions under way.
     requests: BTreeMap<AttemptRef, AbortHandle>,
@@ -91,7 +93,9 @@ impl Shell {
         let caller = Caller { worker: config.identity.clone(), pool: config.pool.clone(), key };
         let (journal, recovered, said) = journal;
         let (checks, folder, jobs) = (config.checks.clone(), place.folder().to_owned(), place.clone());
-        let (found, left) = blocking(move || (checks.look(&folder), left(recovered, &jobs))).await;
+        let spare = place.spare();
+        let (found, left, spares) =
+            blocking(move || (checks.look(&folder), left(recovered, &jobs), Spares::open(spare))).await;
         let (jobs, supervisor) = Jobs::start(Program {
             exe: config.supervisor_exe.clone(),
             state_dir: place.supervisor(),
@@ -130,6 +134,7 @@ impl Shell {
             journal,
             jobs,
             pool: Pool::new(),
+            spares: Arc::new(spares),
             bulk,
             requests: BTreeMap::new(),
             wire: None,

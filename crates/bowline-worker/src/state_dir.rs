@@ -13,6 +13,7 @@
 //! | `probe.log` | what the last probe said |
 //! | `supervisor/` | the supervisor's own state |
 //! | `jobs/KEY/` | what one attempt's job reads and writes |
+//! | `spare/N/` | such folders of attempts that are done with, emptied, for the next ones |
 
 mod owner;
 
@@ -126,6 +127,10 @@ impl Place {
 
     pub(crate) fn jobs(&self) -> PathBuf {
         jobs(&self.path)
+    }
+
+    pub(crate) fn spare(&self) -> PathBuf {
+        self.path.join("spare")
     }
 
     /// The key, where the server knows it.

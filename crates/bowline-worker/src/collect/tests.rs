@@ -9,6 +9,7 @@ use bowline_core::spec::{Action, Command, OutputFormat};
 use bowline_protocol::{limits, sample};
 
 use super::*;
+use crate::prepare::spares::Spares;
 
 struct Job {
     _dir: tempfile::TempDir,
@@ -30,7 +31,7 @@ fn job(format: Option<OutputFormat>, stdout: &[u8], output: &[u8]) -> Job {
         base_env: Arc::new(BTreeMap::new()),
         secrets: None,
     };
-    plan.prepare().unwrap();
+    plan.prepare(&Spares::open(dir.path().join("spare"))).unwrap();
     fs::write(log_file(&plan.folder, LogStream::Output), stdout).unwrap();
     fs::write(plan.output_file(), output).unwrap();
     Job { _dir: dir, plan }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
@@ -16,6 +17,7 @@ use super::{Shell, Wire};
 use crate::collect;
 use crate::dispatcher::{Action, Enrolled, Event, LinkNo, Parcel, Plan, ToUploads, Unprepared};
 use crate::error::is_for_want_of_room;
+use crate::prepare::spares::Fate;
 use crate::session::{self, Says, Target};
 
 /// So much of what a probe said is told, in bytes: its last.
@@ -60,10 +62,15 @@ impl Shell {
                 });
             }
             Action::Sweep(kept) => self.sweep(kept),
-            Action::Remove(folder) => self.pool.submit(move || {
-                remove(&folder);
-                None
-            }),
+            Action::Remove(folder) => {
+                let spares = Arc::clone(&self.spares);
+                self.pool.submit(move || {
+                    if spares.put(&folder) == Fate::Refused {
+                        remove(&folder);
+                    }
+                    None
+                });
+            }
             Action::Exit(how) => tracing::debug!(?how, "nothing is left to be done"),
         }
     }
@@ -114,8 +121,9 @@ impl Shell {
     }
 
     fn prepare(&mut self, attempt: AttemptRef, plan: Box<Plan>) {
+        let spares = Arc::clone(&self.spares);
         self.pool.submit(move || {
-            let prepared = plan.prepare().map(|start| start.map(Box::new));
+            let prepared = plan.prepare(&spares).map(|start| start.map(Box::new));
             let prepared = prepared.map_err(|error| {
                 let why = error.to_string();
                 if is_for_want_of_room(&error) { Unprepared::NoRoom(why) } else { Unprepared::Failed(why) }
