@@ -9,6 +9,7 @@ mod aside;
 mod check;
 mod claim;
 mod delivery;
+mod dense;
 mod depend;
 mod drain;
 mod element;
@@ -37,6 +38,7 @@ mod run;
 mod session;
 mod share;
 mod side;
+mod sorted;
 mod submit;
 mod table;
 mod timer;
@@ -141,7 +143,7 @@ pub struct Engine {
     /// The last batch known to be durable.
     durable: u64,
     counters: Counters,
-    tasks: BTreeMap<TaskId, table::Task>,
+    tasks: dense::Dense<table::Task>,
     /// Removed, until that is durable: what a fact says of them is stale.
     tasks_gone: BTreeMap<TaskId, u64>,
     /// The same of runs.
@@ -200,7 +202,7 @@ impl Engine {
             led_from: Timestamp::default(),
             durable: 0,
             counters: Counters::default(),
-            tasks: BTreeMap::new(),
+            tasks: dense::Dense::default(),
             tasks_gone: BTreeMap::new(),
             runs_gone: BTreeMap::new(),
             sweeping: None,
@@ -358,6 +360,12 @@ impl Engine {
     /// Whether nothing has changed since the last batch was taken: at most effects wait.
     pub fn is_rowless(&self) -> bool {
         self.has_no_rows()
+    }
+
+    /// Whether half of all that workers have to do, or more, waits for the batch that is being filled: to wait for more
+    /// inputs would keep them idle.
+    pub fn is_waited_for(&self) -> bool {
+        self.out.given > 0 && self.out.given * 2 >= self.attempts.len()
     }
 
     /// Rows that parked inputs wait for, to be read and answered by [`Input::Facts`]. They wait for

@@ -213,6 +213,7 @@ impl Engine {
             resources: task.unit(pick.unit).map(Hot::told).unwrap_or_default(),
         };
         self.out.effects.push(Effect::Send { session, message: ToWorker::Assign(assign) });
+        self.out.given += 1;
     }
 
     /// The attempt gets its number and its row, the worker its load.

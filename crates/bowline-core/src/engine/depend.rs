@@ -28,7 +28,7 @@ impl Engine {
             self.dependents.entry(dependency.task).or_default().insert(id);
         }
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.open = (!open.is_empty()).then(|| open.into_boxed_slice());
+            task.open = (!open.is_empty()).then(|| Box::new(open.into_boxed_slice()));
         }
     }
 
@@ -58,7 +58,7 @@ impl Engine {
         let is_lost = open.iter().any(|dependency| dependency.task == target && !is_met(dependency.on, end));
         let left: Box<[Dependency]> = open.iter().filter(|dependency| dependency.task != target).copied().collect();
         let is_free = left.is_empty();
-        task.open = (!is_free).then_some(left);
+        task.open = (!is_free).then(|| Box::new(left));
         let whole = TaskRef::whole(id);
         if is_lost {
             probe::reached(Path::DependencyLost);

@@ -32,7 +32,7 @@ impl Engine {
             return;
         }
         let has_ticket = self.tasks.iter().filter(|(_, task)| task.ticket.0 > 0);
-        let mut tickets: Vec<_> = has_ticket.map(|(id, task)| (task.ticket, *id)).collect();
+        let mut tickets: Vec<_> = has_ticket.map(|(id, task)| (task.ticket, id)).collect();
         tickets.sort_unstable();
         let mut latest = Timestamp::default();
         for (_, id) in tickets {

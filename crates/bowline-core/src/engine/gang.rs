@@ -188,7 +188,7 @@ impl Engine {
 
     /// For people: `worker-1 (task 5)`.
     fn call_member(&self, id: TaskId) -> String {
-        let name = self.tasks.get(&id).and_then(|task| task.name.as_deref());
+        let name = self.tasks.get(&id).and_then(|task| task.name());
         name.map_or_else(|| format!("task {id}"), |name| format!("`{name}` (task {id})"))
     }
 

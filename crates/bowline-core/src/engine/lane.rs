@@ -15,6 +15,7 @@ use crate::spec::{Requirement, TaskSpec};
 use crate::worker::{Offer, Room};
 
 use super::side::Only;
+use super::sorted::Sorted;
 
 /// A lane, as a small number. Never decides anything: two lanes never hold the same task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,7 +173,7 @@ impl LaneKey {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub key: Arc<LaneKey>,
-    lines: BTreeSet<Line>,
+    lines: Sorted<Line>,
     /// Arrays whose next element stands in it.
     pub arrays: BTreeSet<TaskId>,
 }
@@ -185,12 +186,12 @@ impl Lane {
 
     /// Who is first.
     pub(super) fn first(&self) -> Option<Line> {
-        self.lines.first().copied()
+        self.lines.first()
     }
 
     /// How many places lie before this one, counted up to [`AHEAD_MAX`]: they are gone through.
     pub(super) fn ahead_of(&self, line: &Line) -> u64 {
-        self.lines.range(..line).zip(0..AHEAD_MAX).count() as u64
+        self.lines.count_before(line, AHEAD_MAX).min(AHEAD_MAX)
     }
 
     /// Whether it stands in it.
@@ -234,7 +235,7 @@ impl Lanes {
         let id = LaneId(self.next);
         self.next += 1;
         self.by_key.insert(Arc::clone(&key), id);
-        self.all.insert(id, Lane { key: Arc::clone(&key), lines: BTreeSet::new(), arrays: BTreeSet::new() });
+        self.all.insert(id, Lane { key: Arc::clone(&key), lines: Sorted::default(), arrays: BTreeSet::new() });
         (id, key)
     }
 
@@ -279,9 +280,9 @@ impl Lanes {
     /// Leaves a place.
     pub(super) fn remove(&mut self, id: LaneId, line: &Line) {
         if let Some(lane) = self.all.get_mut(&id) {
-            if lane.lines.first() == Some(line) && !lane.key.is_held_by_server {
+            if lane.lines.first() == Some(*line) && !lane.key.is_held_by_server {
                 self.heads.remove(&(*line, id));
-                self.heads.extend(lane.lines.iter().nth(1).map(|next| (*next, id)));
+                self.heads.extend(lane.lines.second().map(|next| (next, id)));
             }
             lane.lines.remove(line);
             if lane.key.is_big() {

@@ -1,5 +1,7 @@
 //! A take-over: rows become hot state, and what follows from them is put in place.
 
+use std::sync::Arc;
+
 use crate::id::{RunId, TaskId, TaskRef};
 use crate::machine::{Event, State};
 use crate::mutant::{self, Mutant};
@@ -42,7 +44,7 @@ impl Engine {
                     run.set_node(node, NodeHot::from_row(*row));
                 }
             }
-            Loaded::Task(row, spec) => self.load_task(*row, &spec),
+            Loaded::Task(row, spec) => self.load_task(*row, spec),
             Loaded::Element(row) => self.load_element(&row),
             Loaded::Attempt(row) => self.load_attempt(*row),
             // How it ended was decided by the commit that ended it.
@@ -50,9 +52,14 @@ impl Engine {
         }
     }
 
-    fn load_task(&mut self, row: TaskRow, spec: &TaskSpec) {
+    fn load_task(&mut self, row: TaskRow, spec: Arc<TaskSpec>) {
         let id = row.id;
-        let task = self.task_from(row, spec);
+        let policy = match self.policies.last_loaded(&row, &spec) {
+            Some(policy) => policy,
+            None => self.policy_of(&row, &spec),
+        };
+        let task = Self::task_with(row, &spec, Arc::clone(&policy));
+        self.policies.note_loaded(spec, policy);
         if task.array.is_some() {
             self.unfinished_arrays.insert(id);
         }
@@ -101,7 +108,8 @@ impl Engine {
     pub(super) fn put_in_place(&mut self, now: Timestamp) {
         self.advance_clock(now);
         self.led_from = self.now;
-        let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+        self.policies.end_loading();
+        let tasks: Vec<TaskId> = self.tasks.keys().collect();
         self.date_tickets();
         for id in &tasks {
             self.hold_loaded(*id);

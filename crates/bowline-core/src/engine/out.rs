@@ -73,6 +73,8 @@ pub(super) struct Out {
     pub tasks_gone: BTreeSet<TaskId>,
     pub history: Vec<HistoryRow>,
     pub effects: Vec<Effect>,
+    /// Attempts that were given to workers, who hear of them once this is durable.
+    pub given: usize,
 }
 
 /// Whether something changed.

@@ -5,6 +5,7 @@
 //! parked; and where fact and memory disagree, memory wins.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::answer::{Refusal, RefusalCode};
 use crate::effect::Effect;
@@ -234,10 +235,21 @@ impl Engine {
 
     /// A task from its row and description.
     pub(super) fn task_from(&mut self, row: crate::row::TaskRow, spec: &crate::spec::TaskSpec) -> Task {
-        let origin = Origin { namespace: row.namespace, created_by: row.created_by, run: row.run, step: row.step };
+        let policy = self.policy_of(&row, spec);
+        Self::task_with(row, spec, policy)
+    }
+
+    /// What it has in common with others.
+    pub(super) fn policy_of(&mut self, row: &crate::row::TaskRow, spec: &crate::spec::TaskSpec) -> Arc<Policy> {
+        let (namespace, created_by) = (row.namespace.clone(), row.created_by.clone());
+        let origin = Origin { namespace, created_by, run: row.run, step: row.step.clone() };
         let lane = self.lane_key(&origin, spec);
         let lane = self.lanes.intern(lane);
-        let policy = self.policies.shared(Policy::of(spec, origin, lane));
+        self.policies.shared(Policy::of(spec, origin, lane))
+    }
+
+    /// The same, where that is known.
+    pub(super) fn task_with(row: crate::row::TaskRow, spec: &crate::spec::TaskSpec, policy: Arc<Policy>) -> Task {
         let is_array = if spec.array.is_some() { IsArray::Yes } else { IsArray::No };
         let array = spec
             .array
@@ -252,9 +264,9 @@ impl Engine {
             submitted_at: row.submitted_at,
             ticket: row.ticket,
             ticket_at: row.ticket_at.into(),
-            name: row.name.map(Box::from),
+            name: row.name.map(|name| Box::new(name.into())),
             paused: row.paused.map(Box::new),
-            after: (!spec.after.is_empty()).then(|| std::sync::Arc::from(spec.after.as_slice())),
+            after: (!spec.after.is_empty()).then(|| Box::new(Arc::from(spec.after.as_slice()))),
             open: None,
             hot: Hot::from_row(&row.unit, is_array),
             array,

@@ -336,7 +336,7 @@ impl Engine {
     /// Users of a namespace have lanes of their own from here on, or have none any more.
     fn relane(&mut self, namespace: &Namespace) {
         let is_its = |task: &Task| task.policy.namespace == *namespace && !task.is_ended();
-        let ids: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| is_its(task)).map(|(id, _)| *id).collect();
+        let ids: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| is_its(task)).map(|(id, _)| id).collect();
         let splits = self.splits_users(namespace);
         for id in ids {
             self.leave_lane(id);

@@ -178,7 +178,7 @@ impl Engine {
                     address: offer.and_then(|offer| offer.value_of("address")).map(str::to_owned),
                     task: TaskRef::whole(id),
                     index,
-                    name: task.and_then(|task| task.name.as_deref()).map(str::to_owned),
+                    name: task.and_then(|task| task.name()).map(str::to_owned),
                     state,
                     worker: worker.map(|worker| worker.row.name.clone()),
                     attempt: hot.map_or(0, |hot| hot.attempt.0),
