@@ -99,6 +99,11 @@ impl<'r, 's> Columns<'r, 's> {
         Ok(value)
     }
 
+    /// Which column is read next.
+    pub(crate) fn place(&self) -> usize {
+        self.next
+    }
+
     pub(crate) fn u64(&mut self) -> rusqlite::Result<u64> {
         Ok(self.get::<i64>()?.cast_unsigned())
     }
@@ -196,5 +201,7 @@ mod tests {
         }
         let schema = include_str!("sql/0001_first.sql");
         assert!(schema.contains(&format!("WHERE state < {FIRST_ENDED}")));
+        let rows = include_str!("sql/0006_rows.sql");
+        assert!(rows.contains(&format!("state >= {FIRST_ENDED}")) && rows.contains(&format!("state < {FIRST_ENDED}")));
     }
 }

@@ -24,10 +24,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first form", oldest_reader: 1, sql: include_str!("sql/0001_first.sql") },
     Migration { version: 2, name: "pools and drains", oldest_reader: 2, sql: include_str!("sql/0002_fleet.sql") },
     Migration { version: 3, name: "blobs by name", oldest_reader: 2, sql: include_str!("sql/0003_blobs.sql") },
-    // Until something of it is used: see `tables::resources::in_use`.
     Migration { version: 4, name: "resources", oldest_reader: 2, sql: include_str!("sql/0004_resources.sql") },
-    // Until something of it is used: see `tables::resources::lines_in_use` and `tables::gangs::in_use`.
     Migration { version: 5, name: "lines", oldest_reader: 2, sql: include_str!("sql/0005_lines.sql") },
+    // An older program would look for unfinished tasks by an index that is another one now.
+    Migration { version: 6, name: "fewer rows a task", oldest_reader: 6, sql: include_str!("sql/0006_rows.sql") },
 ];
 
 /// The version that this program writes.

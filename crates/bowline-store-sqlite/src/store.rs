@@ -1,6 +1,5 @@
 //! The writer: takes the leadership, loads, commits, sweeps.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bowline_core::effect::Batch;
@@ -16,6 +15,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::checkpoint::Checkpoints;
 use crate::lock::OwnerLock;
 use crate::sweep::sweep;
+use crate::tables::history::Lines;
 use crate::tables::{
     WriteError, Written, artifacts, attempts, counters, elements, events, gangs, history, keys, leadership, namespaces,
     nodes, pauses, resources, results, runs, tasks, tokens, workers,
@@ -76,9 +76,10 @@ impl LeaderStore for SqliteStore {
         self.transact("committing to", |transaction| {
             let (commit, now) = leadership::commit(transaction, epoch, now)?;
             let mut writer = Writer::new(transaction);
-            history::append(&mut writer, commit, &batch.history)?;
+            let mut lines = Lines::new(commit, batch);
+            history::append(&mut writer, &lines)?;
             events::append(&mut writer, commit, now, &batch.history)?;
-            batch.rows.iter().try_for_each(|row| write(&mut writer, row))?;
+            batch.rows.iter().try_for_each(|row| write(&mut writer, row, &mut lines))?;
             Ok(commit)
         })
     }
@@ -119,11 +120,11 @@ fn plain(error: CommitError) -> StoreError {
     }
 }
 
-fn write(writer: &mut Writer<'_>, row: &Row) -> Written {
+fn write(writer: &mut Writer<'_>, row: &Row, lines: &mut Lines<'_>) -> Written {
     match row {
         Row::Counters(row) => counters::put(writer, row),
-        Row::NewTask(new) => tasks::insert(writer, new),
-        Row::Task(row) => tasks::update(writer, row),
+        Row::NewTask(new) => tasks::insert(writer, new, lines),
+        Row::Task(row) => tasks::update(writer, row, lines),
         Row::Element(row) => elements::put(writer, row),
         Row::Attempt(row) => attempts::put(writer, row),
         Row::Result(row) => results::put(writer, row),
@@ -159,10 +160,10 @@ fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Resu
     gangs::all(connection)?.into_iter().for_each(|row| each(Loaded::Gang(Box::new(row))));
     runs::load(connection, each)?;
     nodes::load(connection, each)?;
-    let needed: BTreeSet<TaskRef> = tasks::load(connection, each)?.into_iter().collect();
-    elements::load(connection, each)?;
-    attempts::load(connection, each)?;
-    for task in needed {
+    let about = tasks::load(connection, each)?;
+    elements::load(connection, &about, each)?;
+    attempts::load(connection, &about, each)?;
+    for task in about.needed {
         if let Some(state) = ended_state(connection, task)? {
             each(Loaded::Ended(task, state));
         }

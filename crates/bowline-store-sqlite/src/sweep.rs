@@ -17,10 +17,8 @@ pub(crate) fn sweep(connection: &Connection, now: Timestamp, policy: &RetentionP
     let mut swept = Swept::default();
     let mut writer = Writer::new(connection);
     if let Some(by) = before(now, policy.ended) {
-        for task in tasks::removable(connection, by, policy.batch_max)? {
-            tasks::forget(&mut writer, task)?;
-            swept.tasks.push(task);
-        }
+        swept.tasks = tasks::removable(connection, by, policy.batch_max)?;
+        tasks::forget_all(&mut writer, &swept.tasks)?;
         sweep_runs(&mut writer, by, policy.batch_max, &mut swept)?;
     }
     let old = |at: Timestamp| at.plus(policy.events) <= now;
@@ -51,10 +49,9 @@ fn sweep_runs(writer: &mut Writer<'_>, by: Timestamp, most: usize, swept: &mut S
         if tasks::run_is_held(writer.connection(), run)? {
             continue;
         }
-        for task in tasks::of_run(writer.connection(), run)? {
-            tasks::forget(writer, task)?;
-            swept.tasks.push(task);
-        }
+        let of_run = tasks::of_run(writer.connection(), run)?;
+        tasks::forget_all(writer, &of_run)?;
+        swept.tasks.extend(of_run);
         nodes::forget(writer, run)?;
         history::forget_run(writer, run)?;
         runs::forget(writer, run)?;

@@ -4,6 +4,7 @@ mod differential;
 mod durability;
 mod engine;
 mod opening;
+mod rows;
 
 use std::path::{Path, PathBuf};
 

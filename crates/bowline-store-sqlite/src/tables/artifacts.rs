@@ -18,7 +18,7 @@ const OF_ELEMENT: &str = "SELECT task, element, generation, attempt, name, diges
      WHERE task = ?1 AND element = ?2 ORDER BY generation, attempt, name";
 const ALL: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
      ORDER BY digest, task, element, generation, attempt, name";
-const FORGET: &str = "DELETE FROM artifacts WHERE task = ?1";
+const FORGET: &str = "DELETE FROM artifacts WHERE task BETWEEN ?1 AND ?2";
 
 pub(crate) fn put(writer: &mut Writer<'_>, row: &ArtifactRow) -> Written {
     let binding = writer.bind(PUT)?.attempt(row.attempt)?;
@@ -26,8 +26,8 @@ pub(crate) fn put(writer: &mut Writer<'_>, row: &ArtifactRow) -> Written {
     Ok(())
 }
 
-pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
-    writer.bind(FORGET)?.u64(task.0)?.run()?;
+pub(crate) fn forget(writer: &mut Writer<'_>, (first, last): (TaskId, TaskId)) -> Written {
+    writer.bind(FORGET)?.u64(first.0)?.u64(last.0)?.run()?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use bowline_store::AttemptFilter;
 use rusqlite::{Connection, Row, params};
 
 use super::Written;
+use super::tasks::About;
 use crate::codec::{Columns, element_code, int};
 use crate::writer::{Writer, one};
 
@@ -30,11 +31,9 @@ const OF_TASK: &str = select!("WHERE task = ?1 ORDER BY assigned_at, element, ge
 const OF_ELEMENT: &str = select!("WHERE task = ?1 AND element = ?2 ORDER BY assigned_at, generation, attempt");
 const ONE: &str = select!("WHERE task = ?1 AND element = ?2 AND generation = ?3 AND attempt = ?4");
 // 4 and 6: lost, superseded; see codec.rs.
-const LIVE: &str = select!(
-    "WHERE (how IS NULL OR how IN (4, 6)) AND task IN (SELECT id FROM tasks INDEXED BY tasks_open WHERE state < 8) \
-     ORDER BY task, element, generation, attempt"
-);
-const FORGET: &str = "DELETE FROM attempts WHERE task = ?1";
+const LIVE: &str = select!("WHERE task = ?1 AND (how IS NULL OR how IN (4, 6)) ORDER BY element, generation, attempt");
+const NEXT: &str = "SELECT task FROM attempts WHERE task >= ?1 ORDER BY task LIMIT 1";
+const FORGET: &str = "DELETE FROM attempts WHERE task BETWEEN ?1 AND ?2";
 
 pub(crate) fn put(writer: &mut Writer<'_>, row: &AttemptRow) -> Written {
     let touched = writer
@@ -54,8 +53,8 @@ pub(crate) fn put(writer: &mut Writer<'_>, row: &AttemptRow) -> Written {
     Ok(one(touched, "attempts", row.attempt)?)
 }
 
-pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
-    writer.bind(FORGET)?.u64(task.0)?.run()?;
+pub(crate) fn forget(writer: &mut Writer<'_>, (first, last): (TaskId, TaskId)) -> Written {
+    writer.bind(FORGET)?.u64(first.0)?.u64(last.0)?.run()?;
     Ok(())
 }
 
@@ -99,9 +98,13 @@ pub(crate) fn list(connection: &Connection, filter: &AttemptFilter) -> rusqlite:
     }
 }
 
-pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
-    for row in connection.prepare_cached(LIVE)?.query_map([], read)? {
-        each(Loaded::Attempt(Box::new(row?)));
-    }
-    Ok(())
+/// Hands over those of unfinished tasks that live, or were lost.
+pub(crate) fn load(connection: &Connection, about: &About, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
+    let mut of_task = connection.prepare_cached(LIVE)?;
+    about.each_with_rows(&mut connection.prepare_cached(NEXT)?, |task| {
+        for row in of_task.query_map([int(task.0)], read)? {
+            each(Loaded::Attempt(Box::new(row?)));
+        }
+        Ok(())
+    })
 }

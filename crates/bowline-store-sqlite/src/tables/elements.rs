@@ -4,6 +4,7 @@ use bowline_core::id::{TaskId, TaskRef};
 use bowline_core::row::{ElementRow, Loaded};
 use rusqlite::{Connection, Row, params};
 
+use super::tasks::About;
 use super::unit::unit_columns;
 use super::{Written, unit};
 use crate::codec::{Columns, int};
@@ -25,13 +26,9 @@ const OF_TASK: &str = concat!(
     unit_columns!(),
     " FROM elements WHERE task = ?1 AND element > ?2 ORDER BY element LIMIT ?3"
 );
-const UNFINISHED: &str = concat!(
-    "SELECT task, element, version, ",
-    unit_columns!(),
-    " FROM elements WHERE task IN (SELECT id FROM tasks INDEXED BY tasks_open WHERE state < 8) ORDER BY task, element"
-);
+const NEXT: &str = "SELECT task FROM elements WHERE task >= ?1 ORDER BY task LIMIT 1";
 const STATE: &str = "SELECT state FROM elements WHERE task = ?1 AND element = ?2";
-const FORGET: &str = "DELETE FROM elements WHERE task = ?1";
+const FORGET: &str = "DELETE FROM elements WHERE task BETWEEN ?1 AND ?2";
 
 pub(crate) fn put(writer: &mut Writer<'_>, row: &ElementRow) -> Written {
     let sql = if row.version == 1 { INSERT } else { UPDATE };
@@ -40,8 +37,8 @@ pub(crate) fn put(writer: &mut Writer<'_>, row: &ElementRow) -> Written {
     Ok(one(touched, "elements", TaskRef::element(row.task, row.index))?)
 }
 
-pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
-    writer.bind(FORGET)?.u64(task.0)?.run()?;
+pub(crate) fn forget(writer: &mut Writer<'_>, (first, last): (TaskId, TaskId)) -> Written {
+    writer.bind(FORGET)?.u64(first.0)?.u64(last.0)?.run()?;
     Ok(())
 }
 
@@ -76,9 +73,13 @@ pub(crate) fn state(
     statement.query_row(params![int(task.0), index], |row| Columns::of(row).state()).optional()
 }
 
-pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
-    for row in connection.prepare_cached(UNFINISHED)?.query_map([], read)? {
-        each(Loaded::Element(Box::new(row?)));
-    }
-    Ok(())
+/// Hands over those of unfinished arrays.
+pub(crate) fn load(connection: &Connection, about: &About, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
+    let mut of_task = connection.prepare_cached(OF_TASK)?;
+    about.each_with_rows(&mut connection.prepare_cached(NEXT)?, |task| {
+        for row in of_task.query_map(params![int(task.0), -1, -1], read)? {
+            each(Loaded::Element(Box::new(row?)));
+        }
+        Ok(())
+    })
 }

@@ -49,14 +49,26 @@ struct Unpacked {
 struct Words<'a> {
     list: Vec<&'a str>,
     places: HashMap<&'a str, u64>,
+    /// The last ones that were looked up, in turn: a commit says few words, again and again.
+    recent: [Option<(&'a str, u64)>; RECENT],
+    turn: usize,
 }
+
+/// Words that are looked for before all of them are.
+const RECENT: usize = 8;
 
 impl<'a> Words<'a> {
     fn place(&mut self, word: &'a str) -> u64 {
-        *self.places.entry(word).or_insert_with(|| {
+        if let Some((_, place)) = self.recent.iter().flatten().find(|(recent, _)| *recent == word) {
+            return *place;
+        }
+        let place = *self.places.entry(word).or_insert_with(|| {
             self.list.push(word);
             self.list.len() as u64 - 1
-        })
+        });
+        self.recent[self.turn % RECENT] = Some((word, place));
+        self.turn += 1;
+        place
     }
 
     fn place_if_any(&mut self, word: Option<&'a str>) -> u64 {

@@ -13,17 +13,7 @@ const UPDATE: &str = "UPDATE gangs SET version = ?1, gang = ?2 WHERE id = ?3 AND
 const FORGET: &str = "DELETE FROM gangs WHERE id = ?1";
 const ALL: &str = "SELECT gang FROM gangs ORDER BY id";
 
-/// A program before gangs would neither read nor keep what this says. Until something of it is used, one may be put back.
-const IN_USE: &str = "UPDATE meta SET value = 5 WHERE key = 'oldest_reader' AND value < 5";
-
-/// Gangs are in use from here on.
-pub(crate) fn in_use(writer: &mut Writer<'_>) -> Written {
-    writer.bind(IN_USE)?.run()?;
-    Ok(())
-}
-
 pub(crate) fn put(writer: &mut Writer<'_>, row: &GangRow) -> Written {
-    in_use(writer)?;
     let statement = if row.version == 1 { INSERT } else { UPDATE };
     let touched = writer.bind(statement)?.put(row.version)?.json(row)?.u64(row.id.0)?.run()?;
     Ok(one(touched, "gangs", row.id)?)

@@ -1,14 +1,23 @@
 //! History: one line a transition. A line's key within its subject is the commit's number with its
 //! place in that commit, so that writing it asks nothing; its number for people is counted when it
 //! is read, and the cursor carries both.
+//!
+//! The row of a task is written again at nearly every transition. So the lines of its first versions lie in that row,
+//! appended as JSON arrays with a newline after each: commit, place, time since the submit, what, attempt, actor, reason.
+//! Those of later versions, of elements and of everything else are rows of their own: a task that is tried ten thousand
+//! times does not drag all of its past along.
 
+use std::ops::Range;
+
+use bowline_core::effect::Batch;
 use bowline_core::id::{AttemptNo, CommitNo, RunId, TaskId, TaskRef};
-use bowline_core::name::Namespace;
-use bowline_core::row::{HistoryRow, Subject};
-use rusqlite::{Connection, Row, params};
+use bowline_core::name::{Actor, Namespace};
+use bowline_core::row::{HistoryRow, Row as Changed, Subject, TaskRow};
+use bowline_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Written;
-use crate::codec::{Columns, element_code, int};
+use crate::codec::{Columns, element_code, int, json, unreadable};
 use crate::writer::Writer;
 
 const PUT_TASK: &str = "INSERT INTO task_history (namespace, at, what, attempt, actor, reason, seq, task, element) \
@@ -19,11 +28,89 @@ const OF_TASK: &str = "SELECT seq, namespace, at, what, attempt, actor, reason F
      WHERE seq > ?1 AND task = ?3 AND element = ?4 ORDER BY seq LIMIT ?2";
 const OF_OTHER: &str = "SELECT seq, namespace, at, what, attempt, actor, reason FROM other_history \
      WHERE seq > ?1 AND subject = ?3 ORDER BY seq LIMIT ?2";
-const FORGET_TASK: &str = "DELETE FROM task_history WHERE task = ?1";
+const IN_ROW: &str = "SELECT namespace, submitted_at, lines FROM tasks WHERE id = ?1 AND lines IS NOT NULL";
+const FORGET_TASKS: &str = "DELETE FROM task_history WHERE task BETWEEN ?1 AND ?2";
 const FORGET_OTHER: &str = "DELETE FROM other_history WHERE subject = ?1";
 
 /// Bits of a key that hold the place within its commit.
 const PLACE_BITS: u32 = 24;
+/// A task's row takes along the lines of so many of its versions.
+const VERSIONS_IN_ROW: u32 = 8;
+
+/// A line's key.
+fn key(commit: u64, place: u64) -> u64 {
+    commit << PLACE_BITS | place
+}
+
+/// A commit's lines: those that lie in a task's row, and the others.
+pub(crate) struct Lines<'b> {
+    commit: CommitNo,
+    all: &'b [HistoryRow],
+    /// Places of the lines of tasks as a whole, by task.
+    of_tasks: Vec<(TaskId, usize)>,
+    /// Of each line, whether it lies in a row.
+    in_row: Vec<bool>,
+    /// Used again and again.
+    text: String,
+}
+
+impl<'b> Lines<'b> {
+    /// Looks which go where.
+    pub(crate) fn new(commit: CommitNo, batch: &'b Batch) -> Self {
+        let all = &batch.history;
+        let mut of_tasks: Vec<_> = (0..all.len()).filter_map(|place| Some((whole(&all[place])?, place))).collect();
+        of_tasks.sort_unstable();
+        let mut lines = Self { commit, all, of_tasks, in_row: vec![false; all.len()], text: String::new() };
+        for row in &batch.rows {
+            match row {
+                Changed::NewTask(new) => lines.mark(&new.row),
+                Changed::Task(row) => lines.mark(row),
+                _ => {}
+            }
+        }
+        lines
+    }
+
+    fn places(&self, task: TaskId) -> Range<usize> {
+        let from = self.of_tasks.partition_point(|(other, _)| *other < task);
+        let count = self.of_tasks[from..].iter().take_while(|(other, _)| *other == task).count();
+        from..from + count
+    }
+
+    fn mark(&mut self, row: &TaskRow) {
+        if row.version > VERSIONS_IN_ROW {
+            return;
+        }
+        for at in self.places(row.id) {
+            let place = self.of_tasks[at].1;
+            self.in_row[place] = self.all[place].namespace.as_ref() == Some(&row.namespace);
+        }
+    }
+
+    /// What this row takes along: to be appended to what it has.
+    pub(crate) fn of(&mut self, row: &TaskRow) -> rusqlite::Result<&str> {
+        self.text.clear();
+        for at in self.places(row.id) {
+            let place = self.of_tasks[at].1;
+            if self.in_row[place] {
+                let line = &self.all[place];
+                let since = line.at.0.wrapping_sub(row.submitted_at.0);
+                let (actor, reason) = (&*line.actor.0, &line.reason);
+                self.text += &json(&(self.commit.0, place, since, &line.what, line.attempt.0, actor, reason))?;
+                self.text.push('\n');
+            }
+        }
+        Ok(&self.text)
+    }
+}
+
+/// The task as a whole that a line is about.
+fn whole(line: &HistoryRow) -> Option<TaskId> {
+    match line.subject {
+        Subject::Task(TaskRef { task, index: None }) => Some(task),
+        _ => None,
+    }
+}
 
 /// How a subject that is no task is keyed.
 fn subject_text(subject: &Subject) -> String {
@@ -37,10 +124,13 @@ fn subject_text(subject: &Subject) -> String {
     }
 }
 
-/// Appends a commit's lines.
-pub(crate) fn append(writer: &mut Writer<'_>, commit: CommitNo, lines: &[HistoryRow]) -> Written {
-    for (place, line) in (0_u64..).zip(lines) {
-        let seq = commit.0 << PLACE_BITS | place;
+/// Appends a commit's lines that lie in no row.
+pub(crate) fn append(writer: &mut Writer<'_>, lines: &Lines<'_>) -> Written {
+    for ((place, line), in_row) in (0_u64..).zip(lines.all).zip(&lines.in_row) {
+        if *in_row {
+            continue;
+        }
+        let seq = key(lines.commit.0, place);
         let sql = if matches!(line.subject, Subject::Task(_)) { PUT_TASK } else { PUT_OTHER };
         let binding = writer
             .bind(sql)?
@@ -59,8 +149,8 @@ pub(crate) fn append(writer: &mut Writer<'_>, commit: CommitNo, lines: &[History
     Ok(())
 }
 
-pub(crate) fn forget_task(writer: &mut Writer<'_>, task: TaskId) -> Written {
-    writer.bind(FORGET_TASK)?.u64(task.0)?.run()?;
+pub(crate) fn forget_tasks(writer: &mut Writer<'_>, (first, last): (TaskId, TaskId)) -> Written {
+    writer.bind(FORGET_TASKS)?.u64(first.0)?.u64(last.0)?.run()?;
     Ok(())
 }
 
@@ -76,18 +166,52 @@ pub(crate) fn list(
     after: u64,
     size: usize,
 ) -> rusqlite::Result<Vec<(u64, HistoryRow)>> {
-    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    let limit = i64::try_from(size).unwrap_or(i64::MAX);
     let read = |row: &Row<'_>| read(row, subject);
     match subject {
-        Subject::Task(task) => connection
-            .prepare_cached(OF_TASK)?
-            .query_map(params![int(after), size, int(task.task.0), element_code(task.index)], read)?
-            .collect(),
+        Subject::Task(task) => {
+            let mut lines = if task.index.is_none() { in_row(connection, *task, after)? } else { Vec::new() };
+            let mut statement = connection.prepare_cached(OF_TASK)?;
+            let others = params![int(after), limit, int(task.task.0), element_code(task.index)];
+            for line in statement.query_map(others, read)? {
+                lines.push(line?);
+            }
+            lines.sort_by_key(|(key, _)| *key);
+            lines.truncate(size);
+            Ok(lines)
+        }
         other => connection
             .prepare_cached(OF_OTHER)?
-            .query_map(params![int(after), size, subject_text(other)], read)?
+            .query_map(params![int(after), limit, subject_text(other)], read)?
             .collect(),
     }
+}
+
+/// The lines in a task's row after a key.
+fn in_row(connection: &Connection, task: TaskRef, after: u64) -> rusqlite::Result<Vec<(u64, HistoryRow)>> {
+    let read = |row: &Row<'_>| {
+        let mut columns = Columns::of(row);
+        let (namespace, submitted_at): (Namespace, Timestamp) = (columns.name()?, columns.time()?);
+        let mut lines = Vec::new();
+        for text in columns.text()?.lines() {
+            let (commit, place, since, what, attempt, actor, reason): (u64, u64, u64, String, u32, String, String) =
+                serde_json::from_str(text).map_err(|error| unreadable(2, error))?;
+            let line = HistoryRow {
+                subject: Subject::Task(task),
+                namespace: Some(namespace.clone()),
+                at: Timestamp(submitted_at.0.wrapping_add(since)),
+                what,
+                attempt: AttemptNo(attempt),
+                actor: Actor(actor.into()),
+                reason,
+            };
+            lines.push((key(commit, place), line));
+        }
+        lines.retain(|(key, _)| *key > after);
+        Ok(lines)
+    };
+    let found = connection.prepare_cached(IN_ROW)?.query_row([int(task.task.0)], read).optional()?;
+    Ok(found.unwrap_or_default())
 }
 
 fn read(row: &Row<'_>, subject: &Subject) -> rusqlite::Result<(u64, HistoryRow)> {

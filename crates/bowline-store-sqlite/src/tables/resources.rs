@@ -15,30 +15,7 @@ const UPDATE: &str = "UPDATE resources SET version = ?1, capacity = ?2, units = 
 const FORGET: &str = "DELETE FROM resources WHERE name = ?1";
 const ALL: &str = "SELECT name, version, capacity, units, out_of_service, sticky, changed_by, changed_at FROM resources ORDER BY name";
 
-/// A program before resources would neither read nor keep what this says. Until something of it is used, one may be
-/// put back.
-const IN_USE: &str = "UPDATE meta SET value = 4 WHERE key = 'oldest_reader' AND value < 4";
-
-/// The same of what came after resources: a description with any of it cannot be read before version 5.
-const LINES_IN_USE: &str = "UPDATE meta SET value = 5 WHERE key = 'oldest_reader' AND value < 5";
-
-/// What version 5 brought is in use from here on.
-pub(crate) fn lines_in_use(writer: &mut Writer<'_>) -> Written {
-    writer.bind(LINES_IN_USE)?.run()?;
-    Ok(())
-}
-
-/// Resources are in use from here on.
-pub(crate) fn in_use(writer: &mut Writer<'_>) -> Written {
-    writer.bind(IN_USE)?.run()?;
-    Ok(())
-}
-
 pub(crate) fn put(writer: &mut Writer<'_>, row: &ResourceRow) -> Written {
-    in_use(writer)?;
-    if row.sticky != Sticky::No {
-        lines_in_use(writer)?;
-    }
     let touched = writer
         .bind(if row.version == 1 { INSERT } else { UPDATE })?
         .put(row.version)?

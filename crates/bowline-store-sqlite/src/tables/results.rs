@@ -16,15 +16,15 @@ const NEWEST_OF_ALL: &str = "SELECT task, element, generation, attempt, json FRO
      WHERE task = ?1 AND NOT EXISTS (SELECT 1 FROM results AS newer WHERE newer.task = r.task \
      AND newer.element = r.element AND (newer.generation, newer.attempt) > (r.generation, r.attempt)) \
      ORDER BY element";
-const FORGET: &str = "DELETE FROM results WHERE task = ?1";
+const FORGET: &str = "DELETE FROM results WHERE task BETWEEN ?1 AND ?2";
 
 pub(crate) fn put(writer: &mut Writer<'_>, row: &ResultRow) -> Written {
     writer.bind(INSERT)?.attempt(row.attempt)?.put(&row.json)?.run()?;
     Ok(())
 }
 
-pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
-    writer.bind(FORGET)?.u64(task.0)?.run()?;
+pub(crate) fn forget(writer: &mut Writer<'_>, (first, last): (TaskId, TaskId)) -> Written {
+    writer.bind(FORGET)?.u64(first.0)?.u64(last.0)?.run()?;
     Ok(())
 }
 

@@ -4,18 +4,20 @@
 mod list;
 mod sweep;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_core::id::{NodeIndex, Round, RunId, TaskId, TaskRef, Ticket};
-use bowline_core::placement::Placement;
 use bowline_core::resource::Ask;
 use bowline_core::row::{Loaded, NewTaskRow, TaskRow};
 use bowline_core::spec::{TaskSpec, Work};
 use bowline_core::state::StateKind;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use bowline_store::CommitError;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
+use super::history::Lines;
 use super::unit::unit_columns;
-use super::{Written, artifacts, attempts, elements, gangs, history, resources, results, unit};
+use super::{Written, artifacts, attempts, elements, history, results, unit};
 use crate::codec::{Columns, int, unreadable};
 use crate::writer::{Binding, Writer, one};
 
@@ -36,25 +38,28 @@ use columns;
 const INSERT: &str = concat!(
     "INSERT OR IGNORE INTO tasks (version, priority, round, round_at, ticket, ticket_at, paused, array, ",
     unit_columns!(),
-    ", id, namespace, name, action, run, node, step, created_by, submitted_at) VALUES \
+    ", id, lines, namespace, name, action, run, node, step, created_by, submitted_at) VALUES \
      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-     ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)"
+     ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)"
 );
 macro_rules! update {
-    ($worker:literal) => {
+    ($more:literal) => {
         concat!(
             "UPDATE tasks SET version = ?1, priority = ?2, round = ?3, round_at = ?4, ticket = ?5, ticket_at = ?6, \
              paused = ?7, array = ?8, state = ?9, since = ?10, phase = ?11, attempt = ?12, generation = ?13, \
              until = ?14, failures = ?15, losses = ?16, outcome = ?17, waiting_at = ?18, ready_at = ?19, \
-             started_at = ?20, ended_at = ?21, held = ?22",
-            $worker,
+             started_at = ?20, held = ?22, lines = ifnull(lines, '') || ?25",
+            $more,
             " AND id = ?24 AND version = ?1 - 1"
         )
     };
 }
-// Most updates leave the worker as it is, and its index alone.
-const UPDATE_SAME_WORKER: &str = update!(" WHERE worker IS ?23");
-const UPDATE: &str = update!(", worker = ?23 WHERE 1");
+// Most updates leave the worker or the end as it is, and the indexes over that alone: SQLite takes an entry out and puts
+// it in again wherever its column is among those that are set.
+const UPDATE_NEITHER: &str = update!(" WHERE worker IS ?23 AND ended_at IS ?21");
+const UPDATE_WORKER: &str = update!(", worker = ?23 WHERE ended_at IS ?21");
+const UPDATE_END: &str = update!(", ended_at = ?21 WHERE worker IS ?23");
+const UPDATE_BOTH: &str = update!(", worker = ?23, ended_at = ?21 WHERE 1");
 const PUT_SPEC: &str = "INSERT INTO task_specs (task, spec) VALUES (?1, ?2)";
 const PUT_WORK: &str = "INSERT INTO task_works (task, place, work) VALUES (?1, ?2, ?3)";
 const PUT_LABEL: &str = "INSERT OR IGNORE INTO task_labels (key, value, task) VALUES (?1, ?2, ?3)";
@@ -65,14 +70,15 @@ const UNFINISHED: &str = concat!(
     "SELECT ",
     columns!(),
     ", s.spec FROM tasks AS t INDEXED BY tasks_open JOIN task_specs AS s ON s.task = t.id \
-     WHERE t.state < 8 ORDER BY t.id"
+     WHERE t.ended_at IS NULL ORDER BY t.id"
 );
+const SPECS: &str = "SELECT task, spec FROM task_specs WHERE task BETWEEN ?1 AND ?2";
 const SPEC: &str = "SELECT spec FROM task_specs WHERE task = ?1";
 const WORK: &str = "SELECT work FROM task_works WHERE task = ?1 AND place = ?2";
 const STATE: &str = "SELECT state FROM tasks WHERE id = ?1";
-const FORGET: &str = "DELETE FROM tasks WHERE id = ?1";
-const FORGET_SPEC: &str = "DELETE FROM task_specs WHERE task = ?1";
-const FORGET_WORKS: &str = "DELETE FROM task_works WHERE task = ?1";
+const FORGET: &str = "DELETE FROM tasks WHERE id BETWEEN ?1 AND ?2";
+const FORGET_SPECS: &str = "DELETE FROM task_specs WHERE task BETWEEN ?1 AND ?2";
+const FORGET_WORKS: &str = "DELETE FROM task_works WHERE task BETWEEN ?1 AND ?2";
 const FORGET_LABEL: &str = "DELETE FROM task_labels WHERE key = ?1 AND value = ?2 AND task = ?3";
 const FORGET_NEED: &str = "DELETE FROM task_needs WHERE needed = ?1 AND task = ?2";
 const FORGET_RESOURCE: &str = "DELETE FROM task_resources WHERE resource = ?1 AND task = ?2";
@@ -91,11 +97,12 @@ fn bind_changing<'w, 'c>(binding: Binding<'w, 'c>, row: &TaskRow) -> rusqlite::R
         .unit(&row.unit)
 }
 
-pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
+pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow, lines: &mut Lines<'_>) -> Written {
     let row = &new.row;
     let touched = if row.version == 1 {
         bind_changing(writer.bind(INSERT)?, row)?
             .u64(row.id.0)?
+            .put(lines.of(row)?)?
             .put(row.namespace.as_str())?
             .put(row.name.as_deref())?
             .put(&row.action)?
@@ -116,16 +123,6 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
     for (key, value) in &new.spec.labels {
         writer.bind(PUT_LABEL)?.put(key)?.put(value)?.u64(row.id.0)?.run()?;
     }
-    if !new.spec.resources.is_empty() || new.spec.release_while_retrying {
-        resources::in_use(writer)?;
-    }
-    let is_limited = new.spec.concurrency.is_some() || new.spec.rate.is_some();
-    if is_limited || new.spec.placement != Placement::default() {
-        resources::lines_in_use(writer)?;
-    }
-    if new.spec.gang.is_some() {
-        gangs::in_use(writer)?;
-    }
     for name in new.spec.resources.iter().filter_map(Ask::name) {
         writer.bind(PUT_RESOURCE)?.put(name.as_str())?.u64(row.id.0)?.run()?;
     }
@@ -136,11 +133,16 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow) -> Written {
 }
 
 /// What a task is called and where it belongs stays as it was inserted.
-pub(crate) fn update(writer: &mut Writer<'_>, row: &TaskRow) -> Written {
-    let mut touched = 0;
-    for sql in [UPDATE_SAME_WORKER, UPDATE] {
+pub(crate) fn update(writer: &mut Writer<'_>, row: &TaskRow, lines: &mut Lines<'_>) -> Written {
+    let likely = match row.unit.state {
+        StateKind::Assigned => UPDATE_WORKER,
+        state if state.is_ended() => UPDATE_END,
+        _ => UPDATE_NEITHER,
+    };
+    let (mut touched, lines) = (0, lines.of(row)?);
+    for sql in [likely, UPDATE_BOTH] {
         if row.version > 1 && touched == 0 {
-            touched = bind_changing(writer.bind(sql)?, row)?.u64(row.id.0)?.run()?;
+            touched = bind_changing(writer.bind(sql)?, row)?.u64(row.id.0)?.put(lines)?.run()?;
         }
     }
     Ok(one(touched, "tasks", row.id)?)
@@ -148,7 +150,47 @@ pub(crate) fn update(writer: &mut Writer<'_>, row: &TaskRow) -> Written {
 
 /// Removes a task with everything that hangs on it.
 pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
-    if let Some(spec) = spec(writer.connection(), task)? {
+    forget_range(writer, (task, task))
+}
+
+/// Removes tasks with everything that hangs on them. Those whose numbers lie side by side go together.
+pub(crate) fn forget_all(writer: &mut Writer<'_>, tasks: &[TaskId]) -> Written {
+    let mut tasks = tasks.to_vec();
+    tasks.sort_unstable();
+    tasks.chunk_by(|one, next| one.next() == *next).try_for_each(|tasks| match tasks {
+        [first, .., last] => forget_range(writer, (*first, *last)),
+        [task] => forget(writer, *task),
+        [] => Ok(()),
+    })
+}
+
+/// Removes every task from the first to the last: all of them are there.
+fn forget_range(writer: &mut Writer<'_>, (first, last): (TaskId, TaskId)) -> Written {
+    forget_marks(writer, (first, last))?;
+    writer.bind(FORGET_SPECS)?.u64(first.0)?.u64(last.0)?.run()?;
+    writer.bind(FORGET_WORKS)?.u64(first.0)?.u64(last.0)?.run()?;
+    elements::forget(writer, (first, last))?;
+    attempts::forget(writer, (first, last))?;
+    results::forget(writer, (first, last))?;
+    artifacts::forget(writer, (first, last))?;
+    history::forget_tasks(writer, (first, last))?;
+    let touched = writer.bind(FORGET)?.u64(first.0)?.u64(last.0)?.run()?;
+    let expected = usize::try_from(last.0 - first.0 + 1).unwrap_or(usize::MAX);
+    if touched == expected {
+        return Ok(());
+    }
+    Err(CommitError::RowCount { table: format!("tasks {first} to {last}"), touched, expected }.into())
+}
+
+/// What they are found by.
+fn forget_marks(writer: &mut Writer<'_>, (first, last): (TaskId, TaskId)) -> Written {
+    let mut statement = writer.connection().prepare_cached(SPECS)?;
+    let mut rows = statement.query(params![int(first.0), int(last.0)])?;
+    let mut known = Known::default();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        let task = TaskId(columns.u64()?);
+        let spec = known.spec(&mut columns)?;
         for (key, value) in &spec.labels {
             writer.bind(FORGET_LABEL)?.put(key)?.put(value)?.u64(task.0)?.run()?;
         }
@@ -159,15 +201,29 @@ pub(crate) fn forget(writer: &mut Writer<'_>, task: TaskId) -> Written {
             writer.bind(FORGET_NEED)?.u64(needed.task.task.0)?.u64(task.0)?.run()?;
         }
     }
-    writer.bind(FORGET_SPEC)?.u64(task.0)?.run()?;
-    writer.bind(FORGET_WORKS)?.u64(task.0)?.run()?;
-    elements::forget(writer, task)?;
-    attempts::forget(writer, task)?;
-    results::forget(writer, task)?;
-    artifacts::forget(writer, task)?;
-    history::forget_task(writer, task)?;
-    let touched = writer.bind(FORGET)?.u64(task.0)?.run()?;
-    Ok(one(touched, "tasks", task)?)
+    Ok(())
+}
+
+/// The description that was read last: who submits many submits equal ones, which are understood once.
+#[derive(Default)]
+struct Known {
+    last: Option<(String, Arc<TaskSpec>)>,
+}
+
+impl Known {
+    /// The description in the next column.
+    fn spec(&mut self, columns: &mut Columns<'_, '_>) -> rusqlite::Result<Arc<TaskSpec>> {
+        let place = columns.place();
+        let text = columns.text()?;
+        if let Some((last, spec)) = &self.last
+            && last == text
+        {
+            return Ok(Arc::clone(spec));
+        }
+        let spec = serde_json::from_str(text).map_err(|error| unreadable(place, error))?;
+        let (_, spec) = self.last.insert((text.to_owned(), Arc::new(spec)));
+        Ok(Arc::clone(spec))
+    }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
@@ -231,17 +287,50 @@ pub(crate) fn state(connection: &Connection, task: TaskId) -> rusqlite::Result<O
     connection.prepare_cached(STATE)?.query_row([int(task.0)], |row| Columns::of(row).state()).optional()
 }
 
-/// Hands over unfinished tasks, by id, and says which tasks they need.
-pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<Vec<TaskRef>> {
-    let mut needed = Vec::new();
+/// What else is to be loaded of unfinished tasks.
+#[derive(Default)]
+pub(crate) struct About {
+    /// Their ids.
+    pub(crate) open: Vec<TaskId>,
+    /// Whom they need.
+    pub(crate) needed: BTreeSet<TaskRef>,
+}
+
+impl About {
+    /// Goes through those of them that have rows in another table, of which `next` finds the first task from one on.
+    /// Most have none, and neither have most of the table's tasks an end to come: whichever is rarer is leapt along.
+    pub(crate) fn each_with_rows(
+        &self,
+        next: &mut CachedStatement<'_>,
+        mut visit: impl FnMut(TaskId) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let mut rest = self.open.as_slice();
+        while let Some(first) = rest.first() {
+            let found = next.query_row([int(first.0)], |row| Columns::of(row).u64()).optional()?;
+            let Some(found) = found.map(TaskId) else { break };
+            rest = &rest[rest.partition_point(|id| *id < found)..];
+            if rest.first() == Some(&found) {
+                rest = &rest[1..];
+                visit(found)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hands over unfinished tasks, by id.
+pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<About> {
+    let mut about = About::default();
+    let mut known = Known::default();
     let mut statement = connection.prepare_cached(UNFINISHED)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
         let task = read_columns(&mut columns)?;
-        let spec: Arc<TaskSpec> = Arc::new(columns.json()?);
-        needed.extend(spec.after.iter().map(|dependency| dependency.task));
+        let spec = known.spec(&mut columns)?;
+        about.needed.extend(spec.after.iter().map(|dependency| dependency.task));
+        about.open.push(task.id);
         each(Loaded::Task(Box::new(task), spec));
     }
-    Ok(needed)
+    Ok(about)
 }

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use bowline_core::effect::Batch;
 use bowline_core::row::Row;
-use bowline_core::spec::TaskSpec;
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
 use bowline_store::LeaderStore;
 use bowline_store::conformance::ok;
-use bowline_store::conformance::rows::{self, plain_task};
+use bowline_store::conformance::rows::plain_task;
 use rusqlite::Connection;
 
 use super::{folder, opened};
@@ -118,27 +117,12 @@ fn a_newer_file_is_refused_unless_it_says_otherwise() {
 }
 
 #[test]
-fn a_program_before_resources_or_limits_may_be_put_back_until_they_are_used() {
-    let oldest = |path: &Path| {
-        let connection = Connection::open(path).expect("the store can be opened");
-        let Ok(migrate::Kind::Store(found)) = migrate::inspect(&connection) else { panic!("it is a store") };
-        found.oldest_reader
-    };
-    let new_task = |spec| rows::new_task(rows::task(900, StateKind::Ready, 1), spec);
-    let used: [(Row, u32); 5] = [
-        (new_task(rows::asking(&["db"])), 4),
-        (Row::Resource(Box::new(rows::resource("seats"))), 4),
-        (new_task(TaskSpec { concurrency: Some(rows::concurrency("deploy")), ..rows::spec(&[]) }), 5),
-        (new_task(TaskSpec { rate: Some(rows::rate("mails")), ..rows::spec(&[]) }), 5),
-        (Row::Namespace(Box::new(rows::room("lab"))), 5),
-    ];
-    for (row, reader) in used {
-        let (_folder, path) = folder();
-        some_store(&path);
-        assert_eq!(oldest(&path), 2, "nothing of resources or limits is in it");
-        commit(&path, vec![row]);
-        assert_eq!(oldest(&path), reader);
-    }
+fn a_program_from_before_the_rows_took_history_along_is_kept_out() {
+    let (_folder, path) = folder();
+    some_store(&path);
+    let connection = Connection::open(&path).expect("the store can be opened");
+    let Ok(migrate::Kind::Store(found)) = migrate::inspect(&connection) else { panic!("it is a store") };
+    assert_eq!((found.version, found.oldest_reader), (CURRENT, CURRENT), "it looks for tasks by an index that is gone");
 }
 
 #[test]

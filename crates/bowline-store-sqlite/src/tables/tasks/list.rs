@@ -77,7 +77,7 @@ fn source(filter: &TaskFilter, query: &mut Query) -> (&'static str, &'static str
     } else if filter.worker.is_some() {
         "tasks AS t INDEXED BY tasks_by_worker"
     } else if unfinished {
-        query.and("t.state < 8", []);
+        query.and("t.ended_at IS NULL", []);
         "tasks AS t INDEXED BY tasks_open"
     } else if filter.namespace.is_some() {
         "tasks AS t INDEXED BY tasks_by_namespace"

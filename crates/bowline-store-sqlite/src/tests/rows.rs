@@ -1,0 +1,135 @@
+//! History in a task's row and beside it, and what a store of before that looks like afterwards.
+
+use std::path::Path;
+
+use bowline_core::effect::Batch;
+use bowline_core::id::{TaskId, TaskRef};
+use bowline_core::row::{HistoryRow, Loaded, Row, Subject};
+use bowline_core::state::StateKind;
+use bowline_core::time::Timestamp;
+use bowline_store::conformance::ok;
+use bowline_store::conformance::rows::{moved, plain_task, task, task_line};
+use bowline_store::{LeaderStore, ReadStore, RetentionPolicy, RetentionStore};
+use rusqlite::Connection;
+
+use super::{folder, opened};
+use crate::Opened;
+use crate::migrate::{self, MIGRATIONS};
+
+const STATES: [StateKind; 4] = [StateKind::Ready, StateKind::Assigned, StateKind::Running, StateKind::Failed];
+
+/// A task's history, read in pages of so many.
+fn history(opened: &Opened, task: u64, size: usize) -> Vec<HistoryRow> {
+    let (subject, mut lines, mut cursor) = (Subject::Task(TaskRef::whole(TaskId(task))), Vec::new(), None);
+    loop {
+        let page = ok(opened.reader.history(&subject, cursor.as_deref(), size));
+        for (number, line) in page.items {
+            lines.push(line);
+            assert_eq!(number, lines.len() as u64);
+        }
+        let Some(next) = page.next else { return lines };
+        cursor = Some(next);
+    }
+}
+
+/// Task 1 through so many versions, with a line each and one more in between that comes without its row.
+fn lived(path: &Path, versions: u32) -> (Opened, Vec<HistoryRow>) {
+    let mut store = opened(path);
+    let epoch = ok(store.store.take_leadership(Timestamp(1))).epoch;
+    let mut said = Vec::new();
+    let mut row = task(1, StateKind::Ready, 1_000);
+    for version in 1..=versions {
+        let at = 1_000 + u64::from(version);
+        let state = STATES[version as usize % STATES.len()];
+        let (rows, row_lines) = if version == 1 {
+            (vec![plain_task(1, StateKind::Ready, 1_000)], 2)
+        } else {
+            row = moved(&row, state, at);
+            (vec![Row::Task(Box::new(row.clone()))], 1)
+        };
+        let mut lines: Vec<_> = (0..row_lines).map(|n| task_line(1, &format!("v{version}.{n}"), at)).collect();
+        lines.push(task_line(2, "of another", at));
+        ok(store.store.commit(epoch, Timestamp(at), &Batch { rows, history: lines.clone(), ..Batch::default() }));
+        said.extend(lines.into_iter().take(row_lines));
+        let alone = task_line(1, &format!("beside {version}"), at);
+        ok(store.store.commit(epoch, Timestamp(at), &Batch { history: vec![alone.clone()], ..Batch::default() }));
+        said.push(alone);
+    }
+    (store, said)
+}
+
+#[test]
+fn lines_in_the_row_and_beside_it_are_one_history() {
+    let (_folder, path) = folder();
+    let (store, said) = lived(&path, 20);
+    for size in [1, 3, 7, 100] {
+        assert_eq!(history(&store, 1, size), said, "in pages of {size}");
+    }
+    assert_eq!(history(&store, 2, 100).len(), 20);
+    let count = |sql: &str| -> i64 {
+        store.store.connection().query_row(sql, [], |row| row.get(0)).expect("it can be counted")
+    };
+    assert_eq!(
+        count("SELECT count(*) FROM task_history WHERE task = 1"),
+        20 + 12,
+        "the first eight versions' are not there"
+    );
+}
+
+#[test]
+fn history_goes_with_its_task() {
+    let (_folder, path) = folder();
+    let (mut store, _) = lived(&path, 19);
+    let epoch = ok(store.store.take_leadership(Timestamp(1))).epoch;
+    let policy = RetentionPolicy { ended: std::time::Duration::from_secs(1), ..RetentionPolicy::default() };
+    let swept = ok(store.store.sweep(epoch, Timestamp(10_000_000), &policy));
+    assert_eq!(swept.tasks, [TaskId(1)]);
+    assert_eq!(history(&store, 1, 100), []);
+}
+
+/// A store as version 5 left it.
+fn of_version_5(path: &Path) {
+    let mut connection = Connection::open(path).expect("a file can be made");
+    migrate::run(&mut connection, 0, &MIGRATIONS[..5]).expect("the steps can be taken");
+    let unit = "1, 1, 0, 0, 0, 0, 0, 5, 5, 5";
+    let columns = "state, since, phase, attempt, generation, failures, losses, waiting_at, ready_at, started_at";
+    let mut made = String::from("INSERT INTO counters VALUES (1, 5, 1, 1, 1);");
+    for (id, state, ended) in [(1, 3, "NULL"), (2, 8, "7"), (3, 9, "NULL"), (4, 3, "6")] {
+        let unit = unit.replacen('1', &state.to_string(), 1);
+        let row = format!(
+            "INSERT INTO tasks (id, version, namespace, action, priority, created_by, submitted_at, round, round_at, \
+             ticket, {columns}, ended_at) VALUES ({id}, 1, 'default', 'noop', 0, 'me', 5, 1, 5, {id}, {unit}, {ended});
+             INSERT INTO task_specs VALUES ({id}, (SELECT spec FROM given));
+             INSERT INTO task_history VALUES ({id}, -1, {id}, 'default', 5, 'submitted', 0, 'me', '');"
+        );
+        made.push_str(&row);
+    }
+    let spec = bowline_core::spec::TaskSpec::new(bowline_core::spec::Work::new(bowline_core::spec::Action::Noop));
+    let spec = serde_json::to_string(&spec).expect("a description is JSON");
+    connection.execute_batch("CREATE TEMP TABLE given (spec TEXT)").expect("a table can be made");
+    connection.execute("INSERT INTO given VALUES (?1)", [spec]).expect("it can be written");
+    connection.execute_batch(&made).expect("rows can be written");
+}
+
+#[test]
+fn a_store_of_before_keeps_its_histories_and_who_has_not_ended() {
+    let (_folder, path) = folder();
+    of_version_5(&path);
+    let mut store = opened(&path);
+    let mut open = Vec::new();
+    ok(store.store.load(&mut |row| {
+        if let Loaded::Task(row, _) = row {
+            open.push(*row);
+        }
+    }));
+    assert_eq!(open.iter().map(|row| row.id.0).collect::<Vec<_>>(), [1, 4], "who has ended is not loaded");
+    for id in 1..=4 {
+        assert_eq!(history(&store, id, 10).len(), 1);
+    }
+    let epoch = ok(store.store.take_leadership(Timestamp(1))).epoch;
+    let rows = vec![Row::Task(Box::new(moved(&open[0], StateKind::Assigned, 9)))];
+    let lines = vec![task_line(1, "assigned", 9)];
+    ok(store.store.commit(epoch, Timestamp(9), &Batch { rows, history: lines, ..Batch::default() }));
+    let whats: Vec<_> = history(&store, 1, 10).into_iter().map(|line| line.what).collect();
+    assert_eq!(whats, ["submitted", "assigned"]);
+}
