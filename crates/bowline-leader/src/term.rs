@@ -258,9 +258,10 @@ impl Term {
 
     /// Until when to wait for more inputs: so long after the last commit began. While batches follow
     /// close upon each other they are filled; a lone input waits for nothing. Nor does a request: who asked waits
-    /// for the answer, and whoever else asks meanwhile is gathered by the commit that is under way.
+    /// for the answer, and whoever else asks meanwhile is gathered by the commit that is under way. Nor do workers half
+    /// of whose tasks wait for it.
     fn gather_until(&self) -> Option<Timestamp> {
-        let is_due = self.filling >= DRAIN_MAX || self.asked == Asked::Yes;
+        let is_due = self.filling >= DRAIN_MAX || self.asked == Asked::Yes || self.engine.is_waited_for();
         self.committed_at.filter(|_| !is_due).map(|last| last.plus(self.config.gather))
     }
 
