@@ -14,13 +14,14 @@
 
 mod collect;
 mod digest;
+mod many;
 mod read;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -141,8 +142,4 @@ fn remove(path: &Path) -> Result<(), BlobError> {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(BlobError::io("remove", path, source)),
         _ => Ok(()),
     }
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -7,6 +7,7 @@
 //! blob's bytes are checked whenever they are read.
 
 pub mod blob;
+mod disk;
 mod error;
 pub mod log;
 

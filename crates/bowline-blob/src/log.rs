@@ -134,11 +134,23 @@ impl LogStore {
     /// At most `length` bytes from `offset`, and never more than [`READ_BYTES_MAX`]. Empty: there are
     /// none (yet). Blocks.
     pub fn read(&self, key: LogKey, stream: LogStream, offset: u64, length: usize) -> Result<Vec<u8>, LogError> {
-        let Some(file) = self.file_to_read(key, stream)? else { return Ok(Vec::new()) };
-        let mut bytes = vec![0; length.min(READ_BYTES_MAX)];
-        let mut filled = 0;
+        self.read_behind(0, key, stream, (offset, length))
+    }
+
+    /// As [`LogStore::read`], behind `room` bytes that are left to the caller: what goes in front of the bytes
+    /// needs no copy of them. Blocks.
+    pub fn read_behind(
+        &self,
+        room: usize,
+        key: LogKey,
+        stream: LogStream,
+        (offset, length): (u64, usize),
+    ) -> Result<Vec<u8>, LogError> {
+        let Some(file) = self.file_to_read(key, stream)? else { return Ok(vec![0; room]) };
+        let mut bytes = vec![0; room + length.min(READ_BYTES_MAX)];
+        let mut filled = room;
         while filled < bytes.len() {
-            let at = offset.saturating_add(filled as u64);
+            let at = offset.saturating_add((filled - room) as u64);
             match file.read_at(&mut bytes[filled..], at) {
                 Ok(0) => break,
                 Ok(read) => filled += read,

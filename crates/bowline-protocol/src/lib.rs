@@ -4,6 +4,7 @@
 //! * [`message`]: the same messages as checked Rust values: what the rest of Bowline works with.
 //! * [`kinds`]: the one table of all kinds, with class, phases and direction.
 //! * [`limits`]: every bound of the protocol, and the keepalive of both ends.
+//! * [`bundle`]: small blobs that go together.
 //! * [`call`]: the metadata of a call: the worker's name and key, the protocol's version.
 //! * [`vitals`]: how a worker is, in numbers: what every heartbeat carries.
 //! * [`sample`]: one message of every kind, for tests that must go through all of them.
@@ -11,6 +12,7 @@
 //! **Invariant:** nothing malformed passes the conversions of [`message`]: each string and list has
 //! a bound, and every refusal names the field.
 
+pub mod bundle;
 pub mod call;
 mod decode;
 mod encode;

@@ -10,14 +10,21 @@ pub const FRAME_BYTES_TARGET: usize = 1 << 20;
 pub const FRAME_MESSAGES_MAX: usize = 4_096;
 /// Most artifacts of one attempt.
 pub const ARTIFACTS_MAX: usize = 1_000;
+/// Larger blobs do not go together with others: 64 KiB.
+pub const SMALL_BLOB_BYTES_MAX: usize = 64 << 10;
+/// Most blobs that go together.
+pub const SMALL_BLOBS_MAX: usize = 512;
+/// Most bytes of blobs that go together, without their heads: 4 MiB.
+pub const SMALL_BLOBS_BYTES_MAX: usize = 4 << 20;
 /// Longest artifact name: a path of `/`-joined parts.
 pub const ARTIFACT_NAME_BYTES_MAX: usize = 1_024;
 /// Largest log segment: 64 KiB.
 pub const LOG_SEGMENT_BYTES_MAX: usize = 64 << 10;
 /// Most times that one log segment carries.
 pub const LOG_TIMES_MAX: usize = 1_024;
-/// Most unacknowledged log bytes of one attempt: 1 MiB.
-pub const LOG_WINDOW_BYTES_MAX: usize = 1 << 20;
+/// Most unacknowledged log bytes of one attempt: 16 MiB. They wait in the job's own file, not in memory; what a
+/// server has not taken yet is held back by the connection.
+pub const LOG_WINDOW_BYTES_MAX: usize = 16 << 20;
 /// Longest sentence for people.
 pub const TEXT_BYTES_MAX: usize = 4 << 10;
 /// Longest id of a state directory, a boot or a process, and longest version.

@@ -28,6 +28,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const STREAMS_MAX: u32 = 256;
 /// What may be under way on one HTTP/2 connection, in bytes.
 const WINDOW_BYTES: u32 = 4 << 20;
+/// Largest frame of HTTP/2 that is taken: logs and results come in messages of up to a megabyte.
+const HTTP2_FRAME_BYTES: u32 = 1 << 20;
 /// The wait after an error of accepting: too many open files, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections have to end in order.
@@ -106,6 +108,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_frame_size(HTTP2_FRAME_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     builder

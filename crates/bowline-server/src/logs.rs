@@ -31,6 +31,7 @@ pub(crate) struct LogKeeper {
 }
 
 /// What follows from one segment, once everything up to it is durable.
+#[derive(Debug)]
 enum Kept {
     Ack(LogAck),
     /// Bytes before it are missing.
@@ -74,30 +75,51 @@ impl LogKeeper {
         self.owners.insert(attempt, worker);
     }
 
-    /// Keeps the segments of one session, many between two syncs, until no more can come.
+    /// Keeps the segments of one session, many between two syncs, until no more can come. While some are made
+    /// durable the next are written.
     pub(crate) async fn keep_all(
         self: Arc<Self>,
         worker: WorkerId,
-        mut segments: mpsc::Receiver<LogSegment>,
+        segments: mpsc::Receiver<LogSegment>,
         answers: mpsc::Sender<ServerMessage>,
     ) -> Result<(), Status> {
-        loop {
-            let mut batch = Vec::new();
-            if segments.recv_many(&mut batch, BATCH_MAX).await == 0 {
-                return Ok(());
+        let (written, to_sync) = mpsc::channel(1);
+        tokio::try_join!(self.write_all(worker, segments, written), self.sync_all(to_sync, answers))?;
+        Ok(())
+    }
+
+    async fn write_all(
+        self: &Arc<Self>,
+        worker: WorkerId,
+        mut segments: mpsc::Receiver<LogSegment>,
+        written: mpsc::Sender<Vec<Kept>>,
+    ) -> Result<(), Status> {
+        let mut batch = Vec::new();
+        while segments.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let (keeper, segments) = (Arc::clone(self), std::mem::take(&mut batch));
+            let kept = blocking(move || keeper.write(worker, &segments)).await?;
+            if written.send(kept).await.is_err() {
+                break;
             }
-            let keeper = Arc::clone(&self);
-            let kept = tokio::task::spawn_blocking(move || keeper.keep(worker, &batch)).await;
-            let kept = kept.map_err(|_| Status::internal("storing a log failed"))?.map_err(|error| {
-                tracing::error!(error = &error as &dyn std::error::Error, "log not stored");
-                Status::unavailable("the server cannot store logs at the moment")
-            })?;
-            for message in kept {
-                if answers.send(message).await.is_err() {
+        }
+        Ok(())
+    }
+
+    async fn sync_all(
+        self: &Arc<Self>,
+        mut written: mpsc::Receiver<Vec<Kept>>,
+        answers: mpsc::Sender<ServerMessage>,
+    ) -> Result<(), Status> {
+        while let Some(kept) = written.recv().await {
+            let keeper = Arc::clone(self);
+            blocking(move || Ok(keeper.logs.sync()?)).await?;
+            for one in newest(kept) {
+                if answers.send(one.into_message()).await.is_err() {
                     return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
     /// Removes the logs of tasks that are gone. Blocks.
@@ -110,12 +132,10 @@ impl LogKeeper {
         }
     }
 
-    fn keep(&self, worker: WorkerId, batch: &[LogSegment]) -> Result<Vec<ServerMessage>, Trouble> {
+    /// Blocks.
+    fn write(&self, worker: WorkerId, batch: &[LogSegment]) -> Result<Vec<Kept>, Trouble> {
         let reader = self.leader.reader();
-        let kept: Result<Vec<_>, _> = batch.iter().map(|segment| self.append(&*reader, worker, segment)).collect();
-        let kept = kept?;
-        self.logs.sync()?;
-        Ok(kept.into_iter().map(Kept::into_message).collect())
+        batch.iter().map(|segment| self.append(&*reader, worker, segment)).collect()
     }
 
     fn append(&self, reader: &dyn ReadStore, worker: WorkerId, segment: &LogSegment) -> Result<Kept, Trouble> {
@@ -167,6 +187,29 @@ impl LogKeeper {
         self.owners.insert(attempt, owner);
         Ok(owner == worker)
     }
+}
+
+/// Does what touches the disk; where it fails, the worker tries again on its next stream.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Status::internal("storing a log failed"))?.map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "log not stored");
+        Status::unavailable("the server cannot store logs at the moment")
+    })
+}
+
+/// What is to be answered: of acknowledgements of one log, one after the other, the last says all.
+fn newest(kept: Vec<Kept>) -> Vec<Kept> {
+    let mut told: Vec<Kept> = Vec::new();
+    for one in kept {
+        match (told.last_mut(), one) {
+            (Some(Kept::Ack(last)), Kept::Ack(ack)) if (last.attempt, last.stream) == (ack.attempt, ack.stream) => {
+                *last = ack;
+            }
+            (_, one) => told.push(one),
+        }
+    }
+    told
 }
 
 impl Kept {

@@ -136,6 +136,10 @@ impl ReadStore for SqliteReader {
         self.read("artifacts", |connection| artifacts::list(connection, task))
     }
 
+    fn artifacts_named(&self, task: TaskRef, name: &str) -> Result<Vec<ArtifactRow>, StoreError> {
+        self.read("artifacts", |connection| artifacts::of_name(connection, task, name))
+    }
+
     fn history(&self, subject: &Subject, cursor: Option<&str>, limit: usize) -> Result<HistoryPage, StoreError> {
         let size = page_size(limit);
         let (key, number) = history_cursor(cursor)?;

@@ -144,6 +144,12 @@ pub trait ReadStore: Send + Sync {
     fn results(&self, task: TaskId) -> Result<Vec<ResultRow>, StoreError>;
     /// Artifacts of a task, element or (of an array as a whole) all its elements.
     fn artifacts(&self, task: TaskRef) -> Result<Vec<ArtifactRow>, StoreError>;
+    /// Those of this name among them.
+    fn artifacts_named(&self, task: TaskRef, name: &str) -> Result<Vec<ArtifactRow>, StoreError> {
+        let mut artifacts = self.artifacts(task)?;
+        artifacts.retain(|artifact| artifact.name == name);
+        Ok(artifacts)
+    }
     /// Which of these blobs an artifact names, by their digests in hex. At most 1,000 are asked about.
     fn named_blobs(&self, digests: &[String]) -> Result<HashSet<String>, StoreError>;
     /// A subject's history. Of an array as a whole: its own lines, not its elements'.

@@ -5,10 +5,12 @@
 //! One task of its own for each server, a few uploads at a time, no file in memory.
 
 mod send;
+mod together;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
@@ -20,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::logs::link::Target;
 use crate::logs::watch::{Happened, Watcher};
 use send::{Sender, Sent};
+use together::Together;
 
 /// Uploads at a time.
 const UPLOADS_MAX: usize = 2;
@@ -85,6 +88,8 @@ struct File {
     name: String,
     path: PathBuf,
     why: Why,
+    /// How long it was when it was looked at.
+    bytes: u64,
 }
 
 /// Why it is sent.
@@ -129,7 +134,7 @@ struct Attempt {
 struct Uploads {
     attempts: BTreeMap<AttemptRef, Attempt>,
     queue: VecDeque<File>,
-    at_work: JoinSet<(File, Sent)>,
+    at_work: JoinSet<Vec<(File, Sent)>>,
     sender: Sender,
     session: watch::Sender<Option<Target>>,
     watcher: Option<Watcher<AttemptRef>>,
@@ -148,7 +153,7 @@ pub(crate) async fn run(
         attempts: BTreeMap::new(),
         queue: VecDeque::new(),
         at_work: JoinSet::new(),
-        sender: Sender { client, session: seen, patience, progress },
+        sender: Sender { client, session: seen, patience, progress, together: Arc::default() },
         session,
         watcher: Watcher::new().ok(),
         says,
@@ -164,7 +169,7 @@ pub(crate) async fn run(
                 None => return,
             },
             happened = happened(uploads.watcher.as_ref()) => uploads.moved(happened),
-            Some(done) = uploads.at_work.join_next() => if let Ok((file, sent)) = done {
+            Some(done) = uploads.at_work.join_next() => for (file, sent) in done.unwrap_or_default() {
                 uploads.sent(&file, sent);
             },
             Some((attempt, bytes)) = progressed.recv() => if let Some(attempt) = uploads.attempts.get_mut(&attempt) {
@@ -188,7 +193,10 @@ impl Uploads {
             ToUploads::Watch { attempt, folder } => self.watch(attempt, &folder),
             ToUploads::Deliver { attempt, files } => self.deliver(attempt, files),
             ToUploads::Again { attempt, files } => {
-                let file = |(name, path)| File { attempt, name, path, why: Why::Missed };
+                let file = |(name, path): (String, PathBuf)| {
+                    let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                    File { attempt, name, path, why: Why::Missed, bytes }
+                };
                 self.queue.extend(files.into_iter().map(file));
             }
             ToUploads::Drop(attempt) => {
@@ -197,6 +205,7 @@ impl Uploads {
                 self.unwatch(attempt);
             }
             ToUploads::Session(target) => {
+                self.sender.together.learn();
                 self.session.send_replace(target);
                 self.tell_all();
             }
@@ -230,8 +239,9 @@ impl Uploads {
             }
             let Some(path) = self.watcher.as_ref().and_then(|watcher| watcher.path(&attempt)) else { continue };
             let path = path.join(&name);
-            if std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-                self.queue.push_back(File { attempt, name, path, why: Why::Moved });
+            let looked = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file);
+            if let Some(metadata) = looked {
+                self.queue.push_back(File { attempt, name, path, why: Why::Moved, bytes: metadata.len() });
             }
         }
     }
@@ -250,8 +260,9 @@ impl Uploads {
                 continue;
             }
             left += 1;
-            known.bytes += look.map_or(0, |look| look.size);
-            self.queue.push_back(File { attempt, name, path, why: Why::Left });
+            let bytes = look.map_or(0, |look| look.size);
+            known.bytes += bytes;
+            self.queue.push_back(File { attempt, name, path, why: Why::Left, bytes });
         }
         known.left = Some(left);
         self.tell(attempt);
@@ -263,10 +274,11 @@ impl Uploads {
         for (attempt, known) in &mut self.attempts {
             let there = std::mem::take(&mut known.there);
             let Some(left) = &mut known.left else { continue };
-            for (name, path) in known.files.iter().filter(|(name, _)| there.contains_key(name)) {
+            for (name, path, look) in known.files.iter().filter_map(|(name, path)| Some((name, path, there.get(name)?)))
+            {
                 *left += 1;
                 let (name, path) = (name.clone(), path.clone());
-                self.queue.push_back(File { attempt: *attempt, name, path, why: Why::Left });
+                self.queue.push_back(File { attempt: *attempt, name, path, why: Why::Left, bytes: look.size });
             }
         }
         self.tell_all();
@@ -277,15 +289,30 @@ impl Uploads {
         while self.at_work.len() < UPLOADS_MAX
             && let Some(file) = self.queue.pop_front()
         {
+            let files = self.with_others(file);
             let sender = self.sender.clone();
             self.at_work.spawn(async move {
                 // One that panics is not delivered, as any other that cannot be: its attempt does not wait for it.
-                let (mut one, what) = (JoinSet::new(), file.clone());
-                one.spawn(async move { sender.send(&what).await });
+                let (mut one, what) = (JoinSet::new(), files.clone());
+                one.spawn(async move { sender.send_all(what).await });
+                let failed = |file| (file, Sent::Not("sending it failed; the worker's log says why".to_owned()));
                 let sent = one.join_next().await.and_then(Result::ok);
-                (file, sent.unwrap_or_else(|| Sent::Not("sending it failed; the worker's log says why".to_owned())))
+                sent.unwrap_or_else(|| files.into_iter().map(failed).collect())
             });
         }
+    }
+
+    /// A file, and where it is small, the small ones that stand behind it and fit in with it.
+    fn with_others(&mut self, first: File) -> Vec<File> {
+        let mut together = Together::default();
+        let mut files = Vec::new();
+        if together.takes(first.bytes) {
+            while let Some(next) = self.queue.pop_front_if(|next| together.takes(next.bytes)) {
+                files.push(next);
+            }
+        }
+        files.insert(0, first);
+        files
     }
 
     fn sent(&mut self, file: &File, sent: Sent) {

@@ -9,8 +9,12 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context;
 use bowline_api::Artifact;
 use bowline_client::{Client, ClientError};
+use futures::StreamExt as _;
 
 use crate::output::clean;
+
+/// Artifacts that are fetched at a time.
+const FETCHES_MAX: usize = 8;
 
 /// What was fetched, and what was not.
 #[derive(Debug, Default)]
@@ -30,13 +34,17 @@ pub(crate) async fn fetch<'a>(
     artifacts: impl Iterator<Item = &'a Artifact>,
 ) -> anyhow::Result<Fetched> {
     let mut fetched = Fetched::default();
-    for (artifact, place) in places(artifacts) {
-        let told =
-            |error| format!("The artifact `{}` of task {} is not fetched: {error:#}", artifact.name, artifact.task);
+    let all = places(artifacts).into_iter().map(|(artifact, place)| async move {
         let done = match inside(folder, &place) {
             Ok(path) => fetch_one(client, artifact, &path).await.map(|()| path),
             Err(error) => Err(error),
         };
+        (artifact, done)
+    });
+    let mut all = futures::stream::iter(all).buffered(FETCHES_MAX);
+    while let Some((artifact, done)) = all.next().await {
+        let told =
+            |error| format!("The artifact `{}` of task {} is not fetched: {error:#}", artifact.name, artifact.task);
         match done {
             Ok(path) => fetched.files.push(path),
             Err(error) if is_away(&error) => {

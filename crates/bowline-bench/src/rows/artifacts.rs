@@ -18,6 +18,8 @@ use crate::site::{Site, Voice};
 
 /// Bytes of a small file.
 const SMALL_BYTES: u64 = 10_000;
+/// Small files that are fetched at a time, as `bowline task artifacts --fetch` does.
+const FETCHES: usize = 8;
 /// Small files that one task leaves.
 const FILES_EACH: u32 = 1_000;
 
@@ -64,6 +66,15 @@ async fn leaves(client: &Client, what: &Path) -> Result<(f64, TaskRef)> {
     Ok((seconds, id))
 }
 
+/// Fetches small files one after the other.
+async fn fetch_all(client: Client, task: TaskRef, names: Vec<String>) -> Result<()> {
+    for name in names {
+        let read = fetch(&client, task, &name).await?;
+        ensure!(read == SMALL_BYTES, "{name} has {read} bytes");
+    }
+    Ok(())
+}
+
 /// Fetches an artifact; how many bytes came.
 async fn fetch(client: &Client, task: TaskRef, name: &str) -> Result<u64> {
     let mut stream = client.artifact(task, name, None).await?;
@@ -92,9 +103,14 @@ async fn many(site: &Site, files: u32) -> Result<(f64, f64)> {
         let listed = client.artifacts(id).await?.items;
         ensure!(listed.len() == own as usize, "of {own} files {} were kept", listed.len());
         let watch = Stopwatch::start();
-        for artifact in &listed {
-            let read = fetch(client, id, &artifact.name).await?;
-            ensure!(read == SMALL_BYTES, "{} has {read} bytes", artifact.name);
+        let names: Vec<String> = listed.into_iter().map(|artifact| artifact.name).collect();
+        let mut parts = tokio::task::JoinSet::new();
+        for part in 0..FETCHES {
+            let (client, names) = (client.clone(), names.iter().skip(part).step_by(FETCHES).cloned().collect());
+            parts.spawn(fetch_all(client, id, names));
+        }
+        while let Some(done) = parts.join_next().await {
+            done??;
         }
         fetched += watch.elapsed().as_secs_f64();
     }

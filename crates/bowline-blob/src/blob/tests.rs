@@ -1,6 +1,8 @@
 //! Putting, going on after a cut at any place, damage, and what is collected.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
+use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use super::*;
@@ -183,4 +185,51 @@ fn no_name_leads_out_of_the_store() {
     for name in ["", "../../etc/passwd", "abc", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65)] {
         assert!(matches!(name.parse::<Digest>(), Err(BlobError::BadDigest(_))), "{name}");
     }
+}
+
+#[test]
+fn many_small_ones_are_put_at_once() {
+    for count in [1, 3, 40] {
+        let (folder, store) = store();
+        let texts: Vec<Vec<u8>> = (0..count).map(|number| format!("blob {number}").into_bytes()).collect();
+        let there = store.put(&texts[0]).unwrap();
+        let busy = store.upload(Digest::of(b"busy"), 4).unwrap();
+        // Cut off before, and sent anew as a whole.
+        let mut half = store.upload(Digest::of(b"half"), 4).unwrap();
+        half.write(b"ha").unwrap();
+        drop(half);
+        let mut blobs: Vec<(Digest, &[u8])> = texts.iter().map(|text| (Digest::of(text), &text[..])).collect();
+        let large = long(PIECE_BYTES as usize + 1);
+        blobs.extend([(Digest::of(b"half"), &b"half"[..]), (Digest::of(b"half"), b"half")]);
+        blobs.extend([
+            (Digest::of(b"busy"), &b"busy"[..]),
+            (Digest::of(b"one"), b"other"),
+            (Digest::of(&large), &large),
+        ]);
+        let stored: HashSet<Digest> = store.put_many(&blobs).unwrap().into_iter().collect();
+        let expected = texts.iter().map(|text| Digest::of(text)).chain([Digest::of(b"half")]);
+        assert_eq!(stored, expected.collect());
+        assert!(stored.contains(&there));
+        drop(busy);
+        drop(store);
+        let store = BlobStore::open(folder.path().join("blobs")).unwrap();
+        for text in &texts {
+            assert_eq!(store.get(Digest::of(text)).unwrap().as_ref(), Some(text));
+        }
+        assert_eq!(store.get(Digest::of(b"half")).unwrap().unwrap(), b"half");
+        assert!(!store.exists(Digest::of(b"one")).unwrap() && !store.exists(Digest::of(&large)).unwrap());
+        // Nobody holds them any more.
+        assert!(store.upload(Digest::of(b"one"), 3).is_ok());
+    }
+}
+
+#[test]
+fn one_that_was_found_damaged_is_whole_again_when_it_comes_with_others() {
+    let (_folder, store) = store();
+    let digest = store.put(b"sound").unwrap();
+    fs::write(store.path(digest), b"s0und").unwrap();
+    assert!(store.get(digest).is_err() && store.is_damaged(digest).unwrap());
+    assert_eq!(store.put_many(&[(digest, b"sound")]).unwrap(), [digest]);
+    assert_eq!(store.get(digest).unwrap().unwrap(), b"sound");
+    assert!(!store.is_damaged(digest).unwrap() && !store.damaged(digest).exists());
 }

@@ -5,7 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use super::{BlobStore, Digest, PIECE_BYTES, length_of, remove, sync_folder, touch};
+use super::{BlobStore, Digest, PIECE_BYTES, length_of, remove, touch};
+use crate::disk::sync_folder;
 use crate::error::BlobError;
 
 /// One blob's upload. Nobody else uploads the same blob while this lives; dropped before its end, it

@@ -2,7 +2,6 @@
 //! whoever asks while a round runs waits for the next one.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -11,10 +10,8 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::entry::Entry;
+use crate::disk::{self, FILES_ONE_BY_ONE_MAX};
 use crate::error::LogError;
-
-/// With more logs than this in one round, the file system is synced as a whole.
-const FILES_ONE_BY_ONE_MAX: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Syncer {
@@ -90,7 +87,7 @@ impl Syncer {
             }
         }
         if to_sync.len() > FILES_ONE_BY_ONE_MAX {
-            return sync_file_system(&self.root).map_err(|error| (self.root.clone(), error));
+            return disk::sync_file_system(&self.root).map_err(|error| (self.root.clone(), error));
         }
         let mut folders = BTreeSet::new();
         for log in &to_sync {
@@ -109,20 +106,8 @@ impl Syncer {
 
 /// A folder that was deleted meanwhile has nothing left to lose.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder) {
-        Ok(file) => file.sync_all(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+    match disk::sync_folder(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-}
-
-#[cfg(target_os = "linux")]
-fn sync_file_system(root: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(root)?)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync_file_system(_root: &Path) -> io::Result<()> {
-    rustix::fs::sync();
-    Ok(())
 }

@@ -44,7 +44,7 @@ pub(super) async fn download(
     let row = shell
         .read(move |store| {
             find::task(store, id, namespace.as_ref())?;
-            newest(store.artifacts(id)?, &name, query.attempt).ok_or_else(|| no_artifact(id, &name))
+            newest(store.artifacts_named(id, &name)?, query.attempt).ok_or_else(|| no_artifact(id, &name))
         })
         .await?;
     let digest: Digest = row.digest.parse().map_err(|error| Fault::internal("read the artifact", &error))?;
@@ -57,9 +57,8 @@ pub(super) async fn download(
     })
 }
 
-fn newest(rows: Vec<ArtifactRow>, name: &str, attempt: Option<u32>) -> Option<ArtifactRow> {
-    let wanted =
-        |row: &ArtifactRow| row.name == name && attempt.is_none_or(|attempt| row.attempt.fence.attempt.0 == attempt);
+fn newest(rows: Vec<ArtifactRow>, attempt: Option<u32>) -> Option<ArtifactRow> {
+    let wanted = |row: &ArtifactRow| attempt.is_none_or(|attempt| row.attempt.fence.attempt.0 == attempt);
     rows.into_iter().filter(wanted).max_by_key(|row| row.attempt.fence)
 }
 

@@ -3,8 +3,9 @@
 //!
 //! An upload is `HEAD`, which tells how much has come (`Upload-Offset`), or that all is there (then
 //! nothing is to be sent); then `PUT` with `Upload-Offset` (what was told) and `Upload-Length` (bytes
-//! in all), as often as it takes: whatever has come stays.
+//! in all), as often as it takes: whatever has come stays. Small ones go together, without asking.
 
+mod many;
 mod put;
 mod range;
 
@@ -32,7 +33,7 @@ pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-off
 pub(super) const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 
 pub(super) fn routes() -> OpenApiRouter<Shell> {
-    OpenApiRouter::new().routes(routes!(head, get, put::put))
+    OpenApiRouter::new().routes(routes!(head, get, put::put)).routes(routes!(many::put_many))
 }
 
 fn digest_of(text: &str) -> Result<Digest, Fault> {
@@ -86,20 +87,10 @@ async fn get(
 /// Gives out a blob. `None`: there is none. Its first piece is checked before anything is said; where a
 /// later one is damaged, the answer breaks off.
 pub(super) async fn give(shell: &Shell, digest: Digest, headers: &HeaderMap) -> Result<Option<Response>, Fault> {
-    let blobs = Arc::clone(&shell.app.blobs);
-    let sized = shell
-        .blocking("look for the blob", move || {
-            let failed = |error| Fault::internal("look for the blob", &error);
-            match blobs.size(digest).map_err(failed)? {
-                None if blobs.is_damaged(digest).map_err(failed)? => Err(damaged(digest)),
-                size => Ok(size),
-            }
-        })
-        .await?;
-    let Some(size) = sized else { return Ok(None) };
-    let range = Range::asked(headers, digest, size)?;
+    let (blobs, asked) = (Arc::clone(&shell.app.blobs), headers.clone());
+    let begun = shell.blocking("read the blob", move || begin(&blobs, digest, &asked)).await?;
+    let Some(Begun { size, range, first }) = begun else { return Ok(None) };
     let (from, to) = range.bounds(size);
-    let first = if from < to { Some(piece(shell, digest, (from, to)).await?) } else { None };
     let body = body(shell.clone(), digest, (from, to), first);
     let mut response = (range.status(), body).into_response();
     let put = response.headers_mut();
@@ -116,6 +107,27 @@ pub(super) async fn give(shell: &Shell, digest: Digest, headers: &HeaderMap) -> 
     Ok(Some(response))
 }
 
+/// A blob that is given out: what of it, and the first of that.
+struct Begun {
+    size: u64,
+    range: Range,
+    first: Option<Bytes>,
+}
+
+/// Blocks.
+fn begin(blobs: &BlobStore, digest: Digest, headers: &HeaderMap) -> Result<Option<Begun>, Fault> {
+    let failed = |error| Fault::internal("look for the blob", &error);
+    let size = match blobs.size(digest).map_err(failed)? {
+        None if blobs.is_damaged(digest).map_err(failed)? => return Err(damaged(digest)),
+        None => return Ok(None),
+        Some(size) => size,
+    };
+    let range = Range::asked(headers, digest, size)?;
+    let (from, to) = range.bounds(size);
+    let first = if from < to { Some(read(blobs, digest, (from, to))?) } else { None };
+    Ok(Some(Begun { size, range, first }))
+}
+
 fn damaged(digest: Digest) -> Fault {
     Fault::new(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -127,25 +139,24 @@ fn damaged(digest: Digest) -> Fault {
 }
 
 /// The next bytes, checked; never empty.
-async fn piece(shell: &Shell, digest: Digest, (from, to): (u64, u64)) -> Result<Bytes, Fault> {
+async fn piece(shell: &Shell, digest: Digest, range: (u64, u64)) -> Result<Bytes, Fault> {
     let blobs = Arc::clone(&shell.app.blobs);
-    shell
-        .blocking("read the blob", move || {
-            let mut bytes = read(&blobs, digest, from).map_err(|error| match error {
-                BlobError::Damaged { .. } => {
-                    tracing::error!(%digest, error = &error as &dyn std::error::Error, "a blob is damaged; put aside");
-                    damaged(digest)
-                }
-                error => Fault::internal("read the blob", &error),
-            })?;
-            bytes.truncate(usize::try_from(to - from).unwrap_or(usize::MAX));
-            if bytes.is_empty() { Err(Fault::broken("read the blob")) } else { Ok(bytes.into()) }
-        })
-        .await
+    shell.blocking("read the blob", move || read(&blobs, digest, range)).await
 }
 
-fn read(blobs: &BlobStore, digest: Digest, from: u64) -> Result<Vec<u8>, BlobError> {
-    blobs.read(digest)?.map_or_else(|| Ok(Vec::new()), |reader| reader.piece(from))
+/// Blocks.
+fn read(blobs: &BlobStore, digest: Digest, (from, to): (u64, u64)) -> Result<Bytes, Fault> {
+    let piece =
+        blobs.read(digest).and_then(|reader| reader.map_or_else(|| Ok(Vec::new()), |reader| reader.piece(from)));
+    let mut bytes = piece.map_err(|error| match error {
+        BlobError::Damaged { .. } => {
+            tracing::error!(%digest, error = &error as &dyn std::error::Error, "a blob is damaged; put aside");
+            damaged(digest)
+        }
+        error => Fault::internal("read the blob", &error),
+    })?;
+    bytes.truncate(usize::try_from(to - from).unwrap_or(usize::MAX));
+    if bytes.is_empty() { Err(Fault::broken("read the blob")) } else { Ok(bytes.into()) }
 }
 
 fn body(shell: Shell, digest: Digest, (from, to): (u64, u64), first: Option<Bytes>) -> Body {

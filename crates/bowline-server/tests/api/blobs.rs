@@ -85,6 +85,44 @@ async fn any_range_is_given_out_and_a_damaged_blob_is_not() {
 }
 
 #[tokio::test]
+async fn small_ones_go_together_and_what_is_no_bundle_is_refused() {
+    const KIND: &str = "application/vnd.bowline.blobs";
+    let house = House::new().await;
+    let send = async |kind: &'static str, body: Vec<u8>| {
+        let request = house.request(Method::POST, "/api/v1/blobs").header("content-type", kind).body(body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let texts: Vec<String> = (0..100).map(|number| format!("file {number}\n")).collect();
+    let mut bundle = bowline_protocol::bundle::Bundle::default();
+    for text in &texts {
+        bundle.push(&Digest::of(text.as_bytes()).to_string(), text.as_bytes());
+    }
+    bundle.push(&Digest::of(b"announced").to_string(), b"sent");
+    let (status, answer) = send(KIND, bundle.into_body()).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let stored: Vec<&str> = answer["stored"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(stored.len(), texts.len());
+    for text in &texts {
+        let digest = Digest::of(text.as_bytes());
+        assert!(stored.contains(&digest.to_string().as_str()));
+        let got = house.request(Method::GET, &path(digest)).send().await.unwrap();
+        assert_eq!(got.text().await.unwrap(), *text);
+    }
+    let (status, told) = send("text/plain", Vec::new()).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(told.contains(KIND), "{told}");
+    let (status, told) = send(KIND, b"what is this".to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(told.contains("blob 1 of the bundle"), "{told}");
+    let (status, told) = send(KIND, b"short 0\n".to_vec()).await;
+    assert!(status == StatusCode::BAD_REQUEST && told.contains("`short` is no digest"), "{status} {told}");
+    assert_eq!(send(KIND, bytes(5 << 20)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    house.server.shutdown().await;
+}
+
+#[tokio::test]
 async fn blobs_open_to_workers_and_administrators_alone() {
     let house = House::new().await;
     let digest = house.server.state().blobs.put(b"secret").unwrap();

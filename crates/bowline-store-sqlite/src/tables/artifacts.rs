@@ -16,6 +16,8 @@ const OF_TASK: &str = "SELECT task, element, generation, attempt, name, digest, 
      WHERE task = ?1 ORDER BY element, generation, attempt, name";
 const OF_ELEMENT: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
      WHERE task = ?1 AND element = ?2 ORDER BY generation, attempt, name";
+const OF_NAME: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
+     WHERE task = ?1 AND name = ?2 AND (?3 IS NULL OR element = ?3) ORDER BY element, generation, attempt";
 const ALL: &str = "SELECT task, element, generation, attempt, name, digest, bytes, at FROM artifacts \
      ORDER BY digest, task, element, generation, attempt, name";
 const FORGET: &str = "DELETE FROM artifacts WHERE task BETWEEN ?1 AND ?2";
@@ -70,4 +72,10 @@ pub(crate) fn list(connection: &Connection, of: TaskRef) -> rusqlite::Result<Vec
     }
     let mut statement = connection.prepare_cached(OF_ELEMENT)?;
     statement.query_map(params![int(of.task.0), element_code(of.index)], read)?.collect()
+}
+
+pub(crate) fn of_name(connection: &Connection, of: TaskRef, name: &str) -> rusqlite::Result<Vec<ArtifactRow>> {
+    let element = of.index.map(|_| element_code(of.index));
+    let mut statement = connection.prepare_cached(OF_NAME)?;
+    statement.query_map(params![int(of.task.0), name, element], read)?.collect()
 }

@@ -309,6 +309,9 @@ pub fn artifacts_replace_their_name(factory: Factory) {
     stand.commit(vec![Row::Artifact(artifact(of_element, 1, "a", 4))]);
     let (a, b, c) = (artifact(one(), 1, "a", 3), artifact(one(), 1, "b", 2), artifact(of_element, 1, "a", 4));
     assert_eq!(ok(stand.reader().artifacts(one())), vec![a, b, c.clone()]);
+    assert_eq!(ok(stand.reader().artifacts_named(one(), "a")), vec![artifact(one(), 1, "a", 3), c.clone()]);
+    assert_eq!(ok(stand.reader().artifacts_named(of_element, "a")), vec![c.clone()]);
+    assert_eq!(ok(stand.reader().artifacts_named(of_element, "b")), vec![]);
     let digests = [c.digest.clone(), "0".repeat(64)];
     assert_eq!(ok(stand.reader().named_blobs(&digests)).into_iter().collect::<Vec<_>>(), digests[..1]);
     assert_eq!(ok(stand.reader().artifacts(of_element)), vec![c]);

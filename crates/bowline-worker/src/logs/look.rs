@@ -155,6 +155,10 @@ fn range(file: &File, base: u64, (from, until): (u64, u64)) -> io::Result<Vec<u8
 /// Masks bytes, with what stands before them: a secret may reach into them.
 fn mask_behind(mask: &Mask, bytes: &mut Vec<u8>, file: &File, (base, from): (u64, u64)) -> io::Result<()> {
     let context = mask.context().min(from - base);
+    if context == 0 {
+        mask.apply(bytes);
+        return Ok(());
+    }
     let mut whole = vec![0; usize::try_from(context).unwrap_or(0)];
     let read = read_full(file, &mut whole, from - base - context)?;
     if read < whole.len() {

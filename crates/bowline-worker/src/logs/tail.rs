@@ -16,11 +16,13 @@ use super::look::{Cut, Look, Seen};
 use super::mask::Mask;
 
 /// Most bytes of one log that one look reads.
-const LOOK_BYTES_MAX: u64 = 256 << 10;
+const LOOK_BYTES_MAX: u64 = 1 << 20;
+/// Most bytes of a flood that are on their way.
+const FLOOD_BYTES_MAX: u64 = 256 << 10;
 /// Most bytes of one log that are sent and not acknowledged.
 const WINDOW_BYTES: u64 = limits::LOG_WINDOW_BYTES_MAX as u64;
 /// The journal learns of acknowledged bytes when there are so many more of them.
-const JOURNAL_EVERY_BYTES: u64 = 1 << 20;
+const JOURNAL_EVERY_BYTES: u64 = 16 << 20;
 /// Times that are remembered of what is not acknowledged; with more, every second one is forgotten.
 const TIMES_MAX: usize = 4_096;
 
@@ -128,7 +130,7 @@ impl Tail {
         }
         // Of a flood no more is on its way than what was read last: its reader is never far behind.
         let is_long = self.cut.as_ref().is_some_and(|cut| cut.size > self.keep.head + self.keep.tail);
-        let window = if is_long && self.sent >= self.keep.head { LOOK_BYTES_MAX } else { WINDOW_BYTES };
+        let window = if is_long && self.sent >= self.keep.head { FLOOD_BYTES_MAX } else { WINDOW_BYTES };
         let window = window.saturating_sub(self.in_flight());
         Some(Look {
             attempt: self.attempt,

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::io::ReaderStream;
 
+use super::together::Bundles;
 use super::{File, Look};
 use crate::logs::link::Target;
 use crate::pool::chain;
@@ -36,6 +38,8 @@ pub(super) struct Sender {
     /// So long without a byte taken, while there is a session, and a file is given up.
     pub(super) patience: Duration,
     pub(super) progress: mpsc::UnboundedSender<(AttemptRef, u64)>,
+    /// Whether this server takes small files together.
+    pub(super) together: Arc<Bundles>,
 }
 
 /// What became of a file.
@@ -125,7 +129,7 @@ impl Sender {
     }
 
     /// Where to send it; and whether that had to be waited for.
-    async fn target(&mut self) -> (Target, bool) {
+    pub(super) async fn target(&mut self) -> (Target, bool) {
         let mut waited = false;
         loop {
             if let Some(target) = self.session.borrow_and_update().clone() {
@@ -140,7 +144,11 @@ impl Sender {
     }
 
     fn request(&self, target: &Target, method: Method, hashed: &Hashed) -> RequestBuilder {
-        let request = self.client.request(method, format!("{}/api/v1/blobs/{}", target.server, hashed.digest));
+        self.call(target, method, &format!("blobs/{}", hashed.digest))
+    }
+
+    pub(super) fn call(&self, target: &Target, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}/api/v1/{path}", target.server));
         let named = call::http_headers(&target.caller);
         let request = named.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         request.bearer_auth(&target.caller.key).timeout(REQUEST_WITHIN)

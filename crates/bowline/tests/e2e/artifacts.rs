@@ -157,6 +157,47 @@ fn an_upload_goes_on_through_cuts_and_restarts_of_either_side() {
 }
 
 #[test]
+fn many_small_files_go_together_and_each_of_them_comes_whatever_is_cut() {
+    const FILES: usize = 700;
+    let room = Room::new();
+    let server = ServerPart::start(&room, "127.0.0.1:0", &[]);
+    let relay = Relay::to(server.address());
+    let worker = one_worker(&room, &server, &relay.url(), &[]);
+    let (client, rt) = (server.client(), runtime());
+    let script = format!(
+        "cd \"$BOWLINE_ARTIFACTS\" && for n in $(seq {FILES}); do (echo $n; seq 1000) >$n; done; \
+         cp 7 same; : >empty; head -c 100000 /dev/zero >large"
+    );
+    // The second one's connections are cut in the middle of what goes together.
+    for cut in [None, Some(1_000_000)] {
+        if let Some(bytes) = cut {
+            relay.cut_after(Way::Up, bytes);
+        }
+        let task = rt.block_on(submit(&client, &shell(&script)));
+        assert_eq!(rt.block_on(client.wait_task(task, None)).unwrap().state, StateKind::Succeeded);
+        assert_eq!(rt.block_on(names(&client, task)).len(), FILES + 3);
+        let (token, id) = (server.token_file.to_str().unwrap(), task.to_string());
+        room.good(&["task", "artifacts", &id, "--out", &id, "--server", &server.url, "--token-file", token]);
+        let out = room.work().join(&id);
+        let numbers = (1..=1000).fold(String::new(), |text, number| text + &format!("{number}\n"));
+        for number in 1..=FILES {
+            let text = std::fs::read_to_string(out.join(number.to_string())).unwrap();
+            assert_eq!(text, format!("{number}\n{numbers}"));
+        }
+        assert_eq!(std::fs::read(out.join("same")).unwrap(), std::fs::read(out.join("7")).unwrap());
+        assert_eq!(std::fs::read(out.join("empty")).unwrap(), b"");
+        assert_eq!(std::fs::read(out.join("large")).unwrap(), vec![0; 100_000]);
+        let taken = blobs(&room);
+        assert_eq!(taken.len(), FILES + 2, "the same bytes are stored once");
+        for blob in taken {
+            std::fs::remove_file(blob).unwrap();
+        }
+    }
+    assert_eq!(relay.cuts(), 1);
+    leave(&room, server, worker);
+}
+
+#[test]
 fn what_cannot_be_kept_is_recorded_and_holds_nothing_back() {
     let room = Room::new();
     let server = ServerPart::start_with(&room, "127.0.0.1:0", &[], &["--artifact-max", "1MiB"]);

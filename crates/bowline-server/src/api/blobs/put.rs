@@ -94,15 +94,18 @@ fn fault(error: &BlobError) -> Fault {
             format!("{detail} What came was thrown away; send the blob again."),
         ),
         BlobError::TooMany { .. } | BlobError::BadDigest(_) => Fault::invalid(detail),
-        BlobError::Io { .. } => {
-            tracing::error!(error = error as &dyn std::error::Error, "blob not stored");
-            Fault::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "not_stored",
-                "The server cannot store the blob at the moment. Its log says why; what has come stays.",
-            )
-        }
+        BlobError::Io { .. } => not_stored(error),
     }
+}
+
+/// The disk does not take it.
+pub(super) fn not_stored(error: &BlobError) -> Fault {
+    tracing::error!(error = error as &dyn std::error::Error, "blob not stored");
+    Fault::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "not_stored",
+        "The server cannot store the blob at the moment. Its log says why; what has come stays.",
+    )
 }
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64, Fault> {

@@ -2,7 +2,7 @@
 //! where its job truncated it.
 
 use std::collections::VecDeque;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,7 +13,9 @@ use super::super::fault::Fault;
 use super::super::shell::Shell;
 
 /// Bytes read and sent at a time.
-const PIECE_BYTES: u64 = 256 << 10;
+const PIECE_BYTES: u64 = 1 << 20;
+/// Room for a frame's head before its bytes: a word and three numbers.
+const HEAD_BYTES: usize = 80;
 
 /// Which log.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +67,7 @@ impl Form {
 
 /// What stands next in a log.
 enum Item {
+    /// Behind room for a frame's head.
     Bytes(Vec<u8>),
     /// So many bytes are not kept.
     LeftOut(u64),
@@ -152,8 +155,8 @@ impl Place {
         let from = self.offset;
         Ok(match self.item(logs, end)? {
             Item::Bytes(bytes) => {
-                self.offset += bytes.len() as u64;
-                Some(self.show(from, &bytes))
+                self.offset += (bytes.len() - HEAD_BYTES) as u64;
+                Some(self.show(from, bytes))
             }
             Item::LeftOut(count) => {
                 self.offset += count;
@@ -188,14 +191,15 @@ impl Place {
         if self.form == Form::Frames(Times::Yes) {
             until = self.until_other_time(logs, until)?;
         }
-        let bytes = logs.read(key, stream, from, usize::try_from(until - from).unwrap_or(0))?;
+        let length = usize::try_from(until - from).unwrap_or(0);
+        let bytes = logs.read_behind(HEAD_BYTES, key, stream, (from, length))?;
         // What was taken out of the middle meanwhile is read as zeros.
         let length = logs.state(key, stream)?.length;
         let left_out = logs.marks(key, stream)?.left_out(length);
         if let Some((_, gap_to)) = left_out.into_iter().find(|gap| gap.0 <= from && from < gap.1) {
             return Ok(Item::LeftOut(gap_to - from));
         }
-        Ok(if bytes.is_empty() { Item::Nothing } else { Item::Bytes(bytes) })
+        Ok(if bytes.len() == HEAD_BYTES { Item::Nothing } else { Item::Bytes(bytes) })
     }
 
     /// Up to where everything was written at one time.
@@ -216,17 +220,17 @@ impl Place {
         Ok(self.times.front().map_or(until, |time| until.min(time.0)))
     }
 
-    fn show(&self, from: u64, bytes: &[u8]) -> Bytes {
-        match self.form {
-            Form::Raw => Bytes::copy_from_slice(bytes),
+    fn show(&self, from: u64, mut bytes: Vec<u8>) -> Bytes {
+        let begin = match self.form {
+            Form::Raw => HEAD_BYTES,
             Form::Frames(_) => {
-                let mut frame = Vec::with_capacity(bytes.len() + 64);
-                // Writing into memory cannot fail.
-                drop(writeln!(frame, "bytes {from} {} {}", bytes.len(), self.ms));
-                frame.extend_from_slice(bytes);
-                frame.into()
+                let head = format!("bytes {from} {} {}\n", bytes.len() - HEAD_BYTES, self.ms);
+                let begin = HEAD_BYTES - head.len();
+                bytes[begin..HEAD_BYTES].copy_from_slice(head.as_bytes());
+                begin
             }
-        }
+        };
+        Bytes::from(bytes).slice(begin..)
     }
 
     fn mark(&self, kind: &str, from: u64, count: u64) -> Bytes {
