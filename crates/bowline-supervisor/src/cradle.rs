@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::clone::{Born, Place, Stack, copy_process, share_memory};
-use crate::plan::{Plan, carry_out};
+use crate::plan::{Plan, Ready, carry_out};
 use crate::signals;
 
 /// So many processes share their parent's memory at a time: what they touch is a few pages each.
@@ -51,10 +51,12 @@ impl Nursery {
 
 impl Cradle {
     /// Makes the process. The parent is the calling one, which must have one thread only.
-    pub(crate) fn bear(&mut self, place: Place<'_>) -> io::Result<(u32, OwnedFd)> {
+    /// A keeper has no memory in common with the supervisor: what it bears must report that it is ready.
+    pub(crate) fn bear(&mut self, place: Place<'_>, ready: Ready) -> io::Result<(u32, OwnedFd)> {
         // What comes meanwhile reaches the program, not a handler of its parent.
         let held = signals::hold();
         if let Some(stack) = &mut self.stack {
+            self.plan.set_ready(ready);
             let plan: *const Plan = &raw const *self.plan;
             #[expect(unsafe_code, reason = "sharing memory saves half of what a job costs")]
             // SAFETY: stack and plan are kept for long enough, see the struct; a plan is carried out by system
@@ -64,6 +66,7 @@ impl Cradle {
                 return Ok(born);
             }
         }
+        self.plan.set_ready(Ready::Reported);
         match copy_process(place)? {
             Born::Child => self.plan.carry_out(),
             Born::Parent { pid, pidfd } => {
@@ -95,7 +98,7 @@ mod tests {
     use crate::wire::{Start, Step};
 
     /// What a process reports and how it ends that is to become a program.
-    fn run(nursery: &Nursery, argv: &[&str]) -> (Report, Option<i32>) {
+    fn run(nursery: &Nursery, ready: Ready, argv: &[&str]) -> (Report, Option<i32>) {
         let start = Start::new("k", argv.iter().map(Into::into).collect(), "/".into(), "/dev/null".into());
         let mut plan = Plan::new(&start, "m", Limits { nofile: None, signals: 0 }, None).unwrap();
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
@@ -103,25 +106,25 @@ mod tests {
         let [stdin, stdout, stderr] = [null.as_raw_fd(); 3];
         plan.set(getpid(), Descriptors { stdin, stdout, stderr, report: report_in.as_raw_fd() });
         let mut cradle = nursery.cradle(plan);
-        let (_, pidfd) = cradle.bear(Place::Here).unwrap();
+        let (_, pidfd) = cradle.bear(Place::Here, ready).unwrap();
         drop(report_in);
         let mut bytes = Vec::new();
         File::from(report).read_to_end(&mut bytes).unwrap();
         let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap();
-        (Report::parse(&bytes), ended.and_then(|ended| ended.exit_status()))
+        (Report::of(&bytes, Some(&cradle)), ended.and_then(|ended| ended.exit_status()))
     }
 
     #[test]
     fn a_process_becomes_the_program_with_and_without_a_stack_of_its_own() {
         let nursery = Nursery::default();
-        for _ in 0..2 {
-            assert_eq!(run(&nursery, &["sh", "-c", "exit 3"]), (Report::Started, Some(3)));
-            assert_eq!(run(&nursery, &["/nowhere"]).0, Report::Failed(Step::Exec, 2));
+        for ready in [Ready::Shared, Ready::Reported] {
+            assert_eq!(run(&nursery, ready, &["sh", "-c", "exit 3"]), (Report::Started, Some(3)));
+            assert_eq!(run(&nursery, ready, &["/nowhere"]).0, Report::Failed(Step::Exec, 2));
         }
         assert_eq!(nursery.0.borrow().count, 1, "one after the other they need one");
         nursery.0.borrow_mut().free.clear();
         nursery.0.borrow_mut().count = STACKS_MAX;
-        assert_eq!(run(&nursery, &["sh", "-c", "exit 4"]), (Report::Started, Some(4)));
-        assert_eq!(run(&nursery, &["/nowhere"]).0, Report::Failed(Step::Exec, 2));
+        assert_eq!(run(&nursery, Ready::Shared, &["sh", "-c", "exit 4"]), (Report::Started, Some(4)));
+        assert_eq!(run(&nursery, Ready::Shared, &["/nowhere"]).0, Report::Failed(Step::Exec, 2));
     }
 }

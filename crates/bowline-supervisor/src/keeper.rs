@@ -21,6 +21,7 @@ use rustix::process::{
 use crate::clock::timespec;
 use crate::clone::{Place, close_all_but, leave, make_private_mounts};
 use crate::cradle::Cradle;
+use crate::plan::Ready;
 use crate::procs::to_pid;
 use crate::report;
 use crate::wire::{Exit, Step};
@@ -78,7 +79,7 @@ impl Keeper<'_> {
         // Only for those who look at the list of processes.
         rustix::thread::set_name(c"bowline-keeper").ok();
         self.cradle.plan.set_parent(getpid());
-        let (pid, _) = self.cradle.bear(Place::Here)?;
+        let (pid, _) = self.cradle.bear(Place::Here, Ready::Reported)?;
         to_pid(pid).ok_or(rustix::io::Errno::SRCH.into())
     }
 

@@ -10,6 +10,8 @@
 //!         | READY? · FAILED · step u8 · errno i32
 //! ```
 //!
+//! A process that shares the supervisor's memory says READY there ([`Plan::is_ready`]), and wakes nobody.
+//!
 //! A program without a slash is looked for as `execvp` does it, in the job's own `PATH`; a file that is
 //! executable and no program is a script for the shell.
 
@@ -19,7 +21,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -65,6 +67,17 @@ pub(crate) struct Plan {
     /// Who makes it.
     parent: Option<Pid>,
     descriptors: Descriptors,
+    ready: Ready,
+    is_ready: AtomicBool,
+}
+
+/// How a new process says that it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// In memory that it shares with the supervisor.
+    Shared,
+    /// In its report.
+    Reported,
 }
 
 /// What is the same for all jobs.
@@ -129,6 +142,8 @@ impl Plan {
             limits,
             parent: None,
             descriptors: Descriptors { stdin: -1, stdout: -1, stderr: -1, report: -1 },
+            ready: Ready::Reported,
+            is_ready: AtomicBool::new(false),
         })
     }
 
@@ -141,6 +156,16 @@ impl Plan {
     /// Says who makes the process.
     pub(crate) fn set_parent(&mut self, parent: Pid) {
         self.parent = Some(parent);
+    }
+
+    /// Says how it is to say that it is ready.
+    pub(crate) fn set_ready(&mut self, ready: Ready) {
+        self.ready = ready;
+    }
+
+    /// Whether the process was ready to become the program, where it says so in memory.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
     }
 
     /// What the new process does, to its end. Only for that one.
@@ -162,7 +187,9 @@ impl Plan {
         // Handlers first: what was held back until now is for the job, not for them.
         raw::set_defaults(self.limits.signals);
         raw::unblock_all();
-        if let Err(error) = rustix::io::write(borrow(self.descriptors.report), &[READY]) {
+        if self.ready == Ready::Shared {
+            self.is_ready.store(true, Ordering::Release);
+        } else if let Err(error) = rustix::io::write(borrow(self.descriptors.report), &[READY]) {
             return (Step::Setup, error);
         }
         (Step::Exec, self.exec())

@@ -1,5 +1,6 @@
 //! What a new process says of itself before it becomes the job's program, see [`crate::plan`].
 
+use crate::cradle::Cradle;
 use crate::wire::{Reader, Step};
 
 pub(crate) const READY: u8 = 1;
@@ -17,7 +18,15 @@ pub enum Report {
 }
 
 impl Report {
-    pub(crate) fn parse(bytes: &[u8]) -> Self {
+    /// What came through the pipe, and what is said in memory.
+    pub(crate) fn of(bytes: &[u8], cradle: Option<&Cradle>) -> Self {
+        if bytes.is_empty() && cradle.is_some_and(|cradle| cradle.plan.is_ready()) {
+            return Self::Started;
+        }
+        Self::parse(bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
         let rest = bytes.strip_prefix(&[READY]).unwrap_or(bytes);
         let failed = |bytes: &[u8]| {
             let mut from = Reader::new(bytes.strip_prefix(&[FAILED])?);

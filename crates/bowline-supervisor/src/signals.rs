@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
@@ -32,6 +32,13 @@ unsafe extern "C" {
 }
 
 static PIPE: AtomicI32 = AtomicI32::new(-1);
+/// Whether the end of a child was told and not asked for since: of many, one is told.
+static CHILD_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// The ends of children are looked at now: the next one is told again.
+pub(crate) fn children_are_looked_at() {
+    CHILD_TOLD.store(false, Ordering::SeqCst);
+}
 
 /// The signals that were caught, as bytes to read.
 #[derive(Debug)]
@@ -73,6 +80,9 @@ impl Caught {
 }
 
 extern "C" fn on_signal(number: i32) {
+    if number == Signal::CHILD.as_raw() && CHILD_TOLD.swap(true, Ordering::SeqCst) {
+        return;
+    }
     let fd = PIPE.load(Ordering::SeqCst);
     if fd >= 0 {
         #[expect(unsafe_code, reason = "a handler can reach the pipe only through a global")]

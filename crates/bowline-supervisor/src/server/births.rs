@@ -77,7 +77,7 @@ fn read_report(body: &mut Body) -> Option<Report> {
     let mut buffer = [0; REPORT_BYTES_MAX];
     loop {
         match report.pipe.read(&mut buffer) {
-            Ok(0) => return Some(Report::parse(&report.bytes)),
+            Ok(0) => return Some(Report::of(&report.bytes, report.cradle.as_ref())),
             Ok(count) if report.bytes.len() + count <= REPORT_BYTES_MAX => {
                 report.bytes.extend_from_slice(&buffer[..count]);
             }

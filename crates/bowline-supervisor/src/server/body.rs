@@ -72,7 +72,7 @@ pub(super) struct ReportPipe {
     pub(super) pipe: File,
     pub(super) bytes: Vec<u8>,
     /// The process uses it until the report is complete.
-    pub(super) _cradle: Option<Cradle>,
+    pub(super) cradle: Option<Cradle>,
 }
 
 impl Body {

@@ -1,16 +1,17 @@
 //! One connection of a worker, as the supervisor's loop sees it: never blocking, bounded both ways.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::epoll::EventFlags;
 
 use crate::wire::{FRAME_BYTES_MAX, checked_length, framed};
 
 /// A worker that leaves more than this unread is cut off; it connects again, and lists.
 const UNREAD_BYTES_MAX: usize = 16 << 20;
-/// Read at once, at most.
+/// Read at once, or a little more.
 const READ_BYTES: usize = 64 << 10;
 /// For what is still to be written when the supervisor leaves.
 const FLUSH_BOUND: Duration = Duration::from_secs(1);
@@ -44,14 +45,11 @@ impl Connection {
 
     /// Reads what has come, up to a bound: the loop comes back for the rest.
     pub(super) fn read(&mut self) -> Health {
-        let mut buffer = vec![0; READ_BYTES];
-        match self.stream.read(&mut buffer) {
+        self.incoming.reserve(READ_BYTES);
+        match rustix::io::read(&self.stream, spare_capacity(&mut self.incoming)) {
             Ok(0) => Health::Closed,
-            Ok(count) => {
-                self.incoming.extend_from_slice(&buffer[..count]);
-                Health::Good
-            }
-            Err(error) if is_for_later(&error) => Health::Good,
+            Ok(_) => Health::Good,
+            Err(error) if is_for_later(&error.into()) => Health::Good,
             Err(_) => Health::Closed,
         }
     }

@@ -22,6 +22,7 @@ use crate::procs::{self, Process};
 use crate::records::files::{self, EndsFile, Record};
 use crate::records::spares::Spares;
 use crate::records::{Entry, Spawned};
+use crate::signals;
 use crate::wire::{Ended, Event, Start, Step};
 
 /// Everything that the machine can reach.
@@ -179,6 +180,8 @@ impl Processes for Hands {
     }
 
     fn reap_orphans(&mut self) {
+        // Before the look: what ends after it is told.
+        signals::children_are_looked_at();
         for pid in members::foreign_children(&self.bodies, self.helper()).unwrap_or_default() {
             if let Some(pid) = procs::to_pid(pid) {
                 waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok();

@@ -17,7 +17,7 @@ use crate::clock::boottime;
 use crate::clone::{Born, Place, copy_process};
 use crate::cradle::Cradle;
 use crate::keeper::{self, Keeper};
-use crate::plan::Descriptors;
+use crate::plan::{Descriptors, Ready};
 use crate::procs::{newborn, ticks};
 use crate::signals;
 use crate::ways::{Namespaces, Ways};
@@ -56,13 +56,13 @@ impl Birth<'_> {
         let (pid, pidfd) = match self.cgroup {
             Some(folder) if is_born_there(self.ways) => {
                 let folder = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-                cradle.bear(Place::Cgroup(folder.as_fd()))?
+                cradle.bear(Place::Cgroup(folder.as_fd()), Ready::Shared)?
             }
-            Some(_) => cradle.bear(Place::Here)?,
+            Some(_) => cradle.bear(Place::Here, Ready::Shared)?,
             None => return self.kept(cradle, report, &report_in),
         };
         let newborn = Newborn { pid, pidfd, made: (from, ticks(boottime())) };
-        Ok(main(newborn, ReportPipe { pipe: report, bytes: Vec::new(), _cradle: Some(cradle) }, None))
+        Ok(main(newborn, ReportPipe { pipe: report, bytes: Vec::new(), cradle: Some(cradle) }, None))
     }
 
     /// Below a keeper, where one can be had.
@@ -93,15 +93,15 @@ impl Birth<'_> {
                     let kept = Kept { home: *home, end: File::from(end), first: None };
                     let newborn = Newborn { pid, pidfd, made: (from, ticks(boottime())) };
                     // The keeper has a copy of the cradle.
-                    let report = ReportPipe { pipe: report, bytes: Vec::new(), _cradle: None };
+                    let report = ReportPipe { pipe: report, bytes: Vec::new(), cradle: None };
                     return Ok(main(newborn, report, Some(kept)));
                 }
                 Err(_) => drop(held),
             }
         }
-        let (pid, pidfd) = cradle.bear(Place::Here)?;
+        let (pid, pidfd) = cradle.bear(Place::Here, Ready::Shared)?;
         let newborn = Newborn { pid, pidfd, made: (from, ticks(boottime())) };
-        Ok(main(newborn, ReportPipe { pipe: report, bytes: Vec::new(), _cradle: Some(cradle) }, None))
+        Ok(main(newborn, ReportPipe { pipe: report, bytes: Vec::new(), cradle: Some(cradle) }, None))
     }
 }
 
