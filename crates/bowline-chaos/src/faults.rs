@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::clock::Stopwatch;
 use crate::herd;
+use crate::nest::tool;
 use crate::parts::Part;
 use crate::plan::{Fault, Full, Weather, What, Whom};
 use crate::site::reach;
@@ -159,8 +160,9 @@ impl World {
 
     /// Down to the older version and up again, in either order of server and workers, one at a time.
     async fn upgrade(&self, hold: Duration, told: &mut Told) -> Result<()> {
-        if self.put(&self.server, Version::Old).await.is_err() || !self.is_up().await {
-            told.notes.push("the older version does not read this store: only the workers went back".to_owned());
+        if let Err(why) = self.put_server_back().await {
+            told.notes
+                .push(format!("the older version does not lead with this store: only the workers went back ({why:#})"));
             self.put(&self.server, Version::New).await?;
         }
         tokio::time::sleep(hold).await;
@@ -173,6 +175,17 @@ impl World {
         for worker in &self.workers {
             self.put(worker, Version::New).await?;
         }
+        Ok(())
+    }
+
+    /// As docs/operating.md tells it.
+    async fn put_server_back(&self) -> Result<()> {
+        self.server.stop().await?;
+        let new = self.programs.of(Version::New).to_string_lossy().into_owned();
+        let data = self.room.join("server-disk/data").to_string_lossy().into_owned();
+        tool(&[&new, "server", "downgrade", "--data", &data])?;
+        self.put(&self.server, Version::Old).await?;
+        ensure!(self.is_up().await, "it does not come up");
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod check;
 mod checkpoint;
 mod codec;
 mod connect;
+mod downgrade;
 mod lock;
 mod migrate;
 mod open;
@@ -25,6 +26,7 @@ mod writer;
 mod tests;
 
 pub use check::{CheckReport, check, each_artifact};
+pub use downgrade::{Downgraded, downgrade};
 pub use open::{OpenError, Opened, open};
 pub use reader::SqliteReader;
 pub use snapshot::{Ownership, snapshot, state_of};

@@ -184,9 +184,7 @@ fn copy_process_the_old_way() -> io::Result<Born> {
         Err(_) => Err(io::Error::last_os_error()),
         Ok(0) => Ok(Born::Child),
         // Nobody reaps it meanwhile: the number is its own.
-        Ok(pid) => {
-            Ok(Born::Parent { pid, pidfd: pidfd_open(to_pid(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())? })
-        }
+        Ok(pid) => Ok(Born::Parent { pid, pidfd: pidfd_open(to_pid(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())? }),
     }
 }
 

@@ -262,7 +262,9 @@ fn candidates(program: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
     }
     let folders = path.split(|byte| *byte == b':');
     // No name stands for the working folder.
-    folders.map(|folder| if folder.is_empty() { program.to_owned() } else { [folder, b"/", program].concat() }).collect()
+    folders
+        .map(|folder| if folder.is_empty() { program.to_owned() } else { [folder, b"/", program].concat() })
+        .collect()
 }
 
 #[cfg(test)]

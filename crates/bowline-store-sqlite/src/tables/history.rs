@@ -214,6 +214,32 @@ fn in_row(connection: &Connection, task: TaskRef, after: u64) -> rusqlite::Resul
     Ok(found.unwrap_or_default())
 }
 
+/// Moves all lines that lie in tasks' rows into rows of their own.
+pub(crate) fn out_of_rows(connection: &Connection) -> rusqlite::Result<()> {
+    let mut with_lines = connection.prepare("SELECT id FROM tasks WHERE lines IS NOT NULL")?;
+    let mut put = connection.prepare(PUT_TASK)?;
+    let mut tasks = with_lines.query([])?;
+    while let Some(row) = tasks.next()? {
+        let task = TaskRef::whole(TaskId(Columns::of(row).u64()?));
+        for (key, line) in in_row(connection, task, 0)? {
+            let namespace = line.namespace.as_ref().map(Namespace::as_str);
+            let (at, attempt) = (int(line.at.0), line.attempt.0);
+            put.execute(params![
+                namespace,
+                at,
+                line.what,
+                attempt,
+                &*line.actor.0,
+                line.reason,
+                int(key),
+                int(task.task.0),
+                element_code(None)
+            ])?;
+        }
+    }
+    Ok(())
+}
+
 fn read(row: &Row<'_>, subject: &Subject) -> rusqlite::Result<(u64, HistoryRow)> {
     let mut columns = Columns::of(row);
     let key = columns.u64()?;

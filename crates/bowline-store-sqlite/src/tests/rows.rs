@@ -5,16 +5,17 @@ use std::path::Path;
 use bowline_core::effect::Batch;
 use bowline_core::id::{TaskId, TaskRef};
 use bowline_core::row::{HistoryRow, Loaded, Row, Subject};
+use bowline_core::spec::TaskSpec;
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
 use bowline_store::conformance::ok;
-use bowline_store::conformance::rows::{moved, plain_task, task, task_line};
+use bowline_store::conformance::rows::{self, moved, plain_task, task, task_line};
 use bowline_store::{LeaderStore, ReadStore, RetentionPolicy, RetentionStore};
 use rusqlite::Connection;
 
 use super::{folder, opened};
-use crate::Opened;
 use crate::migrate::{self, MIGRATIONS};
+use crate::{Downgraded, OpenError, Opened, downgrade};
 
 const STATES: [StateKind; 4] = [StateKind::Ready, StateKind::Assigned, StateKind::Running, StateKind::Failed];
 
@@ -104,11 +105,59 @@ fn of_version_5(path: &Path) {
         );
         made.push_str(&row);
     }
-    let spec = bowline_core::spec::TaskSpec::new(bowline_core::spec::Work::new(bowline_core::spec::Action::Noop));
+    let spec = TaskSpec::new(bowline_core::spec::Work::new(bowline_core::spec::Action::Noop));
     let spec = serde_json::to_string(&spec).expect("a description is JSON");
     connection.execute_batch("CREATE TEMP TABLE given (spec TEXT)").expect("a table can be made");
     connection.execute("INSERT INTO given VALUES (?1)", [spec]).expect("it can be written");
     connection.execute_batch(&made).expect("rows can be written");
+}
+
+#[test]
+fn the_way_back_to_the_form_of_before_loses_nothing() {
+    let (_folder, path) = folder();
+    // More versions than a row takes along.
+    let (store, said) = lived(&path, 12);
+    assert!(matches!(downgrade(&path), Err(OpenError::InUse { .. })), "nobody else may have it open");
+    drop(store);
+    let back = downgrade(&path).expect("it is a store");
+    assert_eq!(back, Downgraded { version: 5, oldest_reader: 2 });
+    let connection = Connection::open(&path).expect("the store can be opened");
+    let open: Vec<i64> = connection
+        .prepare("SELECT id FROM tasks INDEXED BY tasks_open WHERE state < 8")
+        .and_then(|mut asked| asked.query_map([], |row| row.get(0))?.collect())
+        .expect("an earlier program finds those that have not ended");
+    assert_eq!(open.len(), 1);
+    let lines: Vec<String> = connection
+        .prepare("SELECT what FROM task_history WHERE task = 1 AND element = -1 ORDER BY seq")
+        .and_then(|mut asked| asked.query_map([], |row| row.get(0))?.collect())
+        .expect("and their histories");
+    assert_eq!(lines, said.iter().map(|line| line.what.clone()).collect::<Vec<_>>());
+    drop(connection);
+    assert_eq!(downgrade(&path).expect("it is one"), back, "again changes nothing");
+    // And up again.
+    let store = opened(&path);
+    assert_eq!(history(&store, 1, 5), said);
+}
+
+#[test]
+fn what_an_earlier_program_cannot_keep_is_told_on_the_way_back() {
+    let new_task = |spec| rows::new_task(task(900, StateKind::Ready, 1), spec);
+    let used: [(Row, u32); 6] = [
+        (new_task(rows::spec(&[])), 2),
+        (new_task(rows::asking(&["db"])), 4),
+        (Row::Resource(Box::new(rows::resource("seats"))), 4),
+        (new_task(TaskSpec { concurrency: Some(rows::concurrency("deploy")), ..rows::spec(&[]) }), 5),
+        (new_task(TaskSpec { rate: Some(rows::rate("mails")), ..rows::spec(&[]) }), 5),
+        (Row::Namespace(Box::new(rows::room("lab"))), 5),
+    ];
+    for (row, reader) in used {
+        let (_folder, path) = folder();
+        let mut store = opened(&path);
+        let epoch = ok(store.store.take_leadership(Timestamp(1))).epoch;
+        ok(store.store.commit(epoch, Timestamp(2), &Batch { rows: vec![row], ..Batch::default() }));
+        drop(store);
+        assert_eq!(downgrade(&path).expect("it is a store").oldest_reader, reader);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod downgrade;
 mod restore;
 mod rollback;
 mod start;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Restore(restore::Args),
     /// Lead again with a store that was put back to an earlier state
     AcceptRollback(rollback::Args),
+    /// Give the store of a server that is stopped the form that earlier releases read
+    Downgrade(downgrade::Args),
     /// Check a server's data folder or a backup, without starting anything
     Check(check::Args),
 }
@@ -43,6 +46,7 @@ pub(crate) async fn run(on: &Setting, command: Command) -> anyhow::Result<Exit> 
         Command::Backup(args) => backup::run(on, args).await,
         Command::Restore(args) => restore::run(on, &args),
         Command::AcceptRollback(args) => rollback::run(on, &args).await,
+        Command::Downgrade(args) => downgrade::run(on, &args),
         Command::Check(args) => check::run(on, &args),
     }
 }

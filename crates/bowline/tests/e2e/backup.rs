@@ -270,3 +270,33 @@ fn a_store_that_was_put_back_leads_no_more_until_that_is_accepted() {
     let offline = room.json(&["server", "accept-rollback", "--data", data.to_str().unwrap(), "--json"]);
     assert_eq!(offline["generation"], 2, "{offline}");
 }
+
+#[test]
+fn the_way_back_to_an_earlier_form_disturbs_no_running_job_and_loses_no_history() {
+    let room = Room::new();
+    let mut fleet = Fleet::new(&room);
+    fleet.connected("lab-1", &["--on-term=handoff"]);
+    let gate = room.work().join("gate");
+    let running = fleet.submit(&[], &until_there(gate.to_str().unwrap()));
+    fleet.until_state(&running, "running");
+    let data = fleet.data();
+    let words = ["server", "downgrade", "--data", data.to_str().unwrap()];
+    let refused = room.run(&words);
+    assert_eq!(refused.status, Some(5), "its server runs: {refused:?}");
+    let before = fleet.json(&["task", "history", &running]);
+    fleet.stop();
+    let done = room.json(&[&words[..], &["--json"]].concat());
+    assert_eq!((&done["store_version"], &done["oldest_reader"]), (&5.into(), &2.into()), "{done}");
+    let again = room.good(&words);
+    assert!(again.contains("store version 2"), "{again}");
+    fleet.start();
+    std::fs::write(&gate, b"").unwrap();
+    fleet.until_state(&running, "succeeded");
+    let after = fleet.json(&["task", "history", &running]);
+    let lines = |told: &serde_json::Value| told.as_array().unwrap().clone();
+    assert_eq!(lines(&after)[..lines(&before).len()], lines(&before)[..]);
+    let shown = fleet.json(&["task", "show", &running]);
+    assert_eq!(shown["attempt"], 1, "the job ran on: {shown}");
+    assert_eq!(fleet.end_worker("lab-1", Signal::TERM), Some(0));
+    fleet.stop();
+}
