@@ -36,7 +36,7 @@ fn ends_well() {
 
 fn tells_the_exit_status() {
     let mut house = House::new();
-    // 127 is the program's own here; no stage has failed.
+    // 127 is the program's own here; its start has not failed.
     for status in [1, 3, 126, 127, 255] {
         assert_eq!(house.run_to_end(&format!("s{status}"), &format!("exit {status}")).exit, code(status));
     }
@@ -92,7 +92,7 @@ fn has_the_environment_it_was_given_and_no_other() {
     start.env = vec![
         ("ODD".into(), "two\nlines = \"x\"".into()),
         ("BOWLINE_MARK".into(), "not this".into()),
-        // The stage must not run with what is meant for the job.
+        // Nothing before the program may run with what is meant for the job.
         ("LD_PRELOAD".into(), "/nowhere.so".into()),
     ];
     start.stderr = Some(house.path("err"));

@@ -1,5 +1,5 @@
 //! The supervisor as a real process with real jobs. This program is the test, and also the
-//! supervisor and the stage that it starts.
+//! supervisor that it starts.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests start and look at processes")]
 
 mod basic;

@@ -2,6 +2,7 @@
 //! they are. A secret of several lines is masked line by line; lines shorter than four bytes are left.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
 
@@ -16,7 +17,8 @@ const PIECES_MAX: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct Mask {
     pieces: Vec<Vec<u8>>,
-    finder: Option<AhoCorasick>,
+    /// Made when there is something to look through: a job that writes nothing need not pay for it.
+    finder: OnceLock<Option<AhoCorasick>>,
     longest: usize,
 }
 
@@ -31,8 +33,7 @@ impl Mask {
         pieces.dedup();
         pieces.truncate(PIECES_MAX);
         let longest = pieces.iter().map(Vec::len).max().unwrap_or(0);
-        let finder = if pieces.is_empty() { None } else { AhoCorasick::new(&pieces).ok() };
-        Self { pieces, finder, longest }
+        Self { pieces, finder: OnceLock::new(), longest }
     }
 
     /// What an attempt's folder says is to be masked. A file that is not there masks nothing; one that cannot
@@ -54,7 +55,10 @@ impl Mask {
 
     /// Masks every secret that lies in there in full.
     pub(crate) fn apply(&self, bytes: &mut [u8]) {
-        let Some(finder) = &self.finder else { return };
+        if bytes.is_empty() || self.pieces.is_empty() {
+            return;
+        }
+        let Some(finder) = self.finder.get_or_init(|| AhoCorasick::new(&self.pieces).ok()) else { return };
         let found: Vec<_> = finder.find_overlapping_iter(&*bytes).map(|found| found.range()).collect();
         for range in found {
             bytes[range].fill(b'*');
