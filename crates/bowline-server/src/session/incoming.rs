@@ -1,6 +1,6 @@
 //! What a worker says: passed on in order; logs on a way of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bowline_blob::{BlobError, Digest};
@@ -29,6 +29,8 @@ pub(super) struct Incoming<'a> {
     missed: BTreeSet<AttemptRef>,
     /// Attempts of which artifacts were asked for again.
     awaited: BTreeMap<AttemptRef, Awaited>,
+    /// Sizes of the blobs that this frame's artifacts name, by digest: those that are here.
+    here: HashMap<String, u64>,
 }
 
 /// What of an attempt's artifacts is on its way once more; its end comes after them.
@@ -45,13 +47,15 @@ impl<'a> Incoming<'a> {
         segments: mpsc::Sender<LogSegment>,
         answers: mpsc::Sender<ServerMessage>,
     ) -> Self {
-        Self { shared, session, worker, segments, answers, missed: BTreeSet::new(), awaited: BTreeMap::new() }
+        let (missed, awaited, here) = (BTreeSet::new(), BTreeMap::new(), HashMap::new());
+        Self { shared, session, worker, segments, answers, missed, awaited, here }
     }
 
     /// Reads until the worker ends the stream, or is silent for too long.
     pub(super) async fn run(mut self, first: WorkerFrame, stream: &mut Streaming<WorkerFrame>) -> Result<(), Status> {
         let mut frame = first;
         loop {
+            self.here = self.look_for(&frame).await?;
             for message in frame.messages {
                 self.take(message).await?;
             }
@@ -63,6 +67,24 @@ impl<'a> Incoming<'a> {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Looks for the blobs of all artifacts in a frame at once. What is not found is looked for by itself.
+    async fn look_for(&self, frame: &WorkerFrame) -> Result<HashMap<String, u64>, Status> {
+        let digest = |message: &wire::WorkerMessage| match &message.kind {
+            Some(WireKind::ArtifactCommitted(artifact)) => Some(artifact.digest.clone()),
+            _ => None,
+        };
+        let digests: Vec<String> = frame.messages.iter().filter_map(digest).collect();
+        if digests.len() < 2 {
+            return Ok(HashMap::new());
+        }
+        let blobs = Arc::clone(&self.shared.state.blobs);
+        let look = move |digest: String| Some((blobs.touch(digest.parse().ok()?).ok()??, digest));
+        let looked =
+            tokio::task::spawn_blocking(move || digests.into_iter().filter_map(look).collect::<Vec<_>>()).await;
+        let looked = looked.map_err(|_| Status::internal("looking for artifacts' bytes failed"))?;
+        Ok(looked.into_iter().map(|(size, digest)| (digest, size)).collect())
     }
 
     async fn take(&mut self, mut message: wire::WorkerMessage) -> Result<(), Status> {
@@ -139,11 +161,12 @@ impl<'a> Incoming<'a> {
     /// are not, they are asked for again, and the attempt's end waits for them.
     async fn artifact(&mut self, artifact: Artifact) -> Result<(), Status> {
         let Artifact { attempt, name, digest, bytes } = artifact;
-        let (blobs, announced) = (Arc::clone(&self.shared.state.blobs), digest.clone());
-        let there = move || announced.parse::<Digest>().and_then(|digest| blobs.touch(digest));
-        let there = tokio::task::spawn_blocking(there).await;
         let about = name.clone();
-        match there.map_err(|_| Status::internal("looking for an artifact's bytes failed"))? {
+        let there = match self.here.get(&digest) {
+            Some(size) => Ok(Some(*size)),
+            None => self.look(digest.clone()).await?,
+        };
+        match there {
             Ok(Some(size)) if size == bytes => {
                 self.pass_on(FromWorker::ArtifactCommitted { attempt, name, digest, bytes }).await?;
             }
@@ -166,6 +189,13 @@ impl<'a> Incoming<'a> {
             }
         }
         self.settled(attempt, &about).await
+    }
+
+    async fn look(&self, digest: String) -> Result<Result<Option<u64>, BlobError>, Status> {
+        let blobs = Arc::clone(&self.shared.state.blobs);
+        let looked =
+            tokio::task::spawn_blocking(move || digest.parse::<Digest>().and_then(|digest| blobs.touch(digest)));
+        looked.await.map_err(|_| Status::internal("looking for an artifact's bytes failed"))
     }
 
     /// A log never delays what comes after it: where the disk does not keep up, segments are
