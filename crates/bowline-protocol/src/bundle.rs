@@ -85,8 +85,9 @@ mod tests {
     #[test]
     fn what_was_put_together_is_taken_apart() {
         let mut bundle = Bundle::default();
+        let large = vec![b'x'; SMALL_BLOB_BYTES_MAX];
         assert!(bundle.is_empty() && split(b"").unwrap().is_empty());
-        for (digest, bytes) in [("aa", &b""[..]), ("bb", b"one\ntwo\n"), ("cc", &[b'x'; SMALL_BLOB_BYTES_MAX])] {
+        for (digest, bytes) in [("aa", &b""[..]), ("bb", b"one\ntwo\n"), ("cc", &large[..])] {
             bundle.push(digest, bytes);
         }
         let body = bundle.into_body();

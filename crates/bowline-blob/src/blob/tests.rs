@@ -199,7 +199,7 @@ fn many_small_ones_are_put_at_once() {
         half.write(b"ha").unwrap();
         drop(half);
         let mut blobs: Vec<(Digest, &[u8])> = texts.iter().map(|text| (Digest::of(text), &text[..])).collect();
-        let large = long(PIECE_BYTES as usize + 1);
+        let large = long((1 << 20) + 1);
         blobs.extend([(Digest::of(b"half"), &b"half"[..]), (Digest::of(b"half"), b"half")]);
         blobs.extend([
             (Digest::of(b"busy"), &b"busy"[..]),

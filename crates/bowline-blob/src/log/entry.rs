@@ -216,9 +216,14 @@ impl Entry {
         if state.is_sealed() {
             return Ok(state);
         }
-        let file = self.writable(&mut inner)?;
-        inner.punch(&file, length);
-        fs::rename(&self.path, sealed(&self.path)).map_err(|source| LogError::io("seal", &self.path, source))?;
+        if length == 0 && inner.file.is_none() && length_of(&self.path)?.is_none() {
+            // Most logs of a stream are empty: one that was never written gets its last name at once.
+            self.make(&sealed(&self.path)).map_err(|source| LogError::io("seal", &self.path, source))?;
+        } else {
+            let file = self.writable(&mut inner)?;
+            inner.punch(&file, length);
+            fs::rename(&self.path, sealed(&self.path)).map_err(|source| LogError::io("seal", &self.path, source))?;
+        }
         let state = LogState { length, end: LogEnd::Sealed };
         inner.changed(state);
         Ok(state)
@@ -286,18 +291,22 @@ impl Entry {
         if let Some(file) = &inner.file {
             return Ok(Arc::clone(file));
         }
-        let folder = self.path.parent().expect("a log lies in its task's folder");
-        let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&self.path);
+        let file = self.make(&self.path).map_err(|source| LogError::io("open", &self.path, source))?;
+        inner.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Opens the log's file under this name, and makes it, and its folder, where they are not there.
+    fn make(&self, path: &Path) -> io::Result<Arc<File>> {
+        let open = || OpenOptions::new().create(true).truncate(false).write(true).open(path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(folder).map_err(|source| LogError::io("create", folder, source))?;
+                fs::create_dir_all(self.path.parent().expect("a log lies in its task's folder"))?;
                 open()
             }
             other => other,
         };
-        let file = Arc::new(file.map_err(|source| LogError::io("open", &self.path, source))?);
-        inner.file = Some(Arc::clone(&file));
-        Ok(file)
+        file.map(Arc::new)
     }
 }
 
