@@ -78,6 +78,12 @@ listed! {
         RateForgottenAtReload = "rate-forgotten-at-reload",
         /// A namespace has more on workers, or holds more, than it may.
         QuotaIgnored = "quota-ignored",
+        /// A namespace holds more of a resource than it may.
+        HeldQuotaIgnored = "held-quota-ignored",
+        /// Workers are given by ticket alone, whatever namespaces have had of them.
+        SharesIgnored = "shares-ignored",
+        /// Every namespace has the same share, whatever is set.
+        WeightsIgnored = "weights-ignored",
         /// A task that is to be skipped for another under its key is not.
         DropForgotten = "drop-forgotten",
         /// A drained worker is given work.
@@ -154,6 +160,8 @@ listed! {
         LeaseFromAnswer = "lease-from-answer",
         /// A job's result is said when its log is delivered.
         ResultWaitsForItsLog = "result-waits-for-its-log",
+        /// A job whose log the server does not have as a whole is said to have failed.
+        MissingLogFailsItsResult = "missing-log-fails-its-result",
         /// `explain` names whoever is next in the line as the holder.
         NextExplainedAsHolder = "next-explained-as-holder",
         /// `explain` says nothing of pauses.

@@ -5,7 +5,7 @@
 //! seen: [`rows`] (I1, I2, I4, I5's order, I7, I8, I10, I13), [`effects`] (I3, I9, I8's acknowledgements), [`facts`]
 //! (I1 and I4 in fact, I13), [`states`] (what a state may follow upon), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`words`] (what
 //! workers say and order: I2, I3, I8), [`leases`] (what supervisors promise by themselves), [`times`] (silence and limits),
-//! [`lines`] (I5), [`gangs`] (I12), [`ending`] (I6, I8, I13, I14 once the faults have stopped).
+//! [`lines`] (I5), [`limits`] and [`shares`] (keys, rates, quotas, shares), [`gangs`] (I12), [`ending`] (I6, I8, I13, I14 once the faults have stopped).
 
 pub mod answers;
 pub mod book;
@@ -17,6 +17,7 @@ pub mod leases;
 pub mod limits;
 pub mod lines;
 pub mod rows;
+pub mod shares;
 pub mod states;
 pub mod times;
 pub mod words;
@@ -75,7 +76,7 @@ named! {
         I13 = "I13",
         /// A worker claims again, or says why not.
         I14 = "I14",
-        /// A log never delays a result.
+        /// A log never delays, and never fails, a result.
         I15 = "I15",
         /// A state follows upon what the model says: dependencies, pauses, windows, doubts, counts.
         States = "states",
@@ -137,6 +138,8 @@ pub struct View {
     pub limits: limits::Limits,
     /// How far gangs are.
     pub gangs: gangs::Gangs,
+    /// What namespaces with shares have had.
+    pub shares: shares::Shares,
 }
 
 /// The checker of one run.
@@ -263,7 +266,8 @@ impl Observe for Check {
         let succeeded = |attempt| self.sessions.has_succeeded(cluster, attempt);
         states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
         lines::commit(&mut view.lines, &view.book, (&mut self.found, at), batch);
-        limits::commit(&mut view.limits, &view.book, (&mut self.found, at), batch);
+        limits::commit(&mut view.limits, (&view.book, &view.lines), (&mut self.found, at), batch);
+        shares::commit(&mut view.shares, &view.book, (&mut self.found, at), batch);
         gangs::commit(&mut view.gangs, &view.book, (&mut self.found, at), batch);
         if !self.blind.contains(&cluster) {
             self.times.committed(&mut self.found, at, (cluster, &view.book), batch);

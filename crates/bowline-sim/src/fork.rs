@@ -67,6 +67,10 @@ impl Fork {
         };
         for row in self.rows() {
             match row {
+                // Nobody asks about other namespaces' tasks.
+                Loaded::Task(task, _) if task.namespace != namespace() => {
+                    stopping.insert(task.id);
+                }
                 Loaded::Task(task, _) if waits(task.unit.state) => waiting.push(TaskRef::whole(task.id)),
                 Loaded::Task(task, _) if task.unit.state != StateKind::Running => {
                     stopping.insert(task.id);

@@ -9,6 +9,7 @@ pub mod resource;
 pub mod shape;
 pub mod spec;
 pub mod theme;
+pub mod trial;
 pub mod verbs;
 
 use crate::named::named;
@@ -74,6 +75,16 @@ named! {
         Quota = "quota",
         /// A gang: together, each member on a worker of its own, or as a chain.
         Gang = "gang",
+        /// Two tasks under a rate whose time is longer than a take-over takes.
+        Rarely = "rarely",
+        /// An array of which every element fails.
+        BadArray = "bad-array",
+        /// An array is retried while its end is on its way to the store.
+        RetryAtClose = "retry-at-close",
+        /// A quota of a resource is set, changed, or taken away.
+        HeldQuota = "held-quota",
+        /// Two namespaces with shares want all that there is.
+        Contest = "contest",
     }
 }
 

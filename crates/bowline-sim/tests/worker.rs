@@ -276,6 +276,7 @@ fn role() -> Role {
         left: LeftBehind::Wait,
         queue_us: 0,
         stuck_logs: false,
+        torn_logs: false,
     }))
 }
 

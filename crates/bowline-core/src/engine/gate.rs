@@ -388,7 +388,8 @@ pub(super) fn says_rate(rate: &Rate) -> Says {
 /// Whether the gate is looked at at all: a mutant forgets some.
 pub(super) fn is_watched(key: &GateKey) -> bool {
     match key {
-        GateKey::Running(_) | GateKey::Held(..) => !mutant::is(Mutant::QuotaIgnored),
+        GateKey::Running(_) => !mutant::is(Mutant::QuotaIgnored),
+        GateKey::Held(..) => !mutant::is(Mutant::HeldQuotaIgnored),
         GateKey::Key(..) => !mutant::is(Mutant::ConcurrencyIgnored),
         GateKey::Rate(..) => !mutant::is(Mutant::RateIgnored),
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::explain::WaitReason;
 use crate::fair::ShareView;
 use crate::id::AttemptRef;
+use crate::mutant::{self, Mutant};
 use crate::name::Namespace;
 use crate::time::{Span, Timestamp};
 
@@ -122,7 +123,8 @@ impl Shares {
             .map(|(name, tenant)| {
                 let room = &tenant.row.room;
                 let users = room.user_shares.iter().map(|(user, share)| (User::from(user.as_str()), *share)).collect();
-                (name.clone(), (room.share.unwrap_or(1), users))
+                let share = room.share.filter(|_| !mutant::is(Mutant::WeightsIgnored));
+                (name.clone(), (share.unwrap_or(1), users))
             })
             .collect();
         if !self.is_on {
@@ -239,7 +241,8 @@ pub(super) enum Heads {
 impl Engine {
     /// These heads, in the order in which they are given workers.
     fn heads(&self, heads: impl Iterator<Item = (Line, LaneId)>) -> Heads {
-        let mut all = if self.shares.is_on() { Heads::Shares(BTreeMap::new()) } else { Heads::Lines(BTreeSet::new()) };
+        let is_shared = self.shares.is_on() && !mutant::is(Mutant::SharesIgnored);
+        let mut all = if is_shared { Heads::Shares(BTreeMap::new()) } else { Heads::Lines(BTreeSet::new()) };
         heads.for_each(|head| self.push_head(&mut all, head));
         all
     }
@@ -251,7 +254,7 @@ impl Engine {
 
     /// The heads of all lanes, in the order in which they are given workers.
     pub(super) fn all_heads(&self) -> Heads {
-        if self.shares.is_on() {
+        if self.shares.is_on() && !mutant::is(Mutant::SharesIgnored) {
             self.heads(self.lanes.occupied().filter_map(|id| self.open_head(id)))
         } else {
             Heads::Standing { after: None, before: BTreeSet::new() }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bowline_core::fair::Rule;
 use bowline_core::id::{
     AttemptRef, CommitNo, Epoch, Fence, Incarnation, Round, RunId, SessionId, TaskId, TaskRef, Ticket, WorkerId,
 };
@@ -165,7 +166,10 @@ impl Book {
             Some(Overlap::Allow) => false,
             None => {
                 let is_exclusive = task.spec.resources.iter().any(Ask::is_exclusive);
-                is_exclusive || task.spec.on_worker_loss == OnWorkerLoss::Fail
+                // One at most under its key: two of it would be one too many.
+                let key = task.spec.concurrency.as_ref().map(|under| under.rule);
+                let is_alone = matches!(key, Some(Rule::AtMost(1) | Rule::NewestWins | Rule::Drop));
+                is_exclusive || is_alone || task.spec.on_worker_loss == OnWorkerLoss::Fail
             }
         }
     }

@@ -1,4 +1,4 @@
-//! No more under a key than it allows, no more starts than a rate allows, no more on workers than a quota allows; and
+//! No more under a key than it allows, no more starts than a rate allows, no more on workers, or in hands, than a quota allows; and
 //! who came while another under its key had not ended was skipped. By the rows alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,12 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_core::effect::Batch;
 use bowline_core::fair::{Rate, Rule};
 use bowline_core::id::TaskId;
-use bowline_core::name::LimitKey;
+use bowline_core::name::{LimitKey, ResourceName};
+use bowline_core::resource::{Grant, Mode};
 use bowline_core::row::Row;
 use bowline_core::time::Timestamp;
 
 use super::book::Book;
+use super::lines::Lines;
 use super::{Found, Invariant};
+use crate::workload::verbs::namespace;
+
+/// Whether quotas are set by the batch itself: which came first in it nobody sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    Before,
+    Now,
+}
+
+/// How much of a quota is taken: a lock is one.
+fn amount_of(grant: &Grant) -> u64 {
+    match grant.mode {
+        Mode::Exclusive | Mode::Shared => 1,
+        Mode::Counted | Mode::Unit => grant.amount,
+    }
+}
 
 /// What this rule remembers of a cluster.
 #[derive(Debug, Clone, Default)]
@@ -22,18 +40,26 @@ pub struct Limits {
     max_running: Option<u64>,
     /// How many were.
     running: u64,
+    /// How much of a resource may be held.
+    max_held: BTreeMap<ResourceName, u64>,
+    /// How much was.
+    held: BTreeMap<ResourceName, u64>,
+    /// Tasks of other namespaces than the one of which quotas are set.
+    foreign: BTreeSet<TaskId>,
 }
 
 /// Takes a batch that the book has already.
-pub fn commit(limits: &mut Limits, book: &Book, (found, at): (&mut Found, u64), batch: &Batch) {
+pub fn commit(limits: &mut Limits, (book, lines): (&Book, &Lines), (found, at): (&mut Found, u64), batch: &Batch) {
     let is_claim = |row: &Row| matches!(row, Row::Attempt(row) if row.version == 1);
-    let mut is_set = false;
+    let mut set = Set::Before;
     for row in &batch.rows {
         match row {
-            Row::Namespace(row) => {
-                is_set = true;
+            Row::Namespace(row) if row.name == namespace() => {
+                set = Set::Now;
                 limits.max_running = row.room.max_running;
+                limits.max_held.clone_from(&row.room.max_held);
             }
+            Row::NewTask(new) if new.row.namespace != namespace() => drop(limits.foreign.insert(new.row.id)),
             Row::NewTask(new) => dropped(book, (found, at), new.row.id),
             Row::Attempt(row) if row.version == 1 => {
                 let task = book.tasks.get(&row.attempt.task.task);
@@ -47,17 +73,37 @@ pub fn commit(limits: &mut Limits, book: &Book, (found, at): (&mut Found, u64), 
     if batch.rows.iter().any(is_claim) {
         keys(book, (found, at));
     }
-    let running = book.held.values().map(|held| held.len() as u64).sum();
-    if let Some(most) = limits.max_running.filter(|_| !is_set) {
-        // What was there before the quota shrank is kept.
-        found.unless(running <= most.max(limits.running), at, Invariant::States, || {
-            format!("{running} tasks are on workers, and {most} may be")
-        });
-    }
-    limits.running = running;
+    limits.running(book, set, (found, at));
+    limits.held(lines, set, (found, at));
 }
 
 impl Limits {
+    fn running(&mut self, book: &Book, set: Set, (found, at): (&mut Found, u64)) {
+        let attempts = book.held.values().flatten();
+        let running = attempts.filter(|attempt| !self.foreign.contains(&attempt.task.task)).count() as u64;
+        if let Some(most) = self.max_running.filter(|_| set == Set::Before) {
+            // What was there before the quota shrank is kept.
+            found.unless(running <= most.max(self.running), at, Invariant::States, || {
+                format!("{running} tasks are on workers, and {most} may be")
+            });
+        }
+        self.running = running;
+    }
+
+    fn held(&mut self, lines: &Lines, set: Set, (found, at): (&mut Found, u64)) {
+        let mut held = BTreeMap::new();
+        for (name, most) in &self.max_held {
+            let own = lines.of(name).filter(|(unit, _)| !self.foreign.contains(&unit.task));
+            let amount: u64 = own.map(|(_, grant)| amount_of(grant)).sum();
+            let before = self.held.get(name).copied().unwrap_or(0);
+            found.unless(set == Set::Now || amount <= (*most).max(before), at, Invariant::States, || {
+                format!("the namespace holds {amount} of {name}, and {most} may be (its quota)")
+            });
+            held.insert(name.clone(), amount);
+        }
+        self.held = held;
+    }
+
     fn started(&mut self, rate: &Rate, start: Timestamp, (found, at): (&mut Found, u64)) {
         let starts = self.starts.entry(rate.key.clone()).or_default();
         starts.retain(|other| start.since(*other) < rate.per.0);

@@ -25,6 +25,14 @@ pub struct Lines {
     standing: BTreeSet<TaskRef>,
 }
 
+impl Lines {
+    /// What each holds of a resource.
+    pub fn of<'a>(&'a self, name: &'a ResourceName) -> impl Iterator<Item = (&'a TaskRef, &'a Grant)> {
+        let all = self.held.iter().flat_map(|(unit, held)| held.iter().map(move |grant| (unit, grant)));
+        all.filter(move |(_, grant)| grant.name == *name)
+    }
+}
+
 /// What one batch changed.
 struct Turn<'a> {
     lines: &'a mut Lines,

@@ -122,6 +122,13 @@ impl Words {
                         format!("{attempt} is said to have succeeded, and its job never ended so")
                     });
                 }
+                // Whatever became of its log.
+                WorkerMessage::Engine(FromWorker::Finished(end)) if matches!(end.how, JobEnd::Error(_)) => {
+                    let attempt = end.attempt;
+                    found.unless(!facts.ended_well(dir, attempt), at, Invariant::I15, || {
+                        format!("{attempt} is said to have failed, and its job ended well: {:?}", end.how)
+                    });
+                }
                 WorkerMessage::Engine(FromWorker::Gone { attempt, .. }) => gone((found, at), facts, dir, *attempt),
                 WorkerMessage::Hello(hello) => {
                     for (attempt, known) in &hello.attempts {

@@ -71,6 +71,7 @@ fn roles(shape: &Shape, random: &mut Random) -> Vec<WorkerRole> {
             left: left(shape),
             queue_us: shape.theme.as_ref().map_or(0, |theme| theme.queue_us),
             stuck_logs: shape.stuck_logs,
+            torn_logs: shape.torn_logs,
         }
     };
     let mut all: Vec<WorkerRole> = (0..shape.workers).map(|number| role(number, number, random)).collect();

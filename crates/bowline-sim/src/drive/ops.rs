@@ -34,6 +34,9 @@ impl Drive {
         if work == Work::AtEnd {
             return self.lay(Trap::AtEnd, number, &mut random);
         }
+        if work == Work::RetryAtClose {
+            return self.lay(Trap::RetryAtClose, number, &mut random);
+        }
         if work == Work::Forget {
             return self.forget(cluster, &mut random);
         }

@@ -14,6 +14,7 @@ use super::{Drive, Later};
 use crate::check::book::TaskSeen;
 use crate::job::Plan;
 use crate::process::{ClusterId, ProcId};
+use crate::workload::trial::Trial;
 use crate::workload::verbs::{namespace, run_verb, verb};
 use crate::world::Role;
 
@@ -134,6 +135,9 @@ impl Drive {
         }
         if self.shape.tastes.limited > 0 {
             asks.push(crate::workload::limit::lifted());
+        }
+        if self.shape.trial == Some(Trial::Held) {
+            asks.push(crate::workload::trial::held_lifted());
         }
         for ask in asks {
             self.ask(cluster, ask);

@@ -1,6 +1,8 @@
 //! What goes wrong between two steps: wires are laid, and when one is touched, something breaks at once. And faults
 //! that are made of several.
 
+use bowline_core::id::TaskRef;
+use bowline_core::input::TaskVerb;
 use bowline_core::time::Timestamp;
 
 use super::inject::SECOND;
@@ -10,7 +12,7 @@ use crate::process::{ClusterId, Event};
 use crate::random::Random;
 use crate::workload::spec::Moment;
 use crate::workload::theme::About;
-use crate::workload::verbs::Desk;
+use crate::workload::verbs::{Desk, verb};
 use crate::world::{Role, Tripped, When};
 
 /// What follows when a wire is touched.
@@ -24,6 +26,7 @@ pub(super) enum Trap {
     KillAtStep,
     LateAnswer,
     AtEnd,
+    RetryAtClose,
 }
 
 impl Trap {
@@ -35,6 +38,7 @@ impl Trap {
             Self::LeaveAtAssign => When::Assign,
             Self::KillAtStep => When::Step,
             Self::LateAnswer => When::Answer,
+            Self::RetryAtClose => When::Close,
         }
     }
 }
@@ -47,7 +51,7 @@ impl Drive {
             Trap::KillAtStart | Trap::KillAtKill => 400,
             // What is evaluated follows the end.
             Trap::AtEnd if self.is_about(About::Runs) => pace.link_us * 2 + pace.commit_us * 2 + 3_000,
-            Trap::EndAtKill | Trap::LateAnswer | Trap::AtEnd => 0,
+            Trap::EndAtKill | Trap::LateAnswer | Trap::AtEnd | Trap::RetryAtClose => 0,
             Trap::CutAtReport => pace.link_us * 2 + pace.commit_us * 2,
             Trap::LeaveAtAssign => pace.link_us,
             Trap::KillAtStep => 2_000,
@@ -103,6 +107,7 @@ impl Drive {
             }
             Trap::LateAnswer => self.late_answer(&tripped, random),
             Trap::AtEnd => self.at_end(&tripped, random),
+            Trap::RetryAtClose => self.retry_at_close(&tripped),
         }
     }
 
@@ -144,6 +149,15 @@ impl Drive {
         let tastes = self.shape.tastes.clone();
         let book = &self.check().view(cluster).book;
         let request = Desk { book, tastes: &tastes, moment, workers: &workers }.crossing(attempt.task, random);
+        self.vouch(cluster, &request);
+        self.ask(cluster, request);
+    }
+
+    /// Somebody has the array tried again that has ended in the server, and not yet in the store.
+    fn retry_at_close(&mut self, tripped: &Tripped) {
+        let Role::Server { cluster, .. } = self.world.slots[tripped.from.0 as usize].role else { return };
+        let Some(task) = tripped.task else { return };
+        let request = verb(TaskRef::whole(task), TaskVerb::Retry);
         self.vouch(cluster, &request);
         self.ask(cluster, request);
     }

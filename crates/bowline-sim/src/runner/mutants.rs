@@ -9,7 +9,7 @@ use super::options::Options;
 use super::{Verdict, clock};
 use crate::caught;
 use crate::drive::Setup;
-use crate::workload::shape::{GANGS, LIMITS, LINES};
+use crate::workload::shape::{GANGS, LIMITS, LINES, TRIALS};
 
 /// The seed at which each mutant was caught when somebody looked last: tried first.
 const KNOWN: &str = include_str!("../../mutants.txt");
@@ -41,8 +41,10 @@ struct Caught {
 
 fn hunt(mutant: Mutant, seeds_max: u64, sound: &mut BTreeMap<u64, bool>) -> Caught {
     let mut inputs = 0;
-    // Of every kind of seed some: those with resources, limits and gangs too.
-    let fresh = (0..seeds_max).flat_map(|seed| [seed, LINES.start + seed, LIMITS.start + seed, GANGS.start + seed]);
+    // Of every kind of seed some: those with resources, limits, gangs and trials too.
+    let fresh = (0..seeds_max).flat_map(|seed| {
+        [seed, LINES.start + seed, LIMITS.start + seed, GANGS.start + seed, TRIALS.start + seed]
+    });
     let seeds = known(mutant).into_iter().chain(fresh);
     for (tried, seed) in seeds.enumerate() {
         // A seed that fails without the mistake says nothing of it.

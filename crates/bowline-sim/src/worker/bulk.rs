@@ -21,6 +21,8 @@ const GIVEN_UP_US: u64 = 20_000;
 pub(super) struct Bulk {
     /// None is ever delivered.
     is_stuck: bool,
+    /// Of some a part is taken.
+    is_torn: bool,
     in_session: bool,
     logs: BTreeMap<AttemptRef, BTreeSet<LogStream>>,
     over: BTreeSet<AttemptRef>,
@@ -29,7 +31,7 @@ pub(super) struct Bulk {
 impl Bulk {
     /// As this worker delivers them.
     pub(super) fn of(role: &WorkerRole) -> Self {
-        Self { is_stuck: role.stuck_logs, ..Self::default() }
+        Self { is_stuck: role.stuck_logs, is_torn: role.torn_logs, ..Self::default() }
     }
 }
 
@@ -38,6 +40,9 @@ impl Seat {
         match what {
             ToShipper::Open { attempt, stream, .. } => {
                 self.bulk.logs.entry(attempt).or_default().insert(stream);
+                if self.bulk.is_torn {
+                    delivered_later(hands, attempt);
+                }
             }
             ToShipper::Over(attempt) => {
                 if self.bulk.logs.contains_key(&attempt) && self.bulk.over.insert(attempt) {
@@ -62,12 +67,23 @@ impl Seat {
 
     /// The server has all of an attempt's logs, where there is a session.
     pub(super) fn deliver_log(&mut self, hands: &mut Hands<'_, '_>, attempt: AttemptRef) {
+        if self.bulk.is_torn && self.bulk.in_session && attempt.task.task.0.is_multiple_of(2) {
+            return self.tear_log(hands, attempt);
+        }
         if self.bulk.is_stuck || !self.bulk.in_session || !self.bulk.over.contains(&attempt) {
             return;
         }
         self.bulk.over.remove(&attempt);
         for stream in self.bulk.logs.remove(&attempt).unwrap_or_default() {
             let said = FromShipper::Acked { attempt, stream, up_to: 1, sealed: Sealed::Yes };
+            self.happens(hands, Event::Shipper(said));
+        }
+    }
+
+    /// The server keeps the beginning of an attempt's logs, and has no room for the rest.
+    fn tear_log(&mut self, hands: &mut Hands<'_, '_>, attempt: AttemptRef) {
+        for stream in self.bulk.logs.get(&attempt).cloned().unwrap_or_default() {
+            let said = FromShipper::Acked { attempt, stream, up_to: 1, sealed: Sealed::No };
             self.happens(hands, Event::Shipper(said));
         }
     }

@@ -5,6 +5,7 @@
 
 use super::Work;
 use super::theme::Theme;
+use super::trial::Trial;
 use crate::fault::Fault;
 use crate::random::Random;
 use crate::world::Pace;
@@ -95,10 +96,14 @@ pub struct Shape {
     pub keep_s: u64,
     /// What comes on top, for newer seeds.
     pub theme: Option<Theme>,
+    /// What is tried hard, beside all else.
+    pub trial: Option<Trial>,
     /// Its one worker is cut off for long, with jobs that go on.
     pub forsaken: bool,
     /// No log is ever delivered.
     pub stuck_logs: bool,
+    /// And of some the server takes a part, again and again, and never all: as with a full disk.
+    pub torn_logs: bool,
 }
 
 /// Seeds below it have the shapes that they had when they were found; from it on a theme comes on top.
@@ -120,12 +125,12 @@ const LIMITS_NUMBER: u64 = 2_000;
 
 /// Whether the tasks of a seed ask for resources.
 fn has_lines(seed: u64) -> bool {
-    LINES.contains(&seed) || LIMITS.contains(&seed) || GANGS.contains(&seed) || seed >= LINES_FROM
+    [LINES, LIMITS, GANGS, TRIALS].iter().any(|range| range.contains(&seed)) || seed >= LINES_FROM
 }
 
 /// Whether the tasks of a seed are under keys and rates.
 fn has_limits(seed: u64) -> bool {
-    LIMITS.contains(&seed) || seed >= LIMITS_FROM
+    LIMITS.contains(&seed) || TRIALS.contains(&seed) || seed >= LIMITS_FROM
 }
 
 /// In these seeds no log is ever delivered.
@@ -134,7 +139,8 @@ pub const STUCK_LOGS: std::ops::Range<u64> = 2_000_000..3_000_000;
 const STUCK_LOGS_FROM: u64 = 1_795_375_000_000;
 
 fn has_stuck_logs(seed: u64) -> bool {
-    STUCK_LOGS.contains(&seed) || (seed >= STUCK_LOGS_FROM && seed.is_multiple_of(2))
+    let every_second = seed >= STUCK_LOGS_FROM || TRIALS.contains(&seed);
+    STUCK_LOGS.contains(&seed) || (every_second && seed.is_multiple_of(2))
 }
 
 /// The same of gangs.
@@ -146,6 +152,15 @@ const GANGS_NUMBER: u64 = 2_000;
 
 fn has_gangs(seed: u64) -> bool {
     GANGS.contains(&seed) || seed >= GANGS_FROM
+}
+
+/// The same of trials.
+pub const TRIALS: std::ops::Range<u64> = 3_000_000_000..4_000_000_000;
+/// And all from here on, which was the moment at which trials came.
+const TRIALS_FROM: u64 = 1_795_388_000_000;
+
+fn has_trial(seed: u64) -> bool {
+    TRIALS.contains(&seed) || seed >= TRIALS_FROM
 }
 
 /// Most happenings of one run.
@@ -200,8 +215,10 @@ impl Shape {
             drift_ppm: if random.per_mille(300) { 20_000 } else { 100 },
             keep_s: if random.per_mille(300) { 20 } else { 86_400 },
             theme: None,
+            trial: None,
             forsaken: false,
             stuck_logs: has_stuck_logs(seed),
+            torn_logs: has_stuck_logs(seed) && has_trial(seed),
         };
         if seed >= THEMES_FROM {
             let theme = Theme::new(&mut Random::new(seed, 4));
@@ -231,6 +248,12 @@ impl Shape {
         if has_gangs(seed) && !shape.forsaken && (GANGS.contains(&seed) || random.per_mille(300)) {
             shape.workers = shape.workers.max(2);
             shape.tastes.gang = u64::from(shape.workers.min(3));
+        }
+        let random = &mut Random::new(seed, 13);
+        if has_trial(seed) && !shape.forsaken && (TRIALS.contains(&seed) || random.per_mille(500)) {
+            let trial = Trial::new(random);
+            trial.colour(&mut shape);
+            shape.trial = Some(trial);
         }
         shape
     }
@@ -269,6 +292,9 @@ impl Shape {
         }
         if self.tastes.gang > 0 {
             all.extend(self.gangs(&mut Random::new(seed, 12)));
+        }
+        if let Some(trial) = self.trial {
+            all.extend(trial.happenings(self.length_us, &mut Random::new(seed, 14)));
         }
         all.sort_by_key(|happening| (happening.at, happening.number));
         all
@@ -363,6 +389,7 @@ mod tests {
             .chain(LINES.start..LINES.start + 20)
             .chain(LIMITS.start..LIMITS.start + 20)
             .chain(GANGS.start..GANGS.start + 5)
+            .chain(TRIALS.start..TRIALS.start + 20)
         {
             for happening in Shape::new(seed).happenings(seed) {
                 match happening.what {

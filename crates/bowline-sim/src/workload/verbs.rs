@@ -77,8 +77,12 @@ impl Desk<'_> {
             Work::Resource => super::resource::change(random),
             Work::Quota => vec![super::limit::change(random)],
             Work::Gang => vec![super::gang::submit(self.tastes, self.moment, random)],
+            Work::Rarely => vec![super::trial::rarely(random)],
+            Work::BadArray => vec![super::trial::bad_array(random)],
+            Work::HeldQuota => vec![super::trial::held(random)],
+            Work::Contest => super::trial::contest(),
             // Whoever drives the world sees to it that the worker is gone first, or waits for the moment.
-            Work::Forget | Work::AtEnd => Vec::new(),
+            Work::Forget | Work::AtEnd | Work::RetryAtClose => Vec::new(),
         }
     }
 

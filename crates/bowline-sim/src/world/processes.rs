@@ -63,6 +63,8 @@ pub struct WorkerRole {
     pub queue_us: u64,
     /// None of its logs is ever delivered.
     pub stuck_logs: bool,
+    /// And of some a part is taken, again and again, and never all.
+    pub torn_logs: bool,
 }
 
 impl WorkerRole {

@@ -18,6 +18,9 @@ impl World {
     pub(crate) fn commit(&mut self, by: ProcId, cluster: ClusterId, epoch: Epoch, now: Timestamp, batch: Batch) {
         self.commit_count += 1;
         self.observer.commits(self.now, cluster, now);
+        if let Some((at, number)) = self.wires.commits(self.now, by, &batch) {
+            self.queue.push(at, Due::Other(number));
+        }
         let number = self.commit_count << 8 | u64::from(cluster.0);
         let fate = self.clusters[cluster.0 as usize].next_fate.take().unwrap_or(Fate::Done);
         let commit = Commit { by: (by, self.life(by)), epoch, now, batch, fate };

@@ -2,7 +2,7 @@
 //! later. What goes wrong then goes wrong between two steps that follow each other closely.
 
 use bowline_core::effect::Batch;
-use bowline_core::id::AttemptRef;
+use bowline_core::id::{AttemptRef, TaskId};
 use bowline_core::message::{FromWorker, ToWorker};
 use bowline_core::row::Row;
 use bowline_protocol::{ServerMessage, WorkerMessage};
@@ -26,6 +26,8 @@ pub enum When {
     Answer,
     /// Something of a run is in the store.
     Step,
+    /// The end of an array that did not succeed is on its way to the store.
+    Close,
 }
 
 /// A wire that was touched.
@@ -39,6 +41,8 @@ pub struct Tripped {
     pub conn: Option<ConnId>,
     /// Of which attempt.
     pub attempt: Option<AttemptRef>,
+    /// Which task.
+    pub task: Option<TaskId>,
     /// The supervisor's name of the job.
     pub key: Option<String>,
 }
@@ -93,14 +97,28 @@ impl Wires {
             return None;
         }
         let (when, attempt, key) = touched(packet)?;
-        self.trip(at, when, Tripped { from, to, conn: Some(conn), attempt, key })
+        self.trip(at, when, Tripped { from, to, conn: Some(conn), attempt, task: None, key })
     }
 
     pub(super) fn committed(&mut self, at: u64, from: ProcId, batch: &Batch) -> DueAt {
         if self.waiting.is_empty() || !batch.rows.iter().any(|row| matches!(row, Row::Node(_) | Row::Run(_))) {
             return None;
         }
-        self.trip(at, When::Step, Tripped { from, to: None, conn: None, attempt: None, key: None })
+        self.trip(at, When::Step, Tripped { from, to: None, conn: None, attempt: None, task: None, key: None })
+    }
+
+    pub(super) fn commits(&mut self, at: u64, from: ProcId, batch: &Batch) -> DueAt {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let task = batch.rows.iter().find_map(|row| match row {
+            Row::Task(row) if row.unit.state.is_ended() => {
+                row.array.filter(|array| array.succeeded < array.count).map(|_| row.id)
+            }
+            _ => None,
+        });
+        let tripped = Tripped { from, to: None, conn: None, attempt: None, task: Some(task?), key: None };
+        self.trip(at, When::Close, tripped)
     }
 }
 

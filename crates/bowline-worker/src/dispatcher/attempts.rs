@@ -289,7 +289,13 @@ impl Dispatcher {
             known.outcome = Some(collected);
             return;
         }
-        let end = Finished { attempt, how: collected.how, result: collected.result };
+        let mut end = Finished { attempt, how: collected.how, result: collected.result };
+        let is_torn = |log: &crate::logs::LogMark| log.acked > 0 && !log.is_delivered();
+        if mutant::is(Mutant::MissingLogFailsItsResult)
+            && self.attempts.get(&attempt).is_some_and(|known| known.logs.iter().any(is_torn))
+        {
+            end.how = Collected::failure("its log could not be kept").how;
+        }
         self.say(attempt, WorkerMessage::Engine(FromWorker::Finished(end)));
     }
 

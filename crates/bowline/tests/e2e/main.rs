@@ -34,6 +34,7 @@ mod identity;
 mod interface;
 mod lifecycle;
 mod loglines;
+mod logless;
 mod loss;
 mod missing;
 mod network;
