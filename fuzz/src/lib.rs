@@ -15,6 +15,7 @@ pub mod seeds;
 pub mod server;
 pub mod session;
 pub mod state_dir;
+pub mod store;
 pub mod wire;
 pub mod words;
 pub mod workflow;
@@ -34,6 +35,7 @@ pub fn run(target: &str, bytes: &[u8]) {
         "rest" => rest::check(bytes),
         "session" => session::check(bytes),
         "state_dir" => state_dir::check(bytes),
+        "store" => store::check(bytes),
         "wire" => wire::check(bytes),
         "words" => words::check(text(bytes)),
         "workflow" => workflow::file(text(bytes)),

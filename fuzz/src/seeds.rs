@@ -26,6 +26,7 @@ pub fn write(target: &str) {
         "wire" => wires(),
         "log" => logs(),
         "backup" => backups(),
+        "store" => crate::store::seeds(),
         _ => Vec::new(),
     };
     for (at, seed) in seeds.into_iter().enumerate() {

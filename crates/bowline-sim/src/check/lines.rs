@@ -188,6 +188,9 @@ impl Turn<'_> {
 
     /// A member of a gang stands with all others that have not ended, or not at all.
     fn stands_itself(&self, unit: TaskRef) -> bool {
+        if !self.has_a_window(unit) {
+            return false;
+        }
         let member = self.book.tasks.get(&unit.task).and_then(|task| task.spec.gang);
         let Some(member) = member.filter(|member| member.terms.form != Form::Chain) else { return true };
         member.all().map(TaskRef::whole).all(|other| {
@@ -195,6 +198,16 @@ impl Turn<'_> {
             let stands = state == Some(StateKind::Waiting) && self.lines.standing.contains(&other);
             state.is_none_or(StateKind::is_ended) || (stands && !self.told.contains(&other))
         })
+    }
+
+    /// Whether its array may have one more at work. Where it may not it is in nobody's way; after a take-over that is so
+    /// without a word in the history.
+    fn has_a_window(&self, unit: TaskRef) -> bool {
+        let array = self.book.tasks.get(&unit.task).and_then(|task| task.spec.array.as_ref());
+        let Some(at_most) = array.and_then(|array| array.at_most).filter(|_| unit.index.is_some()) else { return true };
+        let elements = self.book.elements.range((unit.task, 0)..=(unit.task, u32::MAX));
+        let at_work = elements.filter(|(_, element)| element.state.is_live() || element.state == StateKind::Ready);
+        at_work.count() < at_most as usize
     }
 
     fn ticket(&self, unit: TaskRef) -> Option<Ticket> {
