@@ -56,8 +56,13 @@ fn whole() -> &'static Files {
     WHOLE.get_or_init(|| {
         let folder = scratch::folder();
         let path = folder.path().join("bowline.db");
-        // Closing it moves its log into it.
-        more(&mut open(&path).expect("a new store"), EACH);
+        let mut opened = open(&path).expect("a new store");
+        more(&mut opened, EACH);
+        // Whoever closes it last moves its log into it: that must be who writes.
+        let Opened { store, reader } = opened;
+        drop(reader);
+        drop(store);
+        assert!(fs::metadata(path.with_extension("db-wal")).is_err(), "its log is moved into it");
         let mut opened = open(&path).expect("a whole store");
         more(&mut opened, EACH);
         let read = |path: &Path| fs::read(path).expect("a file of a store");
@@ -85,7 +90,7 @@ fn alter(files: &mut Files, change: &[u8]) -> bool {
 }
 
 /// Every task that it holds, or why it does not say.
-fn tasks_of(opened: &Opened) -> Result<Vec<TaskId>, String> {
+fn tasks_of(opened: &mut Opened) -> Result<Vec<TaskId>, String> {
     let mut tasks = Vec::new();
     let loaded = opened.store.load(&mut |row| {
         if let Loaded::Task(row, _) = row {

@@ -42,9 +42,8 @@ struct Caught {
 fn hunt(mutant: Mutant, seeds_max: u64, sound: &mut BTreeMap<u64, bool>) -> Caught {
     let mut inputs = 0;
     // Of every kind of seed some: those with resources, limits, gangs and trials too.
-    let fresh = (0..seeds_max).flat_map(|seed| {
-        [seed, LINES.start + seed, LIMITS.start + seed, GANGS.start + seed, TRIALS.start + seed]
-    });
+    let fresh = (0..seeds_max)
+        .flat_map(|seed| [seed, LINES.start + seed, LIMITS.start + seed, GANGS.start + seed, TRIALS.start + seed]);
     let seeds = known(mutant).into_iter().chain(fresh);
     for (tried, seed) in seeds.enumerate() {
         // A seed that fails without the mistake says nothing of it.

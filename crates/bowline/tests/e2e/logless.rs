@@ -37,9 +37,8 @@ fn without_room_for_logs_every_result_is_recorded_as_it_was_and_the_logs_follow(
     let (well_ended, badly_ended) = (task(well), task(badly));
     assert_eq!(well_ended.state, StateKind::Succeeded, "{well_ended:#?}");
     assert_eq!(badly_ended.state, StateKind::Failed, "{badly_ended:#?}");
-    let shown = |id: TaskRef| {
-        room.good(&["task", "show", &id.to_string(), "--server", &server.url, "--token-file", token])
-    };
+    let shown =
+        |id: TaskRef| room.good(&["task", "show", &id.to_string(), "--server", &server.url, "--token-file", token]);
     assert!(shown(well).contains("{\"answer\":\"42\"}"), "{}", shown(well));
     assert!(shown(badly).contains("exit status 7"), "{}", shown(badly));
     for id in [well, badly] {
