@@ -16,6 +16,9 @@ use super::facts::{Facts, attempt_of};
 use super::{Found, Invariant};
 use crate::process::ConnId;
 
+/// What a worker says where its supervisor has not started a job.
+const NOT_STARTED: &str = "could not be started";
+
 /// What is durable in the journal of one state directory, whatever was dropped since.
 #[derive(Debug, Default)]
 struct Journal {
@@ -122,8 +125,10 @@ impl Words {
                         format!("{attempt} is said to have succeeded, and its job never ended so")
                     });
                 }
-                // Whatever became of its log.
-                WorkerMessage::Engine(FromWorker::Finished(end)) if matches!(end.how, JobEnd::Error(_)) => {
+                // Whatever became of its log. What a supervisor could not record it says not to have started: that is its own
+                // disk's doing.
+                WorkerMessage::Engine(FromWorker::Finished(end)) if matches!(&end.how, JobEnd::Error(error) if !error.message.contains(NOT_STARTED)) =>
+                {
                     let attempt = end.attempt;
                     found.unless(!facts.ended_well(dir, attempt), at, Invariant::I15, || {
                         format!("{attempt} is said to have failed, and its job ended well: {:?}", end.how)
