@@ -113,7 +113,9 @@ impl Shares {
     }
 
     fn task(&mut self, row: &TaskRow) {
-        let Some(side) = self.sides.get_mut(row.namespace.as_str()) else { return };
+        // It may come before its namespace has a share.
+        let Some((name, _)) = CONTEST.iter().find(|(of, _)| *of == row.namespace.as_str()) else { return };
+        let side = self.sides.entry(name).or_default();
         if side.array.is_none_or(|(id, _)| id == row.id) {
             let waits = row.array.is_some_and(|array| array.cursor < array.count);
             side.array = Some((row.id, waits && !row.unit.state.is_ended() && row.paused.is_none()));
@@ -137,7 +139,7 @@ impl Shares {
     }
 
     fn judge(&mut self, epoch: Epoch, (found, at): (&mut Found, u64)) {
-        let wants = |side: &Side| side.array.is_some_and(|(_, waits)| waits);
+        let wants = |side: &Side| side.share > 0 && side.array.is_some_and(|(_, waits)| waits);
         let both = self.sides.len() == CONTEST.len() && self.sides.values().all(wants);
         self.contest = match self.contest {
             Contest::Before if both => {
