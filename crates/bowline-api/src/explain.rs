@@ -61,6 +61,9 @@ pub struct LaneMiss {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub kept_for: Option<TaskRef>,
+    /// What keeps them from any worker, or lets others go before them: a quota, shares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fairness: Vec<Reason>,
     /// Amounts, and slots, of which it has too little even when it is empty.
     pub too_small: Vec<TooSmall>,
     /// The same of what is free now.

@@ -169,6 +169,9 @@ pub struct ResourceHolder {
     /// Which task or element.
     #[schema(value_type = String)]
     pub task: TaskRef,
+    /// The run for which it holds it, as a whole. Absent: it holds it for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// Its ticket.
     pub ticket: u64,
     /// Its state.
@@ -193,6 +196,9 @@ pub struct ResourcePlace {
     /// Which task or element.
     #[schema(value_type = String)]
     pub task: TaskRef,
+    /// The run for which it waits, as a whole. Absent: it waits for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// Its ticket: the order of the line.
     pub ticket: u64,
     /// `exclusive`, `shared`, `counted` or `unit`.
@@ -393,6 +399,7 @@ fn unit_document(unit: &UnitSpec, holder: Option<TaskRef>) -> ResourceUnit {
 fn holder(view: &HolderView) -> ResourceHolder {
     ResourceHolder {
         task: view.task,
+        run: view.run.map(|run| format!("r{run}")),
         ticket: view.ticket.0,
         state: view.state,
         mode: view.grant.mode.name().to_owned(),
@@ -406,6 +413,7 @@ fn holder(view: &HolderView) -> ResourceHolder {
 fn place(view: &PlaceView, why: Option<String>) -> ResourcePlace {
     ResourcePlace {
         task: view.task,
+        run: view.run.map(|run| format!("r{run}")),
         ticket: view.ticket.0,
         mode: view.mode.name().to_owned(),
         amount: view.amount,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::resource::Ask;
 use crate::task::{Artifact, OutcomeDoc, PausedDoc};
 
 /// A run to start.
@@ -19,6 +20,9 @@ pub struct NewRun {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub inputs: serde_json::Map<String, Value>,
+    /// Resources that the run holds from before its first step to its end, with those that its file names at its top.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Ask>,
 }
 
 /// A run that was started.

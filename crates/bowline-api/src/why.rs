@@ -129,6 +129,7 @@ pub fn sentence(reason: &WaitReason) -> String {
         WaitReason::Paused { what, by, since } => {
             let what = match what {
                 PausedThing::Task => "It is".to_owned(),
+                PausedThing::Member(member) => format!("Task {member} of its gang is"),
                 PausedThing::Run(run) => format!("Its run r{run} is"),
                 PausedThing::Namespace(namespace) => format!("The namespace {namespace} is"),
                 PausedThing::Everything => "Everything is".to_owned(),

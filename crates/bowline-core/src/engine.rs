@@ -18,6 +18,7 @@ mod fair;
 mod gang;
 mod gate;
 mod grant;
+mod hold;
 mod identity;
 mod keep;
 mod key;

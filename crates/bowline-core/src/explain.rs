@@ -324,6 +324,8 @@ impl AsideWhy {
 pub enum PausedThing {
     /// The task itself.
     Task,
+    /// Another member of its gang, which goes together or not at all.
+    Member(TaskRef),
     /// Its run.
     Run(crate::id::RunId),
     /// Its namespace.

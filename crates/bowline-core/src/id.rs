@@ -76,6 +76,11 @@ number!(
     /// A node of a run's graph: the step's place in its workflow file, from 0.
     NodeIndex(u32)
 );
+impl NodeIndex {
+    /// In the place of a node: the task that holds what its run asks for as a whole.
+    pub const KEEPER: Self = Self(u32::MAX);
+}
+
 number!(
     /// Who waits for an answer: opaque to the engine, chosen by the leader.
     ReplyTo(u64)

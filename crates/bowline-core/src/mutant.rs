@@ -62,6 +62,8 @@ listed! {
         PauseIgnored = "pause-ignored",
         /// Resources are free as soon as their holder is told to stop.
         StoppingFreesTheResources = "stopping-frees-the-resources",
+        /// What a run holds is free while its tasks are still being stopped.
+        StoppingRunLetsGo = "stopping-run-lets-go",
         /// The end of a round frees no resource.
         EndKeepsTheResources = "end-keeps-the-resources",
         /// Whoever finds a resource free takes it, whoever stands in line.

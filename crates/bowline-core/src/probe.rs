@@ -98,6 +98,8 @@ listed! {
         DroppedForAnother = "dropped-for-another",
         /// A ticket steps back to its number.
         SteppedBackToItsNumber = "stepped-back-to-its-number",
+        /// A run ended before it was granted what it asks for as a whole.
+        RunEndedBeforeItHeld = "run-ended-before-it-held",
         /// A task that was ready gives its grants back to stand aside.
         GrantsGivenBackAside = "grants-given-back-aside",
         /// A lost attempt came back running, and was told to stop.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::WaitReason;
-use crate::id::{TaskRef, Ticket};
+use crate::id::{RunId, TaskRef, Ticket};
 use crate::name::{Actor, Key, ResourceName, UnitName, WorkerName};
 use crate::state::StateKind;
 use crate::time::Timestamp;
@@ -251,6 +251,8 @@ pub struct ResourceView {
 pub struct HolderView {
     /// Which task.
     pub task: TaskRef,
+    /// The run for which it holds it.
+    pub run: Option<RunId>,
     /// Its ticket.
     pub ticket: Ticket,
     /// Its state.
@@ -266,6 +268,8 @@ pub struct HolderView {
 pub struct PlaceView {
     /// Which task.
     pub task: TaskRef,
+    /// The run for which it asks.
+    pub run: Option<RunId>,
     /// Its ticket.
     pub ticket: Ticket,
     /// How it asks.

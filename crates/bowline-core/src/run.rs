@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeIndex, TaskId};
 use crate::name::StepName;
+use crate::resource::Ask;
 use crate::spec::Condition;
 
 /// Most nodes of one run.
@@ -26,6 +27,9 @@ pub const NODES_MAX: usize = 1_000;
 pub struct Graph {
     /// The nodes, by [`NodeIndex`].
     pub nodes: Vec<Node>,
+    /// What the run asks for as a whole: it holds all of it from before its first step to its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<Ask>,
 }
 
 /// One node.

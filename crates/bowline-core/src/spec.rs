@@ -108,6 +108,9 @@ pub struct TaskSpec {
     /// Its place in a gang. Set by the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gang: Option<crate::gang::Member>,
+    /// Whether its run holds what it needs. Set by the engine.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub under_run: bool,
 }
 
 fn one() -> u32 {
@@ -156,6 +159,7 @@ impl TaskSpec {
             stop_after: None,
             array: None,
             gang: None,
+            under_run: false,
         }
     }
 }

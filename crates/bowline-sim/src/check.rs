@@ -5,7 +5,7 @@
 //! seen: [`rows`] (I1, I2, I4, I5's order, I7, I8, I10, I13), [`effects`] (I3, I9, I8's acknowledgements), [`facts`]
 //! (I1 and I4 in fact, I13), [`states`] (what a state may follow upon), [`answers`] (what was acknowledged: I3, I11, keys, `explain`), [`words`] (what
 //! workers say and order: I2, I3, I8), [`leases`] (what supervisors promise by themselves), [`times`] (silence and limits),
-//! [`lines`] (I5), [`limits`] and [`shares`] (keys, rates, quotas, shares), [`gangs`] (I12), [`ending`] (I6, I8, I13, I14 once the faults have stopped).
+//! [`lines`] and [`holds`] (I5), [`limits`] and [`shares`] (keys, rates, quotas, shares), [`gangs`] (I12), [`ending`] (I6, I8, I13, I14 once the faults have stopped).
 
 pub mod answers;
 pub mod book;
@@ -13,6 +13,7 @@ pub mod effects;
 pub mod ending;
 pub mod facts;
 pub mod gangs;
+pub mod holds;
 pub mod leases;
 pub mod limits;
 pub mod lines;
@@ -136,6 +137,8 @@ pub struct View {
     pub lines: lines::Lines,
     /// Who is at work under which key, and what began when.
     pub limits: limits::Limits,
+    /// What runs hold.
+    pub holds: holds::Holds,
     /// How far gangs are.
     pub gangs: gangs::Gangs,
     /// What namespaces with shares have had.
@@ -266,6 +269,7 @@ impl Observe for Check {
         let succeeded = |attempt| self.sessions.has_succeeded(cluster, attempt);
         states::commit(&mut view.states, &view.book, (&mut self.found, at), batch, succeeded);
         lines::commit(&mut view.lines, &view.book, (&mut self.found, at), batch);
+        holds::commit(&mut view.holds, &view.book, (&mut self.found, at), batch);
         limits::commit(&mut view.limits, (&view.book, &view.lines), (&mut self.found, at), batch);
         shares::commit(&mut view.shares, &view.book, (&mut self.found, at), batch);
         gangs::commit(&mut view.gangs, &view.book, (&mut self.found, at), batch);

@@ -1,6 +1,8 @@
 //! A quiet copy of a cluster: the engine, made anew of the rows as they are, and moved by hand. There is no network in it, no
 //! process, and no time but what it is given. [`remedy`] asks it why a task waits, and does what it says.
 
+mod fair;
+mod hold;
 pub mod remedy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,6 +244,13 @@ impl Fork {
         self.say(worker, FromWorker::Released { attempt, started: true, why });
     }
 
+    /// A worker gives an attempt back.
+    fn release(&mut self, worker: &WorkerName, attempt: AttemptRef) {
+        self.connect(worker);
+        let why = "it was told to".to_owned();
+        self.say(worker, FromWorker::Released { attempt, started: true, why });
+    }
+
     /// What lives of this task, or of all its elements, ends well. Whether anything did.
     fn finish_all(&mut self, unit: TaskRef) -> bool {
         let is_of =
@@ -253,6 +262,7 @@ impl Fork {
         let held = self.held_by_the_server(unit);
         for (one, until) in &held {
             match until {
+                None if self.end_holding_run(*one) => {}
                 Some(until) => self.pass_to(*until),
                 None => self.act(*one, TaskVerb::Complete { how: Completion::Success(None) }),
             }
@@ -284,6 +294,9 @@ impl Fork {
 
     /// It is over, however.
     fn end(&mut self, unit: TaskRef) {
+        if self.end_holding_run(unit) {
+            return;
+        }
         self.finish_all(unit);
         self.act(unit, TaskVerb::Resolve { how: Completion::Success(None) });
         self.act(unit, TaskVerb::Complete { how: Completion::Success(None) });

@@ -30,4 +30,4 @@ pub use context::{Context, ElementView, StepView};
 pub use diagnostic::{Diagnostic, Style};
 pub use evaluate::{FOR_EACH_BYTES_MAX, FOR_EACH_ELEMENTS_MAX};
 pub use inputs::InputError;
-pub use workflow::{WORKFLOW_BYTES_MAX, Workflow, check};
+pub use workflow::{WORKFLOW_BYTES_MAX, Workflow, check, data};

@@ -22,6 +22,8 @@ pub(crate) struct Model {
     pub(crate) inputs: Vec<Input>,
     /// In the order of the file: a step's place is its node's index.
     pub(crate) steps: Vec<Step>,
+    /// What the run holds for its whole length.
+    pub(crate) holds: Vec<Ask>,
     pub(crate) result: Option<Shape>,
     /// Files that are the run's result: of which step, which.
     pub(crate) artifacts: Vec<(usize, String)>,

@@ -5,6 +5,7 @@ mod resources;
 mod step;
 
 use bowline_core::name::WorkflowName;
+use bowline_core::resource::Ask;
 use serde_json::Value;
 
 use crate::diagnostic::Range;
@@ -19,6 +20,7 @@ pub(crate) struct Draft {
     pub(crate) description: Option<String>,
     pub(crate) inputs: Vec<Input>,
     pub(crate) steps: Vec<Step>,
+    pub(crate) holds: Vec<Ask>,
     pub(crate) result: Option<Shape>,
     pub(crate) artifacts: Vec<(String, Range, String)>,
 }
@@ -51,10 +53,11 @@ impl Reader<'_> {
             self.wrong(&(0..0), "the workflow has no `steps`", "write `steps:` with at least one step");
             Vec::new()
         };
+        let holds = self.resources(&mut fields);
         let result = fields.take("result").map(|node| self.shape(node));
         let artifacts = fields.take("artifacts").map(|node| self.artifacts(node)).unwrap_or_default();
         fields.finish("the workflow", self);
-        Some(Draft { name, description, inputs, steps, result, artifacts })
+        Some(Draft { name, description, inputs, steps, holds, result, artifacts })
     }
 
     fn inputs(&mut self, node: Node) -> Vec<Input> {

@@ -48,6 +48,7 @@ pub fn check(file_name: &str, text: &str) -> Result<Workflow, Vec<Diagnostic>> {
             description: draft.description,
             inputs: draft.inputs,
             steps: draft.steps,
+            holds: draft.holds,
             result: draft.result,
             artifacts,
             text: text.to_owned(),
@@ -55,6 +56,15 @@ pub fn check(file_name: &str, text: &str) -> Result<Workflow, Vec<Diagnostic>> {
     });
     match model {
         Some(model) if mistakes.is_empty() => Ok(Workflow { model: Arc::new(model) }),
+        _ => Err(mistakes.into_diagnostics(text)),
+    }
+}
+
+/// Reads a YAML file that is no workflow, by the same rules, as JSON.
+pub fn data(text: &str) -> Result<Value, Vec<Diagnostic>> {
+    let mut mistakes = Mistakes::default();
+    match yaml::parse(text, &mut mistakes) {
+        Some(node) if mistakes.is_empty() => Ok(node.value()),
         _ => Err(mistakes.into_diagnostics(text)),
     }
 }
@@ -77,7 +87,7 @@ impl Workflow {
             needs: step.needs.iter().map(|need| Edge { from: node(need.index), on: need.on }).collect(),
             join: step.join,
         });
-        Graph { nodes: nodes.collect() }
+        Graph { nodes: nodes.collect(), asks: self.model.holds.clone() }
     }
 
     /// The run's inputs as one object: what is given, checked (a text is read as the declared type),

@@ -62,6 +62,15 @@ impl Node {
         }
     }
 
+    /// All of it as JSON.
+    pub(crate) fn value(&self) -> serde_json::Value {
+        match &self.data {
+            Data::Scalar { .. } => self.scalar_value().unwrap_or_default(),
+            Data::List(items) => items.iter().map(Self::value).collect(),
+            Data::Map(entries) => entries.iter().map(|(key, node)| (key.text.clone(), node.value())).collect(),
+        }
+    }
+
     /// A plain scalar as JSON by the rules of YAML 1.2; any other as text.
     pub(crate) fn scalar_value(&self) -> Option<serde_json::Value> {
         let Data::Scalar { text, style } = &self.data else { return None };

@@ -303,6 +303,12 @@ fn steps_ask_for_resources_in_every_form() {
         json!([made.spec.resources, made.spec.release_while_retrying])
     };
     let lock = |name: &str| json!({"mode": "exclusive", "name": name});
+    let whole = read("name: x\nlock: [db, rig]\nlicense: {sim: 2}\nsteps: {s: {action: noop}}\n").graph();
+    assert_eq!(
+        json!(whole.asks),
+        json!([lock("db"), lock("rig"), {"mode": "counted", "name": "sim", "amount": 2}]),
+        "what stands at the top is the run's"
+    );
     assert_eq!(asked("    lock: db\n"), json!([[lock("db")], false]));
     assert_eq!(
         asked("    lock: [a, b]\n    shared: c\n    license: {sim: 2}\n    release_while_retrying: true\n"),

@@ -26,6 +26,7 @@ pub fn run(explained: &CoreExplanation) -> RunExplanation {
 fn step(told: &CoreStep) -> StepExplanation {
     let (state, after) = match &told.state {
         StepWait::Steps { after, .. } => ("pending", after.iter().map(ToString::to_string).collect()),
+        StepWait::Hold => ("pending", Vec::new()),
         StepWait::Evaluated => ("due", Vec::new()),
         StepWait::Tasks => ("active", Vec::new()),
     };
@@ -52,6 +53,7 @@ fn step(told: &CoreStep) -> StepExplanation {
 fn sentence(told: &CoreStep) -> String {
     match &told.state {
         StepWait::Steps { after, at_least } => after_steps(after, *at_least),
+        StepWait::Hold => "It waits for what its run asks for as a whole.".to_owned(),
         StepWait::Evaluated => "Its expressions are to be evaluated.".to_owned(),
         StepWait::Tasks if told.waiting == 0 => {
             format!("{} of {} under way, {} ended.", told.running, count(told.total, "task"), told.ended)

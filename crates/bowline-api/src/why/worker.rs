@@ -1,6 +1,6 @@
 //! Why a worker is given nothing more, in words and as a document.
 
-use bowline_core::explain::{LaneMiss as CoreMiss, WorkerExplanation as CoreExplanation, WorkerReason};
+use bowline_core::explain::{LaneMiss as CoreMiss, WaitReason, WorkerExplanation as CoreExplanation, WorkerReason};
 use bowline_core::id::AttemptRef;
 use bowline_core::worker::Room;
 use serde_json::Value;
@@ -129,6 +129,7 @@ fn miss(miss: &CoreMiss) -> LaneMiss {
         missing: miss.missing.iter().map(ToString::to_string).collect(),
         excluded: miss.excluded.iter().map(ToString::to_string).collect(),
         kept_for: miss.kept_for,
+        fairness: miss.fairness.iter().map(super::reason).collect(),
         too_small: miss
             .too_small
             .iter()
@@ -167,13 +168,30 @@ fn lacks(miss: &CoreMiss) -> String {
     if miss.behind > 0 {
         all.push(format!("{} of what it holds beyond its slots come before", miss.behind));
     }
+    all.extend(miss.fairness.iter().filter_map(unfair));
     all.extend(miss.paused.as_ref().map(|(_, by, since)| format!("paused by {by} since {}", moment(*since))));
     if all.is_empty() { "nothing: it may be given to it".to_owned() } else { all.join("; ") }
 }
 
+/// What keeps a lane's tasks from any worker, or lets others go first.
+fn unfair(reason: &WaitReason) -> Option<String> {
+    match reason {
+        WaitReason::Quota { namespace, running, at_most } => Some(format!(
+            "{namespace} may have {at_most} tasks on workers (its quota `max_running`), and has {running}"
+        )),
+        WaitReason::Share { namespace, user: None, .. } => {
+            Some(format!("it is the turn of namespace {namespace}, which has had less of the workers, by its share"))
+        }
+        WaitReason::Share { user: Some(user), .. } => {
+            Some(format!("it is the turn of {user}, who has had less of the workers, by their share"))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use bowline_core::name::Key;
+    use bowline_core::name::{Key, Namespace};
     use bowline_core::time::Timestamp;
 
     use super::*;
@@ -205,7 +223,7 @@ mod tests {
         let slots = Key::new("slots").unwrap();
         let miss = CoreMiss {
             lane: String::new(),
-            namespace: bowline_core::name::Namespace::default(),
+            namespace: Namespace::default(),
             ready: 1,
             first: TaskRef::whole(bowline_core::id::TaskId(1)),
             paused: None,
@@ -216,8 +234,12 @@ mod tests {
             too_small: vec![(slots, 4, 2)],
             short_of: Vec::new(),
             behind: 0,
+            fairness: vec![WaitReason::Quota { namespace: Namespace::default(), running: 2, at_most: 2 }],
         };
-        assert_eq!(lacks(&miss), "it does not have gpu=a100; slots: wanted 4, it has 2");
+        assert_eq!(
+            lacks(&miss),
+            "it does not have gpu=a100; slots: wanted 4, it has 2; default may have 2 tasks on workers (its quota `max_running`), and has 2"
+        );
     }
 
     use bowline_core::id::TaskRef;

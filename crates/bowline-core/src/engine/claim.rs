@@ -210,7 +210,7 @@ impl Engine {
             stop_after: task.policy.stop_after.map(|after| after.0),
             slots: task.policy.lane_key.slots,
             amounts: task.policy.lane_key.room.clone(),
-            resources: task.unit(pick.unit).map(Hot::told).unwrap_or_default(),
+            resources: self.told(pick.unit),
         };
         self.out.effects.push(Effect::Send { session, message: ToWorker::Assign(assign) });
         self.out.given += 1;

@@ -53,6 +53,8 @@ impl Engine {
                 self.open_dependencies_of(task, &mut reasons);
             }
             Some(State::Blocked) => self.open_dependencies_of(task, &mut reasons),
+            // Its run ends it, and nobody else.
+            Some(State::Running { on: Holder::Server { .. } }) if self.kept_run(unit.task).is_some() => {}
             Some(State::Running { on: Holder::Server { until } }) => {
                 reasons.push(WaitReason::Held { until: *until });
             }
@@ -217,6 +219,9 @@ impl Engine {
         };
         if let Some(mark) = self.tasks.get(&unit.task).and_then(|task| task.paused.as_deref()) {
             add(PausedThing::Task, mark);
+        }
+        for (member, mark) in self.paused_members(unit.task) {
+            add(PausedThing::Member(TaskRef::whole(member)), mark);
         }
         if let Some((id, mark)) = self.run_pause(unit.task) {
             add(PausedThing::Run(id), mark);

@@ -115,6 +115,7 @@ impl Engine {
             self.hold_loaded(*id);
         }
         for id in tasks {
+            self.load_keeper(id);
             self.place_dependencies(id);
             self.place_task(id);
         }

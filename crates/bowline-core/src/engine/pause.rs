@@ -107,7 +107,7 @@ impl Engine {
                 NodeState::Active { task } => Some(*task),
                 NodeState::Pending | NodeState::Due | NodeState::Ended { .. } => None,
             };
-            run.nodes.iter().filter_map(|node| active(&node.state)).collect()
+            run.nodes.iter().filter_map(|node| active(&node.state)).chain(run.keeper).collect()
         });
         for task in tasks {
             self.stand_anew(task);

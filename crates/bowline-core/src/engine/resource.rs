@@ -117,7 +117,8 @@ impl Engine {
             .filter_map(|(task, grant)| {
                 let ticket = self.tasks.get(&task.task)?.ticket;
                 let state = self.dependency_state(*task)?;
-                Some(HolderView { task: *task, ticket, state, grant: grant.clone(), why: None })
+                let run = self.kept_run(task.task);
+                Some(HolderView { task: *task, run, ticket, state, grant: grant.clone(), why: None })
             })
             .collect();
         holders.sort_by_key(|holder| (holder.grant.at, holder.ticket, holder.task));
@@ -159,7 +160,8 @@ impl Engine {
         let task = self.tasks.get(&unit.task)?;
         let want = task.policy.wants.iter().find(|want| want.name == *name)?;
         let since = task.unit(unit).unwrap_or(&task.hot).since;
-        Some(PlaceView { task: unit, ticket, mode: want.mode, amount: want.amount, since })
+        let run = self.kept_run(unit.task);
+        Some(PlaceView { task: unit, run, ticket, mode: want.mode, amount: want.amount, since })
     }
 
     /// All of them, by name.

@@ -33,6 +33,10 @@ pub(super) struct Run {
     outs: Vec<Vec<NodeIndex>>,
     /// Nodes that have not ended.
     pub open: usize,
+    /// The task that holds what the run asks for as a whole, while the run has not ended.
+    pub keeper: Option<TaskId>,
+    /// Whether it has been granted that.
+    pub is_held: bool,
     /// The batch in which it was last written.
     pub written: u64,
 }
@@ -67,7 +71,7 @@ impl Run {
         let outs = out_edges(&graph);
         let nodes = vec![NodeHot::new(); graph.nodes.len()];
         let open = nodes.len();
-        Self { row, graph, nodes, outs, open, written: 0 }
+        Self { row, graph, nodes, outs, open, keeper: None, is_held: false, written: 0 }
     }
 
     /// A node as it was stored.
@@ -174,6 +178,7 @@ impl Engine {
             }
         }
         check_graph(&start.graph)?;
+        self.check_hold(&start.graph)?;
         let id = self.counters.run;
         self.counters.run = id.next();
         self.out.counters = Changed::Yes;
@@ -197,6 +202,7 @@ impl Engine {
         let cause = Cause::new(actor, "");
         self.tell_run(id, "running", &cause);
         self.touch_all_nodes(id);
+        self.begin_hold(id);
         self.advance_run(id);
         if let Some(key) = &start.key {
             self.remember_run_key(&start.namespace, key, id);
@@ -220,8 +226,8 @@ impl Engine {
         self.tell_of(Subject::Run(id), namespace, AttemptNo(0), what, cause);
     }
 
-    /// Looks at every pending node: at a start, a retry.
-    fn advance_run(&mut self, id: RunId) {
+    /// Looks at every pending node: at a start, a retry, when what the run asks for has been granted.
+    pub(super) fn advance_run(&mut self, id: RunId) {
         for node in self.node_indexes(id) {
             self.look_at(id, node);
         }
@@ -237,6 +243,7 @@ impl Engine {
         }
         match run.join(node) {
             Joined::Open => {}
+            Joined::Met if run.lacks_hold() => {}
             Joined::Met => self.node_due(id, node),
             Joined::Lost => {
                 let message = "what it needs did not end as it must".to_owned();
@@ -353,7 +360,9 @@ impl Engine {
         run.row.ended_at = Some(now);
         run.row.paused = None;
         self.touch_run(id);
-        self.tell_run(id, state.name(), &Cause::server(reason));
+        let cause = Cause::server(reason);
+        self.tell_run(id, state.name(), &cause);
+        self.end_hold(id, &cause);
         let filling = self.filling();
         self.evictions.push_run(filling, id);
     }
@@ -407,9 +416,13 @@ impl Engine {
             .and_then(|()| self.check_asks(new))
             .and_then(|()| self.check_dependencies(&namespace, new))
         {
-            let outcome = Outcome::Rejected { message: refusal.message };
-            return self.end_node(id, node, NodeEnd::Failed, Some(outcome));
+            return self.reject_node(id, node, refusal);
         }
+        let under = match self.under_run(id, new) {
+            Ok(under) => under,
+            Err(refusal) => return self.reject_node(id, node, refusal),
+        };
+        let new = under.as_ref().unwrap_or(new);
         let task = self.counters.task;
         if let Some(hot) = self.runs.get_mut(&id).and_then(|run| run.nodes.get_mut(node.0 as usize)) {
             hot.state = NodeState::Active { task };
@@ -417,6 +430,11 @@ impl Engine {
         self.touch_node(id, node);
         let made = self.create(new, task, origin);
         debug_assert_eq!(made, task, "ids are given in order");
+    }
+
+    fn reject_node(&mut self, id: RunId, node: NodeIndex, refusal: Refusal) {
+        let outcome = Outcome::Rejected { message: refusal.message };
+        self.end_node(id, node, NodeEnd::Failed, Some(outcome));
     }
 
     fn result_evaluated(&mut self, id: RunId, outcome: Evaluation) {
@@ -472,6 +490,7 @@ impl Engine {
         self.touch_run(id);
         let cause = Cause::new(actor, reason);
         self.tell_run(id, RunState::Stopping.name(), &cause);
+        self.let_go_too_early(id, &cause);
         for node in self.node_indexes(id) {
             let state = self.runs.get(&id).and_then(|run| run.nodes.get(node.0 as usize)).map(|hot| hot.state);
             match state {
@@ -524,6 +543,7 @@ impl Engine {
         for node in again {
             self.touch_node(id, node);
         }
+        self.begin_hold(id);
         self.advance_run(id);
         Ok(Answer::Done)
     }

@@ -74,6 +74,8 @@ pub(super) struct Policy {
     pub wants: Arc<[Want]>,
     pub release_while_retrying: bool,
     pub limits: Option<Arc<Limits>>,
+    /// Its run holds what it needs.
+    pub under_run: bool,
 }
 
 /// Whose a task is.
@@ -108,6 +110,7 @@ impl Policy {
             wants: Want::of(&spec.resources),
             release_while_retrying: spec.release_while_retrying,
             limits: Limits::of(spec),
+            under_run: spec.under_run,
         }
     }
 

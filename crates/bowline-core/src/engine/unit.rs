@@ -17,6 +17,7 @@ use super::array::Stand;
 use super::lane::Line;
 use super::late::is_plainly_lost;
 use super::out::{Cause, Changed};
+use super::run::NodeHot;
 use super::table::{At, Hot};
 
 impl Engine {
@@ -177,7 +178,10 @@ impl Engine {
         self.retime(unit);
         match kind {
             StateKind::Ready => self.line_up(unit),
-            StateKind::Running => self.note_started(unit),
+            StateKind::Running => {
+                self.note_started(unit);
+                self.keeper_began(unit.task);
+            }
             StateKind::Stopping => {
                 self.tell_worker_to_stop(unit);
                 self.free_too_early(unit);
@@ -413,7 +417,8 @@ impl Engine {
     pub(super) fn run_pause(&self, id: TaskId) -> Option<(RunId, &PauseMark)> {
         let (run_id, node) = self.tasks.get(&id)?.policy.run?;
         let run = self.runs.get(&run_id)?;
-        let acts = run.nodes.get(node.0 as usize)?.state == NodeState::Active { task: id };
+        let is_active = |hot: &NodeHot| hot.state == NodeState::Active { task: id };
+        let acts = run.keeper == Some(id) || run.nodes.get(node.0 as usize).is_some_and(is_active);
         run.row.paused.as_ref().filter(|_| acts).map(|mark| (run_id, mark))
     }
 

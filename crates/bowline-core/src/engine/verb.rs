@@ -25,6 +25,7 @@ impl Engine {
         verb: &TaskVerb,
     ) -> Result<StateKind, Refusal> {
         self.find(namespace, unit)?;
+        self.check_verb_in_run(unit, verb)?;
         match verb {
             TaskVerb::Cancel { why } => self.cancel(actor, unit, why),
             TaskVerb::Retry => self.retry(actor, unit),

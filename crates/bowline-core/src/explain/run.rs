@@ -20,7 +20,7 @@ pub struct RunExplanation {
     pub state: RunState,
     /// When it began.
     pub since: Timestamp,
-    /// What keeps all of it: pauses.
+    /// What keeps all of it: pauses, and what it asks for as a whole.
     pub reasons: Vec<WaitReason>,
     /// Its steps that have not ended, in the order of the workflow.
     pub steps: Vec<StepExplanation>,
@@ -60,6 +60,8 @@ pub enum StepWait {
         /// How many more of them must end well. `None`: all.
         at_least: Option<u32>,
     },
+    /// For what its run asks for as a whole.
+    Hold,
     /// Its expressions are being evaluated.
     Evaluated,
     /// For its tasks.

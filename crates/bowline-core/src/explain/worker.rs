@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PausedThing;
+use super::{PausedThing, WaitReason};
 use crate::id::{AttemptRef, TaskRef};
 use crate::message::DrainMode;
 use crate::name::{Key, Namespace, WorkerName};
@@ -157,4 +157,7 @@ pub struct LaneMiss {
     pub short_of: Vec<(Key, u64, u64, u64)>,
     /// What the worker holds beyond its slots, which comes before.
     pub behind: u64,
+    /// What keeps them from any worker, or lets others go before them: a quota, shares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fairness: Vec<WaitReason>,
 }

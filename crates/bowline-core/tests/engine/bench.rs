@@ -399,12 +399,16 @@ impl Bench {
     }
 
     pub(crate) fn ask_for_run(&mut self, nodes: Vec<Node>) -> Reply {
+        self.ask_for_graph(Graph { nodes, asks: Vec::new() })
+    }
+
+    pub(crate) fn ask_for_graph(&mut self, graph: Graph) -> Reply {
         let start = StartRun {
             namespace: namespace(),
             workflow: WorkflowName::new("census").unwrap(),
             source: Arc::from("steps: {}"),
             inputs: Arc::from("{}"),
-            graph: Arc::new(Graph { nodes }),
+            graph: Arc::new(graph),
             key: None,
         };
         self.request(Request::StartRun(start))

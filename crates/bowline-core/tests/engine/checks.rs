@@ -56,6 +56,7 @@ pub(crate) fn check(world: &mut World, seen: &mut Seen) {
     check_drained(world);
     check_history(world, seen);
     check_holders(world, seen);
+    super::holds::check(world);
     super::limits::check(world, &mut seen.limits);
     if world.bench.pace == Pace::AtOnce {
         check_counts(world);

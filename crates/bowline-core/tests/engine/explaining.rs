@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bowline_core::answer::{Answer, RefusalCode};
 use bowline_core::explain::{RunExplanation, StepWait, WaitReason, WorkerExplanation, WorkerReason};
+use bowline_core::fair::NamespaceChange;
 use bowline_core::id::{RunId, TaskRef};
-use bowline_core::input::{Evaluation, Request, RunVerb};
+use bowline_core::input::{DryRun, Evaluation, Request, RunVerb, Strict, Submit};
 use bowline_core::message::{DrainMode, FromWorker, JobEnd, Paused};
-use bowline_core::name::{Key, ResourceName, WorkerName};
+use bowline_core::name::{Key, Namespace, ResourceName, WorkerName};
 use bowline_core::resource::Ask;
 use bowline_core::spec::{ArraySpec, Condition, Requirement, TaskSpec};
 use bowline_core::state::StateKind;
@@ -197,4 +198,48 @@ fn a_resource_tells_what_its_next_waits_for_besides_and_what_keeps_its_holders()
     assert!(
         !view.next.iter().any(|reason| matches!(reason, WaitReason::Resource { name, .. } if name.as_str() == "a"))
     );
+}
+
+#[test]
+fn a_quota_and_the_turn_of_others_are_told_of_a_lane() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 2);
+    let set = |bench: &mut Bench, change: NamespaceChange| {
+        bench.request(Request::SetNamespace { name: namespace(), change }).unwrap();
+    };
+    set(&mut bench, NamespaceChange { max_running: Some(Some(1)), ..NamespaceChange::default() });
+    let (first, second) = (bench.one(noop()), bench.one(noop()));
+    let told = worker(&mut bench, "lab-1");
+    assert_eq!(told.reasons, [WorkerReason::NothingFits { lanes: 1 }]);
+    assert_eq!(told.lanes[0].first, TaskRef::whole(second));
+    assert_eq!(told.lanes[0].fairness, [WaitReason::Quota { namespace: namespace(), running: 1, at_most: 1 }]);
+    // What it says is what keeps it.
+    set(&mut bench, NamespaceChange { max_running: Some(None), ..NamespaceChange::default() });
+    assert!(bench.state(second).is_live());
+    set(&mut bench, NamespaceChange { share: Some(Some(1)), ..NamespaceChange::default() });
+    bench.pass(Duration::from_secs(1));
+    let other = Namespace::new("other").unwrap();
+    let submit = |namespace: &Namespace| {
+        let tasks = vec![new_task(noop())];
+        Request::Submit(Submit {
+            namespace: namespace.clone(),
+            tasks,
+            key: None,
+            dry_run: DryRun::No,
+            strict: Strict::No,
+        })
+    };
+    for request in [submit(&namespace()), submit(&other)] {
+        bench.request(request).unwrap();
+    }
+    let told = worker(&mut bench, "lab-1");
+    let own = told.lanes.iter().find(|lane| lane.namespace == namespace()).unwrap();
+    let [WaitReason::Share { namespace: turn, user: None, .. }] = own.fairness.as_slice() else { panic!("{own:?}") };
+    assert_eq!(*turn, other);
+    let theirs = told.lanes.iter().find(|lane| lane.namespace == other).unwrap();
+    assert!(theirs.fairness.is_empty(), "{theirs:?}");
+    let attempt = super::bench::live(&bench, first);
+    bench.say(session, FromWorker::Started(attempt));
+    bench.finish(session, attempt, JobEnd::Success);
+    assert!(bench.state(theirs.first.task).is_live(), "it was their turn");
 }

@@ -7,7 +7,7 @@ mod kept;
 use std::time::Duration;
 
 use bowline_core::answer::{Answer, Refusal, RefusalCode, Reply};
-use bowline_core::explain::WaitReason;
+use bowline_core::explain::{PausedThing, WaitReason};
 use bowline_core::fair::NamespaceChange;
 use bowline_core::gang::{Ask as GangAsk, Dead, Form, OnLost, Terms, Told};
 use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
@@ -258,6 +258,12 @@ fn pausing_one_pauses_all() {
     assert_eq!(states(&bench, &members), [Ready, Ready]);
     bench.verb(TaskRef::whole(members[0]), TaskVerb::Pause).unwrap();
     assert_eq!(states(&bench, &members), [Waiting, Waiting], "it gives back what it was granted, and stands aside");
+    let told = explain(&mut bench, TaskRef::whole(members[1])).unwrap().reasons;
+    let is_said = |reason: &WaitReason| match reason {
+        WaitReason::Paused { what, .. } => *what == PausedThing::Member(TaskRef::whole(members[0])),
+        _ => false,
+    };
+    assert!(told.iter().any(is_said), "who is paused is said to the others: {told:?}");
     bench.worker("lab-1", 8);
     let other = bench.one(asks(vec![lock("db")]));
     assert_eq!(states(&bench, &members), [Waiting, Waiting]);

@@ -10,6 +10,7 @@ mod explaining;
 mod fairness;
 mod fleet;
 mod gangs;
+mod holds;
 mod limits;
 mod lines;
 mod matching;

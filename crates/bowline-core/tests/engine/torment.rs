@@ -13,7 +13,7 @@ use bowline_core::input::{
 use bowline_core::message::{DrainMode, FromWorker, JobEnd, KnownAs, Paused};
 use bowline_core::name::{Key, ResourceName, UnitName, WorkerName};
 use bowline_core::resource::{Ask, ResourceChange, Service, UnitSpec};
-use bowline_core::run::DueKind;
+use bowline_core::run::{DueKind, Graph};
 use bowline_core::spec::{Action, ArraySpec, Condition, Dependency, OnWorkerLoss, Overlap, TaskSpec, Work};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
@@ -210,6 +210,10 @@ fn evaluate(world: &mut World, b: u8) {
         (DueKind::Result | DueKind::Node(_), 0) => Evaluation::Failed(bowline_core::state::JobError::default()),
         (DueKind::Result, _) => Evaluation::Result("{}".into()),
         (DueKind::Node(_), 1) => Evaluation::Nothing,
+        (DueKind::Node(_), 2) => {
+            let spec = TaskSpec { resources: asks(b / 5, b), ..noop() };
+            Evaluation::Task(Box::new(new_task(spec)))
+        }
         (DueKind::Node(_), _) => Evaluation::Task(Box::new(new_task(noop()))),
     };
     world.bench.evaluated(due, outcome);
@@ -263,12 +267,14 @@ fn step(world: &mut World, (what, a, b): Step) {
         8 => {
             let on = [Condition::Ok, Condition::Any, Condition::Fail];
             let (one, other) = (on[usize::from(a) % 3], on[usize::from(b) % 3]);
-            drop(world.bench.ask_for_run(vec![
+            let nodes = vec![
                 node("a", &[]),
                 node("b", &[(0, one)]),
                 node("c", &[(0, other)]),
                 node("d", &[(1, Condition::Any), (2, Condition::Ok)]),
-            ]));
+            ];
+            let asks = if b % 2 == 0 { asks(a, b) } else { Vec::new() };
+            drop(world.bench.ask_for_graph(Graph { nodes, asks }));
         }
         9 | 10 => evaluate(world, b),
         11 | 12 => world.connect(which),

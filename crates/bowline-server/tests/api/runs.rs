@@ -8,7 +8,12 @@ use serde_json::Map;
 use crate::support::{House, soon};
 
 fn run(workflow: &str) -> NewRun {
-    NewRun { workflow: workflow.to_owned(), file: Some("nap.yaml".to_owned()), inputs: Map::new() }
+    NewRun {
+        workflow: workflow.to_owned(),
+        file: Some("nap.yaml".to_owned()),
+        inputs: Map::new(),
+        resources: Vec::new(),
+    }
 }
 
 const NAP: &str = "name: nap\nsteps:\n  first:\n    action: sleep\n    with: {for: 10ms}\n  second:\n    needs: [first]\n    action: sleep\n    with: {for: 10ms}\n";

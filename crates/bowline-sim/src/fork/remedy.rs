@@ -24,7 +24,7 @@ use crate::workload::verbs::run_verb;
 /// Rounds of asking and removing for one task.
 const ROUNDS_MAX: usize = 200;
 /// Dependencies of dependencies are gone through so far.
-const DEPTH_MAX: u32 = 8;
+pub(super) const DEPTH_MAX: u32 = 8;
 /// How long is waited where what has the room has ended.
 const WAIT: Duration = Duration::from_secs(10);
 /// The room of a worker that is brought so that a whole lane goes: more than a run has tasks.
@@ -66,8 +66,9 @@ pub fn hold_to_its_word(fork: &mut Fork, unit: TaskRef) -> Word {
             return Word::Open;
         }
         if before.as_ref() == Some(&now) {
+            let behind = fork.behind(&told.reasons);
             return Word::Broken(format!(
-                "{unit} is {}, and all was removed that is said to keep it: {:?}",
+                "{unit} is {}, and all was removed that is said to keep it: {:?}{behind}",
                 told.state, told.reasons
             ));
         }
@@ -118,7 +119,7 @@ impl Fork {
     }
 
     /// What this reason says keeps a task is removed.
-    fn remove(&mut self, unit: TaskRef, reason: &WaitReason, depth: u32) {
+    pub(super) fn remove(&mut self, unit: TaskRef, reason: &WaitReason, depth: u32) {
         match reason {
             WaitReason::NotBefore { until }
             | WaitReason::Backoff { until, .. }
@@ -165,18 +166,25 @@ impl Fork {
                     self.end_rest(unit, other);
                 }
             }
-            WaitReason::Aside { why, .. } => self.step_back(why),
-            other => self.remove_other(unit, other),
+            WaitReason::Aside { why, .. } => self.step_back(unit, why),
+            other => self.remove_other(unit, other, depth),
         }
     }
 
-    /// What only somebody who knows can say; and what nobody has said yet how to remove: nothing can be said of it then.
-    fn remove_other(&mut self, unit: TaskRef, reason: &WaitReason) {
+    /// What only somebody who knows can say; what is a matter of fairness; and what is not said of who waits.
+    fn remove_other(&mut self, unit: TaskRef, reason: &WaitReason, depth: u32) {
         let how = Completion::Success(None);
         match reason {
             WaitReason::InDoubt { .. } => self.act(unit, TaskVerb::Resolve { how }),
             WaitReason::Held { until: None } => self.act(unit, TaskVerb::Complete { how }),
-            _ => self.is_hopeless = true,
+            WaitReason::Quota { namespace, .. } => self.lift_quota(namespace),
+            WaitReason::Share { .. } => self.drop_shares(),
+            WaitReason::Gang { absent, lacking, distinct, .. } => {
+                self.gather(absent, depth);
+                self.bring_for(lacking, *distinct);
+            }
+            // What `remove` knows itself.
+            _ => {}
         }
     }
 
@@ -190,7 +198,7 @@ impl Fork {
     }
 
     /// Other elements of the same array would come to its place, one after the other.
-    fn end_rest(&mut self, unit: TaskRef, other: TaskRef) {
+    pub(super) fn end_rest(&mut self, unit: TaskRef, other: TaskRef) {
         if other.index.is_some() && other.task != unit.task {
             self.end(TaskRef::whole(other.task));
         }
@@ -200,6 +208,7 @@ impl Fork {
         let paused = Paused::No;
         match what {
             PausedThing::Task => return self.act(TaskRef::whole(unit.task), TaskVerb::Resume),
+            PausedThing::Member(member) => return self.act(*member, TaskVerb::Resume),
             PausedThing::Run(run) => self.request(run_verb(*run, RunVerb::Resume)),
             PausedThing::Namespace(name) => self.request(Request::Pause { namespace: Some(name.clone()), paused }),
             PausedThing::Everything => self.request(Request::Pause { namespace: None, paused }),
@@ -217,6 +226,9 @@ impl Fork {
     }
 
     fn end_badly(&mut self, task: TaskRef) {
+        if self.end_holding_run(task) {
+            return;
+        }
         self.act(task, TaskVerb::Resolve { how: Completion::Failure("no".to_owned()) });
         self.act(task, TaskVerb::Cancel { why: "it need not succeed".to_owned() });
         for (worker, attempt) in self.live() {
@@ -224,6 +236,18 @@ impl Fork {
                 self.finish(&worker, attempt);
             }
         }
+    }
+
+    /// What is said of the tasks on which it depends.
+    fn behind(&mut self, reasons: &[WaitReason]) -> String {
+        let tasks = reasons.iter().filter_map(|reason| match reason {
+            WaitReason::Dependency { task, .. } => Some(*task),
+            _ => None,
+        });
+        let told = tasks.filter_map(|task| self.explain(task));
+        let told: Vec<String> =
+            told.map(|told| format!("{} is {}: {:?}", told.task, told.state, told.reasons)).collect();
+        if told.is_empty() { String::new() } else { format!("; {}", told.join("; ")) }
     }
 
     /// A dependency is brought to a good end, by what is said to keep it.
@@ -249,7 +273,7 @@ impl Fork {
         }
     }
 
-    fn step_back(&mut self, why: &AsideWhy) {
+    fn step_back(&mut self, unit: TaskRef, why: &AsideWhy) {
         match why {
             AsideWhy::OutOfService { name, .. } => {
                 let change = ResourceChange { service: Some(Service::In), ..ResourceChange::default() };
@@ -262,8 +286,10 @@ impl Fork {
             }
             // The reason beside it says what to do.
             AsideWhy::Paused | AsideWhy::NoWorker { .. } | AsideWhy::Window => {}
-            // Nobody has said yet what removes it.
-            _ => self.is_hopeless = true,
+            fair @ (AsideWhy::Concurrency { .. }
+            | AsideWhy::Rate { .. }
+            | AsideWhy::Running { .. }
+            | AsideWhy::Held { .. }) => self.make_fair(unit, fair),
         }
     }
 
@@ -330,7 +356,7 @@ impl Fork {
     }
 
     /// A worker that fits, with room for everybody in its lane.
-    fn bring_all(&mut self, unit: TaskRef) {
+    pub(super) fn bring_all(&mut self, unit: TaskRef) {
         let Ok(Some(found)) = self.store.task(unit.task) else { return };
         let spec = found.spec;
         let capabilities = spec.requires.iter().map(|wanted| (wanted.key.clone(), wanted.value.clone())).collect();

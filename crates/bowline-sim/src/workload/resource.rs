@@ -56,6 +56,15 @@ pub fn ask(spec: &mut TaskSpec, random: &mut Random) {
     }
 }
 
+/// What a run asks for as a whole: a lock, with a shared one or without.
+pub fn held_by_a_run(items: u64) -> Vec<Ask> {
+    let mut asks = vec![Ask::Exclusive { name: name(LOCKS[0]) }];
+    if items > 2 {
+        asks.push(Ask::Shared { name: name(LOCKS[1]) });
+    }
+    asks
+}
+
 fn units(count: usize) -> Vec<UnitSpec> {
     let all = [("ph1", "x"), ("ph2", "y"), ("ph3", "y")];
     let unit = |(unit, model): &(&str, &str)| UnitSpec {

@@ -63,6 +63,8 @@ pub struct Tastes {
     pub length_us: u64,
     /// Ask for resources.
     pub asking: u64,
+    /// Whether runs hold resources as a whole.
+    pub are_runs_holding: bool,
     /// Are under keys and rates; and namespaces have quotas and shares where this is above 0.
     pub limited: u64,
     /// Not in per mille: most members of a gang. 0: there are none.
@@ -128,6 +130,14 @@ fn has_lines(seed: u64) -> bool {
     [LINES, LIMITS, GANGS, TRIALS].iter().any(|range| range.contains(&seed)) || seed >= LINES_FROM
 }
 
+/// Seeds whose runs hold resources as a whole; and seeds that are drawn fresh from here on do.
+const HELD_RUNS: std::ops::Range<u64> = 3_000_000..4_000_000;
+const HELD_RUNS_FROM: u64 = 1_795_390_000_000;
+
+fn has_held_runs(seed: u64) -> bool {
+    HELD_RUNS.contains(&seed) || seed >= HELD_RUNS_FROM
+}
+
 /// Whether the tasks of a seed are under keys and rates.
 fn has_limits(seed: u64) -> bool {
     LIMITS.contains(&seed) || TRIALS.contains(&seed) || seed >= LIMITS_FROM
@@ -183,6 +193,7 @@ fn tastes(random: &mut Random) -> Tastes {
         endless: 0,
         elements: 12,
         asking: 0,
+        are_runs_holding: false,
         limited: 0,
         gang: 0,
         length_us: [200_000, 2_000_000, 10_000_000, 40_000_000][random.place(4).unwrap_or(0)],
@@ -229,6 +240,10 @@ impl Shape {
             let random = &mut Random::new(seed, 7);
             shape.tastes.asking = [0, 200, 500, 900][random.place(4).unwrap_or(0)];
             shape.forsaken = shape.tastes.asking > 0 && random.per_mille(250);
+        }
+        if has_held_runs(seed) {
+            shape.tastes.asking = shape.tastes.asking.max(300);
+            shape.tastes.are_runs_holding = true;
         }
         if has_limits(seed) {
             let random = &mut Random::new(seed, 9);

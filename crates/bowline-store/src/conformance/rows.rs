@@ -258,7 +258,7 @@ pub fn run(id: u64, state: RunState, at: u64) -> RunRow {
 pub fn graph() -> Graph {
     let node = |name, needs| Node { name: good(StepName::new(name)), needs, join: Join::All };
     let edge = Edge { from: NodeIndex(0), on: Condition::Ok };
-    Graph { nodes: vec![node("list", Vec::new()), node("count", vec![edge])] }
+    Graph { nodes: vec![node("list", Vec::new()), node("count", vec![edge])], asks: Vec::new() }
 }
 
 /// A new run.

@@ -1,4 +1,4 @@
-//! What a step asks for of resources: `lock`, `shared`, `license`, `device`.
+//! What a step, or a run as a whole, asks for of resources: `lock`, `shared`, `license`, `device`.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! `bowline resource`: what tasks hold while they run, who holds it and who is next.
 
 use bowline_api::{NewUnit, Resource, ResourceChange, ResourceEntry, ResourceHolder, ResourcePlace};
+use bowline_core::id::TaskRef;
 use bowline_core::name::{ResourceName, UnitName};
 use bowline_core::resource::Sticky;
 use clap::Subcommand;
@@ -254,9 +255,14 @@ fn unit_row(unit: &bowline_api::ResourceUnit) -> Vec<String> {
     vec![unit.name.clone(), attributes.join(" "), unit.holder.map_or_else(|| "-".to_owned(), |task| task.to_string())]
 }
 
+/// A task; or the run for which it is there, with it.
+fn who(task: TaskRef, run: Option<&str>) -> String {
+    run.map_or_else(|| task.to_string(), |run| format!("{run} ({task})"))
+}
+
 fn holder_row(holder: &ResourceHolder) -> Vec<String> {
     vec![
-        holder.task.to_string(),
+        who(holder.task, holder.run.as_deref()),
         holder.ticket.to_string(),
         holder.state.to_string(),
         how(&holder.mode, holder.amount),
@@ -267,7 +273,12 @@ fn holder_row(holder: &ResourceHolder) -> Vec<String> {
 }
 
 fn place_row(place: &ResourcePlace) -> Vec<String> {
-    vec![place.task.to_string(), place.ticket.to_string(), how(&place.mode, place.amount), age(place.since)]
+    vec![
+        who(place.task, place.run.as_deref()),
+        place.ticket.to_string(),
+        how(&place.mode, place.amount),
+        age(place.since),
+    ]
 }
 
 fn how(mode: &str, amount: u64) -> String {

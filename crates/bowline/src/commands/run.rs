@@ -37,6 +37,7 @@ const CANCEL_MAX: Duration = Duration::from_secs(20);
   bowline run census.yaml
   bowline run census.yaml --input root=/usr/share --out results/
   bowline run census.yaml --local --slots 4
+  bowline run census.yaml --lock db --license sim=2   held from before its first step to its end
   bowline run census.yaml --json
 
 Uses the server that is there (--server, BOWLINE_SERVER, a live local one) and says which; where
@@ -59,6 +60,8 @@ pub(crate) struct Args {
     #[arg(long)]
     keep: bool,
     #[command(flatten)]
+    resources: super::submit::Resources,
+    #[command(flatten)]
     worker: super::worker::Offers,
 }
 
@@ -73,7 +76,8 @@ pub(crate) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     let Some(inputs) = check(on, &source, &args) else { return Ok(Exit::USAGE) };
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("The folder `{}` cannot be made.", args.out.display()))?;
-    let new = NewRun { workflow: source.text, file: Some(source.name), inputs };
+    let resources = args.resources.list();
+    let new = NewRun { workflow: source.text, file: Some(source.name), inputs, resources };
     let mut stop = signals::Stop::new()?;
     if let Some(client) = server(on, &args).await? {
         return on_server(on, &client, &new, &args.out, &mut stop).await;

@@ -15,7 +15,7 @@ use bowline_api::{Submit, Submitted};
 use bowline_client::{Client, Write};
 use bowline_core::id::TaskRef;
 
-pub(crate) use asks::attribute;
+pub(crate) use asks::{Resources, attribute};
 pub(crate) use options::Options;
 
 use super::Setting;
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     /// Tasks as the REST interface takes them: one, a list, or {"tasks": […]} (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     from_json: Option<std::path::PathBuf>,
-    /// The members of a gang, as JSON: {"tasks": […], "gang": {"distinct": true}}, or a list (`-`: standard input)
+    /// The members of a gang, as YAML or JSON: {"tasks": […], "gang": {"distinct": true}}, or a list (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "from_json", "script", "each_line"])]
     gang: Option<std::path::PathBuf>,
     /// The same key again gives the same tasks, and makes no new ones
@@ -122,7 +122,7 @@ impl Args {
 
     fn tasks(&self) -> anyhow::Result<Submit> {
         if let Some(path) = &self.gang {
-            let mut submit = build::from_json(&read_text(path)?)
+            let mut submit = build::from_file(&path.display().to_string(), &read_text(path)?)
                 .with_context(|| Trouble::usage(format!("`{}` holds no gang.", path.display())))?;
             submit.gang.get_or_insert_default();
             return Ok(submit);

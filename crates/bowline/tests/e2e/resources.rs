@@ -470,3 +470,39 @@ fn steps_of_a_workflow_hold_resources() {
     assert!(ran.stderr.contains("none") || ran.stdout.contains("none"), "{ran:?}");
     lines.fleet.over(vec![worker]);
 }
+
+#[test]
+fn a_run_holds_what_it_asks_for_as_a_whole_to_its_end() {
+    let lines = Lines::new();
+    let worker = lines.worker("lab", "8");
+    let marks = lines.fleet.room.work().join("marks");
+    let gate = lines.fleet.gate("hold");
+    let file = format!(
+        "name: hold\nlock: rig\nsteps:\n  first:\n    run: |\n      echo \"first $BOWLINE_RESOURCE_DB $BOWLINE_RESOURCE_RIG\" >>{marks}\n      \
+         until test -e {gate}; do sleep 0.02; done\n  second:\n    needs: first\n    lock: db\n    \
+         run: echo \"second $BOWLINE_RESOURCE_DB\" >>{marks}\n",
+        marks = marks.display(),
+        gate = gate.display()
+    );
+    let path = lines.fleet.room.write("hold.yaml", &file);
+    let before = lines.submit("before", &["--shared", "db"]);
+    lines.begins("before");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| lines.run(&["run", path.to_str().unwrap(), "--lock", "db"]));
+        let of = |what: &str, name: &str| lines.json(&["resource", "show", name])[what][0]["run"].clone();
+        until("the run stands in line", || of("line", "db") == json!("r1"));
+        let later = lines.submit("later", &["--shared", "rig"]);
+        assert!(lines.good(&["explain", "r1"]).contains("`db`"));
+        lines.end("before", before);
+        until("the first step has begun", || lines.marks().contains(&"first db rig".to_owned()));
+        assert_eq!((of("holders", "db"), of("holders", "rig")), (json!("r1"), json!("r1")));
+        assert_eq!(lines.fleet.task(later).state, StateKind::Waiting);
+        lines.open("hold");
+        let ran = run.join().unwrap();
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+        lines.begins("later");
+        assert!(lines.place("second db") < lines.place("later begun"), "{:?}", lines.marks());
+        lines.end("later", later);
+    });
+    lines.fleet.over(vec![worker]);
+}

@@ -27,7 +27,7 @@ impl Engine {
             run: id,
             state: run.row.state,
             since: run.row.started_at,
-            reasons: self.pauses_of_run(id, run),
+            reasons: self.reasons_of_run(id, run),
             ended: (run.nodes.len() - steps.len()) as u64,
             steps,
         })))
@@ -46,7 +46,10 @@ impl Engine {
             why: Vec::new(),
         };
         match state {
-            NodeState::Pending => Some(nothing(steps_before(run, node))),
+            NodeState::Pending => Some(nothing(match steps_before(run, node) {
+                StepWait::Steps { after, .. } if after.is_empty() && run.lacks_hold() => StepWait::Hold,
+                wait => wait,
+            })),
             NodeState::Due => Some(nothing(StepWait::Evaluated)),
             NodeState::Active { task: id } => {
                 let mut told = nothing(StepWait::Tasks);
@@ -91,6 +94,16 @@ impl Engine {
         why.sort_by_key(|known| std::cmp::Reverse(known.tasks));
         why.truncate(WHY_LISTED_MAX);
         told.why = why;
+    }
+
+    /// Pauses; and what keeps the run from what it asks for as a whole.
+    fn reasons_of_run(&self, id: RunId, run: &Run) -> Vec<WaitReason> {
+        let mut reasons = self.pauses_of_run(id, run);
+        if let Some(keeper) = run.waiting_keeper() {
+            let is_new = |reason: &WaitReason| !matches!(reason, WaitReason::Paused { .. });
+            reasons.extend(self.reasons(keeper).into_iter().filter(is_new));
+        }
+        reasons
     }
 
     fn pauses_of_run(&self, id: RunId, run: &Run) -> Vec<WaitReason> {

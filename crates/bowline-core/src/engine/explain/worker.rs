@@ -116,6 +116,7 @@ impl Engine {
             (what, mark.by.0.as_ref().to_owned(), mark.since)
         });
         let view = self.lane_view(lane);
+        let turn = self.tasks.get(&line.unit.task).and_then(|task| self.turn_of_others(task));
         LaneMiss {
             lane: view.name,
             namespace: key.namespace.clone(),
@@ -129,6 +130,7 @@ impl Engine {
             too_small: offer.map(|offer| key.too_small(&offer.room)).unwrap_or_default(),
             short_of,
             behind: if is_behind { worker.held.beyond() as u64 } else { 0 },
+            fairness: self.quota_of(key).into_iter().chain(turn).collect(),
         }
     }
 }

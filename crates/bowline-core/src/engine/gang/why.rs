@@ -3,6 +3,7 @@
 use crate::explain::WaitReason;
 use crate::gang::Form;
 use crate::id::{TaskId, TaskRef};
+use crate::row::PauseMark;
 use crate::state::StateKind;
 
 use super::super::Engine;
@@ -11,6 +12,14 @@ use super::super::Engine;
 const LISTED_MAX: usize = 10;
 
 impl Engine {
+    /// Other members that are paused, and so keep the gang of a task that goes with that alone.
+    pub(in crate::engine) fn paused_members(&self, id: TaskId) -> Vec<(TaskId, &PauseMark)> {
+        let Some((first, _)) = self.gang_of(id).filter(|_| self.is_bound(id)) else { return Vec::new() };
+        let others = self.living(first).into_iter().filter(|other| *other != id);
+        let paused = others.filter_map(|other| Some((other, self.tasks.get(&other)?.paused.as_deref()?)));
+        paused.take(LISTED_MAX).collect()
+    }
+
     /// What keeps the gang of a task that goes with that alone.
     pub(in crate::engine) fn gang_reason(&self, id: TaskId) -> Option<WaitReason> {
         let (first, gang) = self.gang_of(id).filter(|_| self.is_bound(id))?;

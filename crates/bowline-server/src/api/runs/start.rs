@@ -74,12 +74,15 @@ fn prepare(run: NewRun, namespace: Namespace) -> Result<StartRun, Fault> {
             inputs.len()
         )));
     }
+    let mut graph = workflow.graph();
+    let asks = run.resources.iter().enumerate().map(|(at, ask)| ask.resolve(&format!("resources[{at}]")));
+    graph.asks.extend(asks.collect::<Result<Vec<_>, _>>().map_err(|mistake| Fault::mistakes(vec![*mistake]))?);
     Ok(StartRun {
         namespace,
         workflow: workflow.name().clone(),
         source: run.workflow.into(),
         inputs: inputs.into(),
-        graph: Arc::new(workflow.graph()),
+        graph: Arc::new(graph),
         key: None,
     })
 }

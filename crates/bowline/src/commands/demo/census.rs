@@ -236,7 +236,12 @@ impl<'a> Census<'a> {
 
     async fn once(&self) -> anyhow::Result<(RunId, Run)> {
         let inputs = serde_json::Map::from_iter([("root".to_owned(), self.root.into())]);
-        let new = NewRun { workflow: WORKFLOW.to_owned(), file: Some("census.yaml".to_owned()), inputs };
+        let new = NewRun {
+            workflow: WORKFLOW.to_owned(),
+            file: Some("census.yaml".to_owned()),
+            inputs,
+            resources: Vec::new(),
+        };
         // Sent again under its key where the server dies before it answers.
         let started = self.client.start_run(&new, &Write::default()).await?;
         let id =

@@ -3,10 +3,10 @@
 use bowline_api::{Ask, NewTask};
 use bowline_core::name::{Key, ResourceName};
 
-/// Resources.
+/// Resources that it holds while it runs.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Resources that it holds while it runs")]
-pub(crate) struct Asks {
+pub(crate) struct Resources {
     /// A lock: nobody else holds it meanwhile; may be repeated
     #[arg(long, value_name = "NAME")]
     lock: Vec<ResourceName>,
@@ -19,6 +19,14 @@ pub(crate) struct Asks {
     /// A declared device: of this resource, with these attributes (`name` is its own name); may be repeated
     #[arg(long, value_name = "[NAME:]KEY=VALUE,…", value_parser = device)]
     device: Vec<Ask>,
+}
+
+/// Resources, and how they are held.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Resources that it holds while it runs")]
+pub(crate) struct Asks {
+    #[command(flatten)]
+    resources: Resources,
     /// Give them up between a failure and its retry; it keeps its place in line
     #[arg(long)]
     release_while_retrying: bool,
@@ -27,13 +35,20 @@ pub(crate) struct Asks {
     pub(super) strict: bool,
 }
 
-impl Asks {
-    /// Writes them into the task.
-    pub(super) fn add_to(&self, task: &mut NewTask) {
+impl Resources {
+    /// All of them.
+    pub(crate) fn list(&self) -> Vec<Ask> {
         let exclusive = self.lock.iter().map(|name| Ask::Exclusive { name: name.to_string() });
         let shared = self.shared.iter().map(|name| Ask::Shared { name: name.to_string() });
         let parts = self.license.iter().chain(&self.device).cloned();
-        task.resources = exclusive.chain(shared).chain(parts).collect();
+        exclusive.chain(shared).chain(parts).collect()
+    }
+}
+
+impl Asks {
+    /// Writes them into the task.
+    pub(super) fn add_to(&self, task: &mut NewTask) {
+        task.resources = self.resources.list();
         task.release_while_retrying = self.release_while_retrying.then_some(true);
     }
 }

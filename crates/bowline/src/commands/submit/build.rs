@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use bowline_api::{NewElement, NewTask, Submit};
+use bowline_workflow::{Diagnostic, Style};
 
 use super::script;
 
@@ -100,6 +101,19 @@ pub(super) fn from_json(text: &str) -> anyhow::Result<Submit> {
     Ok(submit)
 }
 
+/// The same as JSON or as YAML.
+pub(super) fn from_file(name: &str, text: &str) -> anyhow::Result<Submit> {
+    // What is JSON is told its mistakes as JSON, with their places.
+    if text.trim_start().starts_with(['{', '[']) {
+        return from_json(text);
+    }
+    let told = |found: Vec<Diagnostic>| {
+        let all: String = found.iter().map(|one| one.render(name, text, Style::Plain)).collect();
+        anyhow::anyhow!("{}", all.trim_end())
+    };
+    from_json(&bowline_workflow::data(text).map_err(told)?.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +133,20 @@ mod tests {
         script(&mut task, Path::new("x.sh"), "pwd\n", &["a".to_owned()]);
         assert_eq!(task.command.unwrap()[4..], ["/src", ".bowline-script/x.sh", "/bin/sh", "", "a"]);
         assert_eq!(task.dir, None);
+    }
+
+    #[test]
+    fn members_of_a_gang_are_read_as_yaml_and_as_json() {
+        let yaml = "gang: {distinct: true}\ntasks:\n  - name: leader\n    command: [sh, -c, \"echo '{{ x }}'\"]\n    slots: 2\n  \
+                    - command: [\"true\"]\n";
+        let json = r#"{"gang": {"distinct": true}, "tasks": [
+            {"name": "leader", "command": ["sh", "-c", "echo '{{ x }}'"], "slots": 2}, {"command": ["true"]}]}"#;
+        assert_eq!(from_file("g.yaml", yaml).unwrap(), from_file("g.json", json).unwrap());
+        assert_eq!(from_file("g.yaml", "- command: [a]\n- command: [b]\n").unwrap().tasks.len(), 2);
+        let broken = from_file("g.yaml", "tasks:\n  - command: [a\n").unwrap_err().to_string();
+        assert!(broken.contains("g.yaml"), "{broken}");
+        let unknown = from_file("g.yaml", "tasks:\n  - comand: [a]\n").unwrap_err().to_string();
+        assert!(unknown.contains("comand"), "{unknown}");
     }
 
     #[test]
