@@ -2,7 +2,7 @@
 //! server.
 
 use bowline_core::id::TaskRef;
-use bowline_core::state::StateKind;
+use bowline_core::state::{AttemptEnd, StateKind};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -142,4 +142,36 @@ fn distinct_members_and_two_gangs_that_each_need_both_workers() {
     assert_ne!(worker(&first[0]), worker(&first[1]));
     assert_ne!(worker(&second[0]), worker(&second[1]));
     fleet.over(vec![one, two]);
+}
+
+#[test]
+fn all_run_again_together_when_a_member_is_lost() {
+    let fleet = Fleet::new();
+    let doomed = fleet.worker("doomed", &["--slots", "1"]);
+    let two = fleet.worker("two", &["--slots", "1"]);
+    let script = format!(
+        "gang barrier all; mark begun $BOWLINE_TASK_ID on $BOWLINE_WORKER; {} mark done $BOWLINE_TASK_ID",
+        gate(&fleet, "go")
+    );
+    // With nothing said about a loss.
+    let ids = submit(&fleet, &[member(&fleet, "a", &script), member(&fleet, "b", &script)], &json!({"distinct": true}));
+    let begun = |id: &TaskRef, worker: Option<&str>| {
+        let head = format!("begun {id} on {}", worker.unwrap_or_default());
+        marks(&fleet).iter().filter(|mark| mark.starts_with(&head)).count()
+    };
+    until("both have begun", || ids.iter().all(|id| begun(id, None) == 1));
+    let lost = ids.iter().position(|id| begun(id, Some("doomed")) == 1).unwrap();
+    fleet.destroy(doomed, "doomed");
+    let three = fleet.worker("three", &["--slots", "1"]);
+    until("both have begun again", || ids.iter().all(|id| begun(id, None) == 2));
+    assert_eq!(begun(&ids[1 - lost], Some("doomed")), 0);
+    std::fs::write(fleet.gate("go"), "").unwrap();
+    for id in &ids {
+        fleet.ends_as(*id, StateKind::Succeeded);
+    }
+    let ends = |id: TaskRef| fleet.ends(id);
+    assert_eq!(ends(ids[lost]), [Some(AttemptEnd::Lost), Some(AttemptEnd::Succeeded)]);
+    assert_eq!(ends(ids[1 - lost]), [Some(AttemptEnd::Released), Some(AttemptEnd::Succeeded)], "unharmed");
+    assert_eq!(marks(&fleet).iter().filter(|mark| mark.starts_with("done")).count(), 2);
+    fleet.over(vec![two, three]);
 }

@@ -62,6 +62,10 @@ fn amount(text: &str) -> Result<(Key, u64), String> {
     Ok((name, parse_size(amount).map_err(|error| error.to_string())?))
 }
 
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 impl Offers {
     /// The name under which it acts: the flag, the setting, the host's name.
     pub(crate) fn identity(&self, on: &Setting) -> anyhow::Result<WorkerName> {
@@ -71,15 +75,16 @@ impl Offers {
         if let Some(identity) = on.config.parsed("identity")? {
             return Ok(identity);
         }
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        WorkerName::new(&host).map_err(|error| {
+        WorkerName::new(host()).map_err(|error| {
             Trouble::usage(format!("The host's name cannot name a worker ({error}); give one with --identity.")).into()
         })
     }
 
-    /// What it can do.
+    /// What it can do; and its `address`, the host's name where nothing is said: members of a gang find each other by it.
     pub(super) fn capabilities(&self) -> Capabilities {
-        self.capability.iter().cloned().map(|capability| (capability.key, capability.value)).collect()
+        let host = || (Key::new("address").expect("this name is in order"), Some(host()));
+        let said = self.capability.iter().cloned().map(|capability| (capability.key, capability.value));
+        std::iter::once_with(host).chain(said).collect()
     }
 
     /// What it has room for.
