@@ -18,7 +18,9 @@ const UNDO: &str = "ALTER TABLE tasks DROP COLUMN lines; DROP INDEX tasks_open; 
 const _: () = assert!(CURRENT == 6, "a further step of the store's form is to be taken back here too");
 /// What an earlier program would neither read nor keep, newest first: the version that brought it, and whether
 /// something of it is in the store.
-const USES: [(u32, &str); 7] = [
+const USES: [(u32, &str); 9] = [
+    (6, "SELECT 1 FROM run_specs WHERE json_extract(graph, '$.asks') IS NOT NULL"),
+    (6, "SELECT 1 FROM task_specs WHERE json_extract(spec, '$.under_run') IS NOT NULL"),
     (5, "SELECT 1 FROM gangs"),
     (5, "SELECT 1 FROM namespaces"),
     (5, "SELECT 1 FROM resources WHERE sticky IS NOT NULL"),

@@ -142,13 +142,14 @@ fn the_way_back_to_the_form_of_before_loses_nothing() {
 #[test]
 fn what_an_earlier_program_cannot_keep_is_told_on_the_way_back() {
     let new_task = |spec| rows::new_task(task(900, StateKind::Ready, 1), spec);
-    let used: [(Row, u32); 6] = [
+    let used: [(Row, u32); 7] = [
         (new_task(rows::spec(&[])), 2),
         (new_task(rows::asking(&["db"])), 4),
         (Row::Resource(Box::new(rows::resource("seats"))), 4),
         (new_task(TaskSpec { concurrency: Some(rows::concurrency("deploy")), ..rows::spec(&[]) }), 5),
         (new_task(TaskSpec { rate: Some(rows::rate("mails")), ..rows::spec(&[]) }), 5),
         (Row::Namespace(Box::new(rows::room("lab"))), 5),
+        (new_task(TaskSpec { under_run: true, ..rows::spec(&[]) }), 6),
     ];
     for (row, reader) in used {
         let (_folder, path) = folder();

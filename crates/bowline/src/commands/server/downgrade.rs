@@ -13,7 +13,7 @@ use crate::exit::{Exit, Trouble};
   bowline server downgrade --data /var/lib/bowline
 
 For a server that is stopped, before an earlier release is started in its place: nothing that is in the store is
-lost, and jobs run on. A release that knows nothing of resources, limits, namespaces or gangs refuses a store in
+lost, and jobs run on. A release that knows nothing of resources, limits, namespaces, gangs or held runs refuses a store in
 which they are used; what it must know is told. A later release brings the store to its own form again when it starts.")]
 pub(crate) struct Args {
     /// Where everything durable lies [default: ./.bowline]
