@@ -47,7 +47,7 @@ fn without_room_for_logs_every_result_is_recorded_as_it_was_and_the_logs_follow(
     }
     assert!(is_connected(&client, "w"), "the worker is not to blame: {}", said(&room, "w"));
     disk.free();
-    let whole: String = (1..=LINES).map(|line| format!("{line}\n")).collect();
+    let whole = (1..=LINES).fold(String::new(), |text, line| text + &format!("{line}\n"));
     for id in [well, badly] {
         until("its log is there as a whole", || {
             let args = ["logs", &id.to_string(), "--server", &server.url, "--token-file", token];
