@@ -3,7 +3,7 @@
 use crate::limits::{SMALL_BLOB_BYTES_MAX, SMALL_BLOBS_BYTES_MAX, SMALL_BLOBS_MAX};
 
 /// The media type of a bundle.
-pub const MEDIA_TYPE: &str = "application/vnd.bowline.blobs";
+pub const MEDIA_TYPE: &str = "application/octet-stream";
 /// Longest head of a blob: 64 digits, a length, a space and the line's end.
 const HEAD_BYTES_MAX: usize = 96;
 /// Largest bundle, in bytes, heads included.

@@ -86,7 +86,7 @@ async fn any_range_is_given_out_and_a_damaged_blob_is_not() {
 
 #[tokio::test]
 async fn small_ones_go_together_and_what_is_no_bundle_is_refused() {
-    const KIND: &str = "application/vnd.bowline.blobs";
+    const KIND: &str = "application/octet-stream";
     let house = House::new().await;
     let send = async |kind: &'static str, body: Vec<u8>| {
         let request = house.request(Method::POST, "/api/v1/blobs").header("content-type", kind).body(body);

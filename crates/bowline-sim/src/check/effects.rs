@@ -57,6 +57,9 @@ pub struct Sessions {
     fenced: BTreeSet<(ProcId, ClusterId)>,
     /// Attempts that the next holder of their identity gave back, whatever became of them.
     given_away: BTreeSet<(ClusterId, AttemptRef)>,
+    /// Identities whose next holder was told that somebody before it may live on elsewhere, and how often since it was
+    /// welcomed last.
+    held_off: BTreeMap<(ClusterId, WorkerId), u32>,
     /// What a worker had seen when it said Hello.
     seen: BTreeMap<ConnId, (Generation, CommitNo)>,
     /// Assignments that have left.
@@ -221,6 +224,12 @@ impl Sessions {
         self.unacked.retain(|said| said.worker != worker);
     }
 
+    /// Identities whose next holder waits for somebody before it, who may live on elsewhere, and has asked this often.
+    pub fn held_off(&self, cluster: ClusterId, times: u32) -> Vec<WorkerId> {
+        let waits = |(key, told): &(&(ClusterId, WorkerId), &u32)| key.0 == cluster && **told >= times;
+        self.held_off.iter().filter(waits).map(|((_, id), _)| *id).collect()
+    }
+
     /// A server sends.
     #[expect(clippy::too_many_arguments, reason = "who sends what, known and found")]
     pub(super) fn leaves(
@@ -259,10 +268,14 @@ impl Sessions {
                     ToWorker::Assign(_) | ToWorker::Cancel { .. } | ToWorker::Drain(_) | ToWorker::Undrain => {
                         "an order"
                     }
-                    ToWorker::Pause { .. }
-                    | ToWorker::TryLater { .. }
-                    | ToWorker::Fenced { .. }
-                    | ToWorker::Verdict { .. } => {
+                    ToWorker::TryLater { left, .. } => {
+                        let holds = |held: &BTreeSet<AttemptRef>| left.iter().any(|one| held.contains(&one.attempt));
+                        for (id, _) in book.held.iter().filter(|(_, held)| holds(held)) {
+                            *self.held_off.entry((cluster, *id)).or_default() += 1;
+                        }
+                        continue;
+                    }
+                    ToWorker::Pause { .. } | ToWorker::Fenced { .. } | ToWorker::Verdict { .. } => {
                         continue;
                     }
                 },
@@ -287,6 +300,7 @@ impl Sessions {
         });
         // Forgotten meanwhile, and told of that next.
         let Some(id) = row.map(|(id, _)| *id) else { return };
+        self.held_off.remove(&(cluster, id));
         self.order += 1;
         let order = self.order;
         self.by_conn.insert(conn, Session { cluster, server, id, name: name.clone(), incarnation, order });

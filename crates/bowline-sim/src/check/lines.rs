@@ -188,7 +188,9 @@ impl Turn<'_> {
 
     /// A member of a gang stands with all others that have not ended, or not at all.
     fn stands_itself(&self, unit: TaskRef) -> bool {
-        if !self.has_a_window(unit) {
+        // Whoever is paused stands aside; an element that its array's window held back says so to nobody.
+        let is_paused = self.book.tasks.get(&unit.task).is_some_and(|task| task.paused);
+        if is_paused || !self.has_a_window(unit) {
             return false;
         }
         let member = self.book.tasks.get(&unit.task).and_then(|task| task.spec.gang);

@@ -26,6 +26,8 @@ const IDLE_SLICES_MAX: u32 = 150;
 const SLICES_MAX: u32 = 100_000;
 /// After so many looks what nobody can do, or what never ends, is cancelled.
 const PATIENCE_SLICES: u32 = 6;
+/// Who looks after it believes a worker that it waits in vain when it has said so this often.
+const HELD_OFF_TIMES: u32 = 3;
 /// So many looks to deliver what is left, and to kill it: 10 minutes.
 const LAST_SLICES_MAX: u32 = 60;
 /// A client with so many open questions is not asked for more.
@@ -106,6 +108,7 @@ impl Drive {
             self.settle_tasks(cluster, slice);
             if slice >= PATIENCE_SLICES && slice.is_multiple_of(PATIENCE_SLICES) {
                 self.forget_the_gone(cluster);
+                self.forget_who_lives_nowhere(cluster);
             }
         }
     }
@@ -184,6 +187,23 @@ impl Drive {
         }
         for unit in units {
             self.ask(cluster, verb(unit, TaskVerb::Complete { how: Completion::Success(None) }));
+        }
+    }
+
+    /// Where the next holder of an identity waits for attempts of one before it that no process is left of, somebody
+    /// looks there, and says so, as the worker's own message asks for.
+    fn forget_who_lives_nowhere(&mut self, cluster: ClusterId) {
+        let check = self.check();
+        let mut names = Vec::new();
+        for id in check.sessions.held_off(cluster, HELD_OFF_TIMES) {
+            let book = &check.view(cluster).book;
+            let held: Vec<TaskRef> = book.held.get(&id).into_iter().flatten().map(|attempt| attempt.task).collect();
+            let lives = held.iter().any(|unit| check.facts.lives(cluster, *unit));
+            let name = book.workers.get(&id).map(|worker| worker.name.clone());
+            names.extend(name.filter(|_| !held.is_empty() && !lives));
+        }
+        for worker in names {
+            self.ask(cluster, Request::ForgetWorker { worker });
         }
     }
 

@@ -103,8 +103,11 @@ fn a_job_that_runs_goes_on_under_another_state_folder_that_reaches_its_superviso
     std::fs::remove_file(is.join("id")).unwrap();
     let new = fleet.start("moved", &[&["--identity", "lab", "--state", "moved"], &hand_over[..]].concat());
     until("it has taken over", || fleet.is_connected("lab") && fleet.show("lab").incarnation == 2);
+    until("it is told what was left", || {
+        let told = said(&fleet.room, "moved");
+        told.contains("Adopted") && told.contains(&format!("{id}"))
+    });
     let told = said(&fleet.room, "moved");
-    assert!(told.contains("Adopted") && told.contains(&format!("{id}")), "it is told what was left: {told}");
     assert!(!told.contains("live on in another state directory"), "nothing is in its way: {told}");
     assert_eq!((fleet.task(id).state, fleet.show("lab").attempts.len()), (StateKind::Running, 1));
     std::fs::write(&gate, "").unwrap();

@@ -33,7 +33,7 @@ pub(super) struct Stored {
 /// Blobs of at most 64 KiB each, together: of each a line with its digest and its length, then its bytes; at most
 /// 512 of them, and 4 MiB. The answer names those that are durable; one that is not among them is sent by itself.
 #[utoipa::path(post, path = "/blobs", tag = "blobs",
-    request_body(content = Vec<u8>, content_type = "application/vnd.bowline.blobs"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, body = Stored), (status = "default", body = Problem)))]
 pub(super) async fn put_many(
     State(shell): State<Shell>,
