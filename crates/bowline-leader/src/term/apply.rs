@@ -109,9 +109,12 @@ impl Term {
         }
     }
 
-    /// The rows that a parked input waits for.
+    /// The rows that a parked input waits for. Whoever asked what was parked waits no longer than others who ask.
     pub fn facts(&mut self, now: Timestamp, park: ParkId, facts: Vec<Fact>) {
         self.look(now);
+        if self.waiting > 0 {
+            self.asked = Asked::Yes;
+        }
         self.apply(now, Input::Facts { park, facts });
     }
 

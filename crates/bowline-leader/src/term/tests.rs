@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline_core::answer::{Answer, RefusalCode};
 use bowline_core::id::{CommitNo, Epoch, Generation, Incarnation, TaskId};
-use bowline_core::input::{DryRun, NewTask, Request, Strict, Submit};
+use bowline_core::input::{DryRun, Fact, IdempotencyKey, NewTask, Request, Strict, Submit};
 use bowline_core::message::Hello;
 use bowline_core::name::{Actor, Namespace, WorkerName};
 use bowline_core::spec::{Action, TaskSpec, Work};
@@ -36,12 +36,16 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn submit(term: &mut Term, now: Timestamp) {
+    submit_under(term, now, None);
+}
+
+fn submit_under(term: &mut Term, now: Timestamp, key: Option<&str>) {
     let spec = Arc::new(TaskSpec::new(Work::new(Action::Wait)));
     let new = NewTask { spec, elements: Arc::default(), after_earlier: Vec::new() };
     let submit = Submit {
         namespace: Namespace::default(),
         tasks: vec![new],
-        key: None,
+        key: key.map(|key| IdempotencyKey { key: key.to_owned(), body: [0; 32] }),
         dry_run: DryRun::No,
         strict: Strict::No,
     };
@@ -137,6 +141,22 @@ fn who_asks_does_not_wait_for_others() {
     submit(&mut term, at(11));
     term.turn(at(11));
     assert!(term.take_outputs().is_empty(), "one batch at a time");
+}
+
+#[test]
+fn who_asks_under_a_key_does_not_wait_for_others_once_the_key_was_looked_for() {
+    let (mut term, mut store) = leading();
+    submit(&mut term, at(10));
+    let first = batch(&mut term, at(10));
+    land(&mut term, &mut store, first);
+    term.turn(at(10));
+    drop(term.take_outputs());
+    submit_under(&mut term, at(11), Some("k"));
+    term.turn(at(11));
+    let park = |output: &Output| if let Output::Fetch { park, .. } = output { Some(*park) } else { None };
+    let park = term.take_outputs().iter().find_map(park).expect("the key is looked for");
+    term.facts(at(11), park, vec![Fact::Key(None)]);
+    batch(&mut term, at(11));
 }
 
 #[test]
