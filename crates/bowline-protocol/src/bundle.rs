@@ -19,34 +19,48 @@ pub struct BadBundle {
     pub why: &'static str,
 }
 
+/// How much has been put into a bundle, or is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Load {
+    blobs: usize,
+    bytes: usize,
+}
+
+impl Load {
+    /// With another blob of so many bytes. `None`: there is no room for it.
+    #[must_use]
+    pub fn with(self, bytes: u64) -> Option<Self> {
+        let small = usize::try_from(bytes).ok().filter(|bytes| *bytes <= SMALL_BLOB_BYTES_MAX)?;
+        let load = Self { blobs: self.blobs + 1, bytes: self.bytes + small };
+        (load.blobs <= SMALL_BLOBS_MAX && load.bytes <= SMALL_BLOBS_BYTES_MAX).then_some(load)
+    }
+}
+
 /// Small blobs, put together to be sent.
 #[derive(Debug, Default)]
 pub struct Bundle {
     body: Vec<u8>,
-    blobs: usize,
-    bytes: usize,
+    load: Load,
 }
 
 impl Bundle {
     /// Whether there is room for a blob of so many bytes.
     pub fn has_room(&self, bytes: u64) -> bool {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        bytes <= SMALL_BLOB_BYTES_MAX
-            && self.blobs < SMALL_BLOBS_MAX
-            && self.bytes.saturating_add(bytes) <= SMALL_BLOBS_BYTES_MAX
+        self.load.with(bytes).is_some()
     }
 
     /// Adds a blob: its digest in hexadecimal digits, and its bytes, for which there must be room.
     pub fn push(&mut self, digest: &str, bytes: &[u8]) {
-        debug_assert!(self.has_room(bytes.len() as u64), "a bundle is never larger than its bounds");
+        let load = self.load.with(bytes.len() as u64);
+        debug_assert!(load.is_some(), "a bundle is never larger than its bounds");
+        self.load = load.unwrap_or(self.load);
         self.body.extend_from_slice(format!("{digest} {}\n", bytes.len()).as_bytes());
         self.body.extend_from_slice(bytes);
-        (self.blobs, self.bytes) = (self.blobs + 1, self.bytes + bytes.len());
     }
 
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
-        self.blobs == 0
+        self.body.is_empty()
     }
 
     /// As it is sent.

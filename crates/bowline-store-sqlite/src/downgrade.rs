@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use crate::connect;
 use crate::lock::OwnerLock;
 use crate::migrate::CURRENT;
-use crate::open::{OpenError, check_magic, classify, known_version};
+use crate::open::{OpenError, check_magic, classify, known_version, newer};
 use crate::tables::history;
 
 /// The version that it leads to.
@@ -56,13 +56,7 @@ pub fn downgrade(path: &Path) -> Result<Downgraded, OpenError> {
         return Ok(Downgraded { version: found.version, oldest_reader: found.oldest_reader });
     }
     if found.version != CURRENT {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found: found.version,
-            known: CURRENT,
-            oldest_reader: found.oldest_reader,
-            release: found.release,
-        });
+        return Err(newer(path, found));
     }
     connect::make_durable(&connection).map_err(failed)?;
     let done = run(&mut connection).map_err(failed)?;

@@ -171,15 +171,15 @@ pub(crate) fn known_version(path: &Path, connection: &Connection) -> Result<Foun
     let kind = migrate::inspect(connection).map_err(|error| classify(path, "reading the version of", error))?;
     let Kind::Store(found) = kind else { return Err(OpenError::Foreign { path: path.to_owned() }) };
     if found.version > CURRENT && found.oldest_reader > CURRENT {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found: found.version,
-            known: CURRENT,
-            oldest_reader: found.oldest_reader,
-            release: found.release,
-        });
+        return Err(newer(path, found));
     }
     Ok(found)
+}
+
+/// A newer program wrote it.
+pub(crate) fn newer(path: &Path, found: Found) -> OpenError {
+    let Found { version: found, oldest_reader, release } = found;
+    OpenError::Newer { path: path.to_owned(), found, known: CURRENT, oldest_reader, release }
 }
 
 fn check_soundness(path: &Path, connection: &Connection) -> Result<(), OpenError> {

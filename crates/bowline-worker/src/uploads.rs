@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
+use bowline_protocol::bundle::Load;
 use bowline_protocol::{Artifact, UploadProgress, limits};
 use rustix::fs::inotify::WatchFlags;
 use tokio::sync::{mpsc, watch};
@@ -22,7 +23,6 @@ use tokio::task::JoinSet;
 use crate::logs::link::Target;
 use crate::logs::watch::{Happened, Watcher};
 use send::{Sender, Sent};
-use together::Together;
 
 /// Uploads at a time.
 const UPLOADS_MAX: usize = 2;
@@ -304,14 +304,14 @@ impl Uploads {
 
     /// A file, and where it is small, the small ones that stand behind it and fit in with it.
     fn with_others(&mut self, first: File) -> Vec<File> {
-        let mut together = Together::default();
-        let mut files = Vec::new();
-        if together.takes(first.bytes) {
-            while let Some(next) = self.queue.pop_front_if(|next| together.takes(next.bytes)) {
-                files.push(next);
-            }
+        let mut load = Load::default().with(first.bytes);
+        let mut files = vec![first];
+        while let Some(so_far) = load
+            && let Some(next) = self.queue.pop_front_if(|next| so_far.with(next.bytes).is_some())
+        {
+            load = so_far.with(next.bytes);
+            files.push(next);
         }
-        files.insert(0, first);
         files
     }
 

@@ -112,6 +112,11 @@ impl Shares {
         self.is_on
     }
 
+    /// Whether they say who is next.
+    fn decide(&self) -> bool {
+        self.is_on && !mutant::is(Mutant::SharesIgnored)
+    }
+
     /// Weights as they are set now.
     pub(super) fn weigh(&mut self, rooms: &BTreeMap<Namespace, Tenant>, now: Timestamp) {
         self.is_on = rooms.values().any(|tenant| {
@@ -241,8 +246,7 @@ pub(super) enum Heads {
 impl Engine {
     /// These heads, in the order in which they are given workers.
     fn heads(&self, heads: impl Iterator<Item = (Line, LaneId)>) -> Heads {
-        let is_shared = self.shares.is_on() && !mutant::is(Mutant::SharesIgnored);
-        let mut all = if is_shared { Heads::Shares(BTreeMap::new()) } else { Heads::Lines(BTreeSet::new()) };
+        let mut all = if self.shares.decide() { Heads::Shares(BTreeMap::new()) } else { Heads::Lines(BTreeSet::new()) };
         heads.for_each(|head| self.push_head(&mut all, head));
         all
     }
@@ -254,7 +258,7 @@ impl Engine {
 
     /// The heads of all lanes, in the order in which they are given workers.
     pub(super) fn all_heads(&self) -> Heads {
-        if self.shares.is_on() && !mutant::is(Mutant::SharesIgnored) {
+        if self.shares.decide() {
             self.heads(self.lanes.occupied().filter_map(|id| self.open_head(id)))
         } else {
             Heads::Standing { after: None, before: BTreeSet::new() }

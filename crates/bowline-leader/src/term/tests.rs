@@ -71,6 +71,17 @@ fn land(term: &mut Term, store: &mut MemoryStore, (now, batch): (Timestamp, bowl
     term.committed(commit_no, events, gone);
 }
 
+/// A term whose last commit began at 10 ms and is done, so that what comes within 2 ms of that is gathered.
+fn has_just_committed() -> Term {
+    let (mut term, mut store) = leading();
+    submit(&mut term, at(10));
+    let first = batch(&mut term, at(10));
+    land(&mut term, &mut store, first);
+    term.turn(at(10));
+    drop(term.take_outputs());
+    term
+}
+
 fn hello(seen: Option<(Generation, CommitNo)>) -> Box<Hello> {
     Box::new(Hello {
         name: WorkerName::new("w").unwrap(),
@@ -112,12 +123,7 @@ fn an_answer_without_a_row_waits_for_the_batch_before_it() {
 
 #[test]
 fn a_lone_input_waits_for_nothing_and_the_next_one_is_gathered() {
-    let (mut term, mut store) = leading();
-    submit(&mut term, at(10));
-    let first = batch(&mut term, at(10));
-    land(&mut term, &mut store, first);
-    term.turn(at(10));
-    drop(term.take_outputs());
+    let mut term = has_just_committed();
     term.connect(at(11), hello(None), [1; 32]);
     term.turn(at(11));
     assert!(term.take_outputs().is_empty());
@@ -128,12 +134,7 @@ fn a_lone_input_waits_for_nothing_and_the_next_one_is_gathered() {
 
 #[test]
 fn who_asks_does_not_wait_for_others() {
-    let (mut term, mut store) = leading();
-    submit(&mut term, at(10));
-    let first = batch(&mut term, at(10));
-    land(&mut term, &mut store, first);
-    term.turn(at(10));
-    drop(term.take_outputs());
+    let mut term = has_just_committed();
     submit(&mut term, at(11));
     batch(&mut term, at(11));
     // Whoever asks now is gathered by the commit that is under way.
@@ -145,12 +146,7 @@ fn who_asks_does_not_wait_for_others() {
 
 #[test]
 fn who_asks_under_a_key_does_not_wait_for_others_once_the_key_was_looked_for() {
-    let (mut term, mut store) = leading();
-    submit(&mut term, at(10));
-    let first = batch(&mut term, at(10));
-    land(&mut term, &mut store, first);
-    term.turn(at(10));
-    drop(term.take_outputs());
+    let mut term = has_just_committed();
     submit_under(&mut term, at(11), Some("k"));
     term.turn(at(11));
     let park = |output: &Output| if let Output::Fetch { park, .. } = output { Some(*park) } else { None };

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bowline_protocol::bundle::{self, Bundle};
+use bowline_protocol::bundle::{self, Bundle, Load};
 use bowline_protocol::limits;
 use reqwest::{Method, StatusCode, header};
 
@@ -15,26 +15,6 @@ use super::send::{Sender, Sent};
 use super::{File, Look};
 use crate::logs::link::Target;
 use crate::pool::chain;
-
-/// How many files go together, by what is known of their lengths.
-#[derive(Debug, Default)]
-pub(super) struct Together {
-    files: usize,
-    bytes: u64,
-}
-
-impl Together {
-    /// Whether another one of this length fits in; then it does from now on.
-    pub(super) fn takes(&mut self, bytes: u64) -> bool {
-        let fits = bytes <= limits::SMALL_BLOB_BYTES_MAX as u64
-            && self.files < limits::SMALL_BLOBS_MAX
-            && self.bytes + bytes <= limits::SMALL_BLOBS_BYTES_MAX as u64;
-        if fits {
-            (self.files, self.bytes) = (self.files + 1, self.bytes + bytes);
-        }
-        fits
-    }
-}
 
 /// Whether a server takes bundles: one of an earlier version does not.
 #[derive(Debug, Default)]
@@ -59,7 +39,7 @@ struct Small {
 impl Sender {
     /// Sends these, small ones together.
     pub(super) async fn send_all(mut self, files: Vec<File>) -> Vec<(File, Sent)> {
-        let are_small = files.iter().all(|file| file.bytes <= limits::SMALL_BLOB_BYTES_MAX as u64);
+        let are_small = files.iter().all(|file| Load::default().with(file.bytes).is_some());
         let (mut sent, mut rest) = (Vec::new(), files);
         if are_small && !self.together.refused.load(Ordering::Relaxed) {
             (sent, rest) = self.send_together(rest).await;
