@@ -1,14 +1,16 @@
-//! Folders of attempts that are done with, kept for those that come: `spare/N`. To make a file or a folder where
-//! many were just removed costs a file system more than the job itself.
+//! Folders of attempts that are done with, kept for those that come: `spare/N`. To make a folder where many were just
+//! removed costs a file system more than the job itself.
 //!
-//! Only a folder is kept in which nothing is but what was made with it, and as it was made. Its files get a new
-//! owner as they are, emptied: whoever reads a log looks afterwards whether it still is where it was.
+//! Only a folder is kept in which nothing is but what was made with it, and as it was made. Its files are removed: a job
+//! may have handed its output to somebody outside of it, who would write into the next one's.
 
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
 
 /// More are removed. As many as end while as many begin, and some.
 const SPARES_MAX: usize = 256;
@@ -86,14 +88,14 @@ impl Spares {
 }
 
 fn is_as_made(folder: &Path) -> io::Result<bool> {
-    if !is_private_folder(&fs::symlink_metadata(folder)?) {
+    if !is_private_folder(folder, &fs::symlink_metadata(folder)?) {
         return Ok(false);
     }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (name, found) = (entry.file_name(), entry.metadata()?);
         let is_good = if FOLDERS.iter().any(|known| name == *known) {
-            is_private_folder(&found) && fs::read_dir(entry.path())?.next().is_none()
+            is_private_folder(&entry.path(), &found) && fs::read_dir(entry.path())?.next().is_none()
         } else {
             let is_plain = found.is_file() && found.nlink() == 1 && found.mode() & 0o7777 == FILE_MODE;
             is_plain && FILES.iter().any(|known| name == *known)
@@ -105,18 +107,18 @@ fn is_as_made(folder: &Path) -> io::Result<bool> {
     Ok(FOLDERS.iter().all(|name| folder.join(name).exists()))
 }
 
-fn is_private_folder(found: &Metadata) -> bool {
-    found.is_dir() && found.mode() & 0o7777 == FOLDER_MODE
+fn is_private_folder(path: &Path, found: &Metadata) -> bool {
+    // A list of who else may come in, for one. Where there is any the byte is too small.
+    let has_no_more = || matches!(rustix::fs::listxattr(path, &mut [0_u8; 1]), Ok(0) | Err(Errno::NOTSUP));
+    found.is_dir() && found.mode() & 0o7777 == FOLDER_MODE && has_no_more()
 }
 
+/// Removes its files.
 fn empty(spare: &Path) -> io::Result<()> {
     for name in FILES {
-        let path = spare.join(name);
-        match fs::symlink_metadata(&path) {
-            Ok(found) if found.len() > 0 => File::options().write(true).open(path)?.set_len(0)?,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        match fs::remove_file(spare.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
         }
     }
     Ok(())
@@ -124,7 +126,10 @@ fn empty(spare: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use rustix::fs::{XattrFlags, setxattr};
 
     use super::*;
 
@@ -148,15 +153,30 @@ mod tests {
         assert_eq!(spares.put(&folder(dir.path())), Fate::Kept);
         assert!(!dir.path().join("job").exists());
         assert!(spares.take(&dir.path().join("next")));
-        for name in ["output.log", "masked"] {
-            assert_eq!(fs::read(dir.path().join("next").join(name)).unwrap(), b"");
-        }
+        let left: Vec<_> =
+            fs::read_dir(dir.path().join("next")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "its folders are: {left:?}");
         assert!(!spares.take(&dir.path().join("another")));
     }
 
     #[test]
+    fn who_still_has_a_file_of_it_open_writes_into_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let spares = Spares::open(dir.path().join("spare"));
+        let job = folder(dir.path());
+        let mut held = fs::File::options().append(true).open(job.join("output.log")).unwrap();
+        assert_eq!(spares.put(&job), Fate::Kept);
+        let next = dir.path().join("next");
+        assert!(spares.take(&next));
+        fs::write(next.join("output.log"), "its own").unwrap();
+        held.write_all(b"of another job").unwrap();
+        assert_eq!(fs::read_to_string(next.join("output.log")).unwrap(), "its own");
+    }
+
+    #[test]
     fn what_a_job_has_changed_is_not_kept() {
-        let changes: [fn(&Path); 7] = [
+        let changes: [fn(&Path); 8] = [
+            |job| setxattr(job.join("work"), "user.more", b"1", XattrFlags::empty()).unwrap(),
             |job| fs::write(job.join("work/file"), "").unwrap(),
             |job| fs::write(job.join("artifacts/file"), "").unwrap(),
             |job| fs::write(job.join("more"), "").unwrap(),
