@@ -17,7 +17,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -189,14 +189,21 @@ impl LogStore {
         self.entry(key, stream).follow()
     }
 
-    /// Removes all logs of a task. One that has none is no error. Blocks.
-    pub fn delete(&self, task: u64) -> Result<(), LogError> {
+    /// Removes all logs of these tasks. One that has none is no error; one whose logs can't be removed hinders no
+    /// other one, and is told. Blocks.
+    pub fn delete(&self, tasks: &[u64]) -> Vec<(u64, LogError)> {
+        let gone: HashSet<u64> = tasks.iter().copied().collect();
         self.open.lock().retain(|(key, _), entry| {
-            if key.task == task {
+            let stays = !gone.contains(&key.task);
+            if !stays {
                 entry.delete();
             }
-            key.task != task
+            stays
         });
+        tasks.iter().filter_map(|task| Some((*task, self.remove_folder(*task).err()?))).collect()
+    }
+
+    fn remove_folder(&self, task: u64) -> Result<(), LogError> {
         let folder = LogKey::folder_of(&self.root, task);
         match fs::remove_dir_all(&folder) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", &folder, source)),

@@ -35,7 +35,10 @@ pub(crate) const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// Between two batches of retention where the last one removed something, but was not full; the most where it was.
 pub(crate) const SWEEP_PAUSE: Duration = Duration::from_millis(200);
-
+/// A batch of retention that took no longer may be followed by one twice as large.
+pub(crate) const SWEEP_TOOK_GOOD: Duration = Duration::from_millis(50);
+/// The largest batch of retention is so many times the one it begins with.
+pub(crate) const SWEEP_GROWTH_MAX: usize = 16;
 /// How late retention may come under a load without a pause.
 pub(crate) const SWEEP_LATE_MAX: Duration = Duration::from_secs(10);
 /// The writer looks around at least this often.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bowline_core::answer::{Refusal, RefusalCode, Reply};
-use bowline_core::id::{AttemptRef, CommitNo, Epoch, Generation, RunId, SessionId, WorkerId};
+use bowline_core::id::{CommitNo, Epoch, Generation, RunId, SessionId, TaskRef, WorkerId};
 use bowline_core::input::Request;
 use bowline_core::message::{FromWorker, Hello, ToWorker};
 use bowline_core::name::{Actor, Namespace, StepName};
@@ -130,23 +130,22 @@ impl Leader {
         drop(self.send(Command::Disconnect { session }).await);
     }
 
-    /// The work of an attempt that was assigned: from what was submitted lately, or from the store.
-    pub async fn work(&self, attempt: AttemptRef) -> Result<Option<Arc<Work>>, StoreError> {
-        Ok(self.assigned(attempt).await?.map(|assigned| assigned.work))
-    }
-
-    /// As [`Leader::work`], with all that goes with an assignment.
-    pub async fn assigned(&self, attempt: AttemptRef) -> Result<Option<Assigned>, StoreError> {
-        if let Some(kept) = self.works.get(attempt.task) {
-            return Ok(Some(kept));
+    /// What goes with tasks and elements that were assigned, in their order: from what was submitted lately, and of
+    /// all others together from the store.
+    pub async fn assigned(&self, tasks: &[TaskRef]) -> Result<Vec<Option<Assigned>>, StoreError> {
+        let mut found: Vec<_> = tasks.iter().map(|task| self.works.take(*task)).collect();
+        let missing: Vec<_> = (0..found.len()).filter(|place| found[*place].is_none()).collect();
+        if missing.is_empty() {
+            return Ok(found);
         }
+        let wanted: Vec<_> = missing.iter().map(|place| tasks[*place]).collect();
         let reader = Arc::clone(&self.reader);
-        let read = move || {
-            let Some(work) = reader.work(attempt.task)? else { return Ok(None) };
-            Ok(reader.task(attempt.task.task)?.map(|task| works::assigned(work, &task.row)))
-        };
-        let read = tokio::task::spawn_blocking(read).await;
-        read.unwrap_or_else(|panic| Err(StoreError::new(format!("reading the work of {attempt}"), panic)))
+        let read = tokio::task::spawn_blocking(move || reader.assigned(&wanted)).await;
+        let read = read.unwrap_or_else(|panic| Err(StoreError::new("reading the work of assignments", panic)))?;
+        for (place, read) in missing.into_iter().zip(read) {
+            found[place] = read.map(works::assigned);
+        }
+        Ok(found)
     }
 
     /// The store was put back to an earlier state ([`LeaderStatus::RolledBack`]), and that is to stand:

@@ -30,7 +30,7 @@ use bowline_core::mutant::{self, Mutant};
 use bowline_core::probe::{self, Path};
 use bowline_core::time::{Timestamp, micros};
 use bowline_core::{Engine, Input};
-use bowline_store::Leadership;
+use bowline_store::{Leadership, RetentionPolicy};
 
 pub use self::output::{Due, End, Output, Posted};
 use crate::config::{BATCH_INPUTS_MAX, DRAIN_MAX, LeaderConfig, SWEEP_LATE_MAX, WAKE_MAX};
@@ -108,6 +108,8 @@ pub struct Term {
     sweep_at: Timestamp,
     /// Whether the last batch of retention left something to be removed.
     backlog: Backlog,
+    /// Most that the next batch of retention removes.
+    sweep_most: usize,
     /// Nothing that had ended long before this moment is brought back to life: it is about to be removed.
     barred: Option<(Timestamp, Pending)>,
     /// Sessions that were closed here, and of which the engine is still to be told.
@@ -126,6 +128,7 @@ impl Term {
         stats::add(&counters.leaderships, 1);
         Self {
             sweep_at: now.plus(config.sweep_every),
+            sweep_most: config.retention.batch_max,
             config,
             counters,
             leadership,
@@ -318,7 +321,8 @@ impl Term {
     fn sweep(&mut self) {
         let Some((now, _)) = self.barred.take() else { return };
         self.flight = Flight::Sweep { since: self.looked_at };
-        self.outputs.push(Output::Sweep { now, policy: self.config.retention });
+        let policy = RetentionPolicy { batch_max: self.sweep_most, ..self.config.retention };
+        self.outputs.push(Output::Sweep { now, policy });
     }
 
     fn apply(&mut self, now: Timestamp, input: Input) {

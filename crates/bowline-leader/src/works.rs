@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bowline_core::id::{RunId, TaskId, TaskRef};
 use bowline_core::name::{Namespace, StepName};
-use bowline_core::row::{NewTaskRow, Row, TaskRow};
+use bowline_core::row::{NewTaskRow, Row};
 use bowline_core::spec::{Action, Command, TaskSpec, Work};
+use bowline_store::TaskWork;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -81,9 +82,13 @@ impl Works {
         self.cache.insert(new.row.id, Arc::new(kept));
     }
 
-    /// What goes with an assignment, where it is remembered.
-    pub(crate) fn get(&self, task: TaskRef) -> Option<Assigned> {
-        let kept = self.cache.get(&task.task)?;
+    /// What goes with an assignment, where it is remembered. A single task is forgotten with it: hardly any is
+    /// assigned twice, and what is kept of it would take the place of one that nobody has asked for yet.
+    pub(crate) fn take(&self, task: TaskRef) -> Option<Assigned> {
+        let kept = match task.index {
+            None => self.cache.remove(&task.task)?.1,
+            Some(_) => self.cache.get(&task.task)?,
+        };
         let work = match (task.index, kept.elements.is_empty()) {
             (_, true) | (None, _) => kept.spec.work.clone(),
             (Some(index), false) => {
@@ -101,6 +106,31 @@ impl Works {
 }
 
 /// What goes with an assignment, from stored rows.
-pub(crate) fn assigned(work: Arc<Work>, row: &TaskRow) -> Assigned {
-    Assigned { work, namespace: row.namespace.clone(), run: row.run.map(|(run, _)| run), step: row.step.clone() }
+pub(crate) fn assigned(TaskWork { row, work }: TaskWork) -> Assigned {
+    Assigned { work, namespace: row.namespace, run: row.run.map(|(run, _)| run), step: row.step }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_core::state::StateKind;
+    use bowline_store::conformance::rows::plain_task;
+
+    use super::*;
+
+    /// Those that nobody has asked for yet are remembered, however many were asked for before.
+    #[test]
+    fn whoever_was_assigned_takes_nobodys_place() {
+        let works = Works::new();
+        let (first, most) = (1, WORKS_MAX as u64);
+        for id in first..=most {
+            works.note(&[plain_task(id, StateKind::Ready, 1)]);
+            works.take(TaskRef::whole(TaskId(id)));
+        }
+        assert!(works.take(TaskRef::whole(TaskId(most))).is_none());
+        let next: Vec<_> = (most + 1..=most + 10_000).collect();
+        let rows: Vec<_> = next.iter().map(|id| plain_task(*id, StateKind::Ready, 1)).collect();
+        works.note(&rows);
+        let remembered = next.iter().filter(|id| works.take(TaskRef::whole(TaskId(**id))).is_some()).count();
+        assert!(remembered > 9_900, "{remembered} of {}", next.len());
+    }
 }

@@ -126,9 +126,11 @@ impl LogKeeper {
     pub(crate) fn purge(&self, tasks: &[TaskId]) {
         for task in tasks {
             self.purged.insert(*task, ());
-            if let Err(error) = self.logs.delete(task.0) {
-                tracing::warn!(%task, error = &error as &dyn std::error::Error, "logs of a removed task are left");
-            }
+        }
+        let tasks: Vec<u64> = tasks.iter().map(|task| task.0).collect();
+        for (task, error) in self.logs.delete(&tasks) {
+            let task = TaskId(task);
+            tracing::warn!(%task, error = &error as &dyn std::error::Error, "logs of a removed task are left");
         }
     }
 

@@ -15,7 +15,7 @@ use bowline_core::spec::Work;
 use bowline_store::paging::{bad_cursor, number_cursor, page_of, page_size};
 use bowline_store::{
     AttemptFilter, EventPage, HistoryPage, Page, ReadStore, RunDetail, RunFilter, StoreError, TaskDetail, TaskFilter,
-    TaskSort,
+    TaskSort, TaskWork,
 };
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
@@ -118,6 +118,16 @@ impl ReadStore for SqliteReader {
 
     fn work(&self, task: TaskRef) -> Result<Option<Arc<Work>>, StoreError> {
         self.read("a task's work", |connection| tasks::work(connection, task))
+    }
+
+    fn assigned(&self, tasks: &[TaskRef]) -> Result<Vec<Option<TaskWork>>, StoreError> {
+        self.read("the work of tasks", |connection| {
+            let one = |task: &TaskRef| {
+                let Some(work) = tasks::work(connection, *task)? else { return Ok(None) };
+                Ok(tasks::get(connection, task.task)?.map(|row| TaskWork { row, work }))
+            };
+            tasks.iter().map(one).collect()
+        })
     }
 
     fn attempts(&self, filter: &AttemptFilter) -> Result<Vec<AttemptRow>, StoreError> {

@@ -19,6 +19,7 @@ pub mod write;
 pub use memory::MemoryStore;
 pub use read::{
     AttemptFilter, EventPage, HistoryPage, Page, ReadStore, RunDetail, RunFilter, TaskDetail, TaskFilter, TaskSort,
+    TaskWork,
 };
 pub use write::{
     CommitError, LeaderStore, Leadership, RetentionPolicy, RetentionStore, RollbackStore, StoreError, Swept,

@@ -80,6 +80,15 @@ pub struct RunFilter {
     pub workflow: Option<String>,
 }
 
+/// The work of a task or element, with the task that it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskWork {
+    /// The task.
+    pub row: TaskRow,
+    /// Its work, or the element's.
+    pub work: Arc<Work>,
+}
+
 /// A task with what never changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskDetail {
@@ -138,6 +147,9 @@ pub trait ReadStore: Send + Sync {
     fn elements(&self, task: TaskId, after: Option<u32>, limit: usize) -> Result<Vec<ElementRow>, StoreError>;
     /// The work of a task or element.
     fn work(&self, task: TaskRef) -> Result<Option<Arc<Work>>, StoreError>;
+    /// What is assigned of tasks and elements: the work of each, with the task that it belongs to. In their order,
+    /// all as of one moment.
+    fn assigned(&self, tasks: &[TaskRef]) -> Result<Vec<Option<TaskWork>>, StoreError>;
     /// Attempts, oldest first.
     fn attempts(&self, filter: &AttemptFilter) -> Result<Vec<AttemptRow>, StoreError>;
     /// Results: of a single task the newest; of an array each element's newest, by index.

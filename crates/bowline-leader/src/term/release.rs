@@ -1,5 +1,7 @@
 //! What comes back from the store, and what leaves once it may.
 
+use std::time::Duration;
+
 use bowline_core::effect::Effect;
 use bowline_core::id::{CommitNo, TaskId};
 use bowline_core::mutant::{self, Mutant};
@@ -9,7 +11,7 @@ use bowline_core::time::Timestamp;
 use bowline_store::{CommitError, Swept};
 
 use super::{Backlog, Due, End, Flight, Output, Standing, Term};
-use crate::config::SWEEP_PAUSE;
+use crate::config::{SWEEP_GROWTH_MAX, SWEEP_PAUSE, SWEEP_TOOK_GOOD};
 use crate::fetch::chain;
 use crate::stats;
 
@@ -59,14 +61,16 @@ impl Term {
         self.look(now);
         let flight = std::mem::replace(&mut self.flight, Flight::None);
         self.engine.swept(&swept.tasks, &swept.runs);
-        let most = self.config.retention.batch_max;
+        let took = if let Flight::Sweep { since } = flight { now.since(since) } else { SWEEP_PAUSE };
+        let most = self.sweep_most;
         let is_full = swept.tasks.len() + swept.runs.len() >= most || swept.events >= most;
         self.backlog = if is_full { Backlog::Yes } else { Backlog::No };
-        let pause = match flight {
+        self.sweep_most = self.next_most(is_full, took);
+        let pause = match self.backlog {
             // Behind with it, it has half of the store's time, however much ends meanwhile.
-            Flight::Sweep { since } if is_full => now.since(since).min(SWEEP_PAUSE),
-            _ if swept.is_empty() => self.config.sweep_every,
-            _ => SWEEP_PAUSE,
+            Backlog::Yes => took.min(SWEEP_PAUSE),
+            Backlog::No if swept.is_empty() => self.config.sweep_every,
+            Backlog::No => SWEEP_PAUSE,
         };
         self.sweep_at = now.plus(pause);
         if swept.is_empty() {
@@ -80,6 +84,17 @@ impl Term {
         );
         stats::add(&self.counters.swept_tasks, swept.tasks.len());
         self.outputs.push(Output::Swept(swept.tasks));
+    }
+
+    /// Behind, a batch is twice as large as the one before, for as long as none keeps the store for long: what a
+    /// load leaves behind is removed as quickly as it comes, and nobody waits much longer for a commit.
+    fn next_most(&self, is_full: bool, took: Duration) -> usize {
+        let least = self.config.retention.batch_max;
+        match (is_full, took <= SWEEP_TOOK_GOOD) {
+            (true, true) => (self.sweep_most * 2).min(least * SWEEP_GROWTH_MAX),
+            (true, false) => (self.sweep_most / 2).max(least),
+            (false, _) => least,
+        }
     }
 
     /// Lets effects leave, in order: their batch and every earlier one are durable.

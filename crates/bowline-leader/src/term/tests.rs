@@ -210,6 +210,38 @@ fn retention_has_its_turn_when_nothing_waits() {
     batch(&mut term, due);
 }
 
+/// Lets retention have its turn. When, and how much it may remove.
+fn sweep(term: &mut Term, at: Timestamp) -> usize {
+    term.turn(at);
+    match &term.take_outputs()[..] {
+        [Output::Sweep { policy, .. }] => policy.batch_max,
+        outputs => panic!("{outputs:?}"),
+    }
+}
+
+#[test]
+fn retention_that_is_behind_takes_more_at_a_time_while_that_takes_no_longer() {
+    let (mut term, _store) = leading();
+    let most = LeaderConfig::default().retention.batch_max;
+    let (mut now, mut seen) = (START.plus(LeaderConfig::default().sweep_every), Vec::new());
+    for millis in [1, 1, 1, 1, 1, 1, 80, 80, 1] {
+        let taken = sweep(&mut term, now);
+        seen.push(taken / most);
+        now = now.plus(Duration::from_millis(millis));
+        let tasks = (1..=taken as u64).map(TaskId).collect();
+        term.swept(now, bowline_store::Swept { tasks, ..bowline_store::Swept::default() });
+        now = term.wake_at(now);
+        drop(term.take_outputs());
+    }
+    assert_eq!(seen, [1, 2, 4, 8, 16, 16, 16, 8, 4]);
+    assert_eq!(sweep(&mut term, now), 8 * most);
+    now = now.plus(Duration::from_millis(1));
+    term.swept(now, bowline_store::Swept { events: 3, ..bowline_store::Swept::default() });
+    drop(term.take_outputs());
+    let next = term.wake_at(now);
+    assert_eq!(sweep(&mut term, next), most, "it has caught up");
+}
+
 #[test]
 fn retention_that_is_behind_has_half_of_the_time_and_waits_for_no_pause() {
     let (mut term, mut store) = leading();

@@ -1,7 +1,7 @@
 //! Sessions of workers: welcomed, given work once that is durable, closed when they do not read.
 
 use bowline_core::answer::RefusalCode;
-use bowline_core::id::CommitNo;
+use bowline_core::id::{CommitNo, TaskId, TaskRef};
 use bowline_core::input::Request;
 use bowline_core::message::{Finished, FromWorker, JobEnd, ToWorker};
 use bowline_core::state::StateKind;
@@ -22,7 +22,7 @@ async fn an_assignment_leaves_once_it_is_durable_and_its_result_is_acknowledged(
     let attempt = assign.attempt;
     assert_eq!((attempt.task.task, assign.session), (task, worker.session));
     assert!(house.store.task(task).unwrap().unwrap().row.unit.state.is_live());
-    let given = house.leader.assigned(attempt).await.unwrap().unwrap();
+    let given = house.leader.assigned(&[attempt.task]).await.unwrap().remove(0).unwrap();
     assert_eq!(*given.work, named("one").work);
     worker.say(FromWorker::Started(attempt)).await;
     worker.acked(attempt).await;
@@ -46,7 +46,15 @@ async fn work_that_is_not_remembered_comes_from_the_store() {
     worker.demand(1).await;
     let attempt = worker.assign().await.attempt;
     assert_eq!(attempt.task.task, task);
-    assert_eq!(*house.leader.work(attempt).await.unwrap().unwrap(), named("one").work);
+    // What is submitted now is remembered, until it is asked for.
+    let next = house.submit(named("three")).await;
+    let nobody = TaskRef::whole(TaskId(999));
+    let asked = [TaskRef::whole(next), nobody, attempt.task];
+    let works = [Some(named("three").work), None, Some(named("one").work)];
+    for _ in 0..2 {
+        let found = house.leader.assigned(&asked).await.unwrap();
+        assert_eq!(found.into_iter().map(|found| Some((*found?.work).clone())).collect::<Vec<_>>(), works);
+    }
     house.task.shutdown().await;
 }
 

@@ -2,7 +2,7 @@
 
 use bowline_core::id::{AttemptRef, CommitNo, Generation, WorkerId};
 use bowline_core::message::{Assign, ToWorker, Verdict};
-use bowline_leader::LeaderStatus;
+use bowline_leader::{Assigned, LeaderStatus};
 use bowline_protocol::wire::ServerFrame;
 use bowline_protocol::{Handover, Kind, ServerMessage};
 use tokio::sync::mpsc;
@@ -67,11 +67,12 @@ impl Outgoing<'_> {
         messages: &mut Vec<ServerMessage>,
     ) -> Result<Flow, Status> {
         let mut flow = Flow::More;
+        let mut found = self.assigned(taken).await?.into_iter();
         for message in taken.drain(..) {
             match message {
                 None => flow = Flow::Closed,
                 Some(ToWorker::Assign(assign)) => {
-                    let handover = self.handover(assign).await?;
+                    let handover = self.handover(assign, found.next().flatten())?;
                     messages.push(ServerMessage::Assign(Box::new(handover)));
                 }
                 Some(message) => {
@@ -95,14 +96,24 @@ impl Outgoing<'_> {
         Ok(flow)
     }
 
+    /// What goes with each assignment among these, in their order.
+    async fn assigned(&self, taken: &[Option<ToWorker>]) -> Result<Vec<Option<Assigned>>, Status> {
+        let task = |message: &Option<ToWorker>| match message {
+            Some(ToWorker::Assign(assign)) => Some(assign.attempt.task),
+            _ => None,
+        };
+        let tasks: Vec<_> = taken.iter().filter_map(task).collect();
+        self.shared.state.leader.assigned(&tasks).await.map_err(|error| {
+            let assignments = tasks.len();
+            tracing::error!(assignments, error = &error as &dyn std::error::Error, "work of assignments not read");
+            Status::unavailable("the server's store cannot be read at the moment")
+        })
+    }
+
     /// An assignment without its work would be lost: the session is closed, and the worker comes back.
-    async fn handover(&self, assign: Assign) -> Result<Handover, Status> {
+    fn handover(&self, assign: Assign, found: Option<Assigned>) -> Result<Handover, Status> {
         let attempt = assign.attempt;
         let state = &self.shared.state;
-        let found = state.leader.assigned(attempt).await.map_err(|error| {
-            tracing::error!(%attempt, error = &error as &dyn std::error::Error, "work of an assignment not read");
-            Status::unavailable("the server's store cannot be read at the moment")
-        })?;
         let Some(found) = found else {
             tracing::error!(%attempt, "an assignment without work");
             return Err(Status::internal(format!("the work of {attempt} is not there")));

@@ -61,6 +61,15 @@ pub fn work_of_elements_is_found_by_index(factory: Factory) {
     assert_eq!(work(1, Some(20)), Some(own[2].clone()));
     assert_eq!((work(1, Some(11)), work(1, Some(25)), work(3, Some(0)), work(4, None)), (None, None, None, None));
     assert_eq!((work(2, Some(15)), work(3, None)), (Some(common.clone()), Some(common)));
+    let at = |task: u64, index: Option<u32>| TaskRef { task: TaskId(task), index };
+    let asked = [at(2, Some(15)), at(4, None), at(1, Some(15)), at(1, Some(11)), at(3, None)];
+    let found = ok(stand.reader().assigned(&asked));
+    assert_eq!(found.len(), asked.len());
+    for (at, found) in asked.iter().zip(found) {
+        let alone = work(at.task.0, at.index);
+        assert_eq!(found.as_ref().map(|found| found.work.as_ref().clone()), alone, "{at}");
+        assert_eq!(found.map(|found| found.row.id), alone.map(|_| at.task), "{at}");
+    }
 }
 
 /// Every filter, alone and with another.

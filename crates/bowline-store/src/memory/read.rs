@@ -16,6 +16,7 @@ use super::state::{State, StoredTask, all_attempts, with_elements};
 use crate::paging::{name_matches, number_cursor, page_of, page_size};
 use crate::read::{
     AttemptFilter, EventPage, HistoryPage, Page, ReadStore, RunDetail, RunFilter, TaskDetail, TaskFilter, TaskSort,
+    TaskWork,
 };
 use crate::write::StoreError;
 
@@ -78,6 +79,15 @@ impl ReadStore for MemoryStore {
     fn work(&self, task: TaskRef) -> Result<Option<Arc<Work>>, StoreError> {
         let state = self.state.lock();
         Ok(state.tasks.get(&task.task).and_then(|stored| work_of(stored, task.index)))
+    }
+
+    fn assigned(&self, tasks: &[TaskRef]) -> Result<Vec<Option<TaskWork>>, StoreError> {
+        let state = self.state.lock();
+        let one = |task: &TaskRef| {
+            let stored = state.tasks.get(&task.task)?;
+            Some(TaskWork { row: stored.row.clone(), work: work_of(stored, task.index)? })
+        };
+        Ok(tasks.iter().map(one).collect())
     }
 
     fn attempts(&self, filter: &AttemptFilter) -> Result<Vec<AttemptRow>, StoreError> {
