@@ -31,6 +31,11 @@ const COUNTED: [&str; 13] = [
     "events",
 ];
 
+/// Attempts that lie in their tasks' rows.
+const FIRSTS: &str = "SELECT count(*) FROM tasks WHERE first IS NOT NULL";
+/// Since this version some do.
+const FIRSTS_FROM: u32 = 7;
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {
@@ -64,7 +69,7 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
     let connection = if has_log(path) { connect::reader(path) } else { connect::immutable(path) }.map_err(failed)?;
     let found = known_version(path, &connection)?;
     let problems = problems(&connection).map_err(failed)?;
-    let counts = if found.version == 0 { Vec::new() } else { counts(&connection).map_err(failed)? };
+    let counts = if found.version == 0 { Vec::new() } else { counts(&connection, found.version).map_err(failed)? };
     // An older form says less of it.
     let leadership = (found.version == CURRENT).then(|| leadership::read(&connection)).transpose().map_err(failed)?;
     Ok(CheckReport {
@@ -106,9 +111,11 @@ fn problems(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     lines.filter(|line| !matches!(line, Ok(text) if text == "ok")).collect()
 }
 
-fn counts(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+fn counts(connection: &Connection, version: u32) -> rusqlite::Result<Vec<(String, u64)>> {
+    let in_rows = if version >= FIRSTS_FROM { connection.query_row(FIRSTS, [], |row| row.get(0))? } else { 0_i64 };
     let count = |table: &&str| {
         let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
+        let rows = if *table == "attempts" { rows + in_rows } else { rows };
         Ok(((*table).to_owned(), rows.unsigned_abs()))
     };
     COUNTED.iter().map(count).collect()

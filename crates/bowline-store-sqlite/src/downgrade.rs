@@ -6,16 +6,17 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::connect;
 use crate::lock::OwnerLock;
-use crate::migrate::CURRENT;
+use crate::migrate::{self, CURRENT, MIGRATIONS};
 use crate::open::{OpenError, check_magic, classify, known_version, newer};
-use crate::tables::history;
+use crate::tables::{firsts, history};
 
 /// The version that it leads to.
 const TO: u32 = 5;
-/// Of version 6, taken back: see `sql/0006_rows.sql`.
-const UNDO: &str = "ALTER TABLE tasks DROP COLUMN lines; DROP INDEX tasks_open; \
+/// Of versions 7 and 6, taken back: see `sql/0007_firsts.sql` and `sql/0006_rows.sql`.
+const UNDO: &str = "ALTER TABLE tasks DROP COLUMN first; ALTER TABLE tasks DROP COLUMN first_key; \
+     ALTER TABLE tasks DROP COLUMN lines; DROP INDEX tasks_open; \
      CREATE INDEX tasks_open ON tasks (id) WHERE state < 8;";
-const _: () = assert!(CURRENT == 6, "a further step of the store's form is to be taken back here too");
+const _: () = assert!(CURRENT == 7, "a further step of the store's form is to be taken back here too");
 /// What an earlier program would neither read nor keep, newest first: the version that brought it, and whether
 /// something of it is in the store.
 const USES: [(u32, &str); 9] = [
@@ -55,10 +56,12 @@ pub fn downgrade(path: &Path) -> Result<Downgraded, OpenError> {
     if found.version <= TO {
         return Ok(Downgraded { version: found.version, oldest_reader: found.oldest_reader });
     }
-    if found.version != CURRENT {
+    if found.version > CURRENT {
         return Err(newer(path, found));
     }
     connect::make_durable(&connection).map_err(failed)?;
+    // There is one way back: from the newest form.
+    migrate::run(&mut connection, found.version, MIGRATIONS).map_err(failed)?;
     let done = run(&mut connection).map_err(failed)?;
     // Its log is moved into it.
     connection.close().map_err(|(_, error)| failed(error))?;
@@ -75,6 +78,7 @@ fn run(connection: &mut Connection) -> rusqlite::Result<Downgraded> {
             oldest_reader = oldest_reader.max(version);
         }
     }
+    firsts::out_of_rows(&transaction)?;
     history::out_of_rows(&transaction)?;
     transaction.execute_batch(UNDO)?;
     let put = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";

@@ -28,6 +28,13 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "lines", oldest_reader: 2, sql: include_str!("sql/0005_lines.sql") },
     // An older program would look for unfinished tasks by an index that is another one now.
     Migration { version: 6, name: "fewer rows a task", oldest_reader: 6, sql: include_str!("sql/0006_rows.sql") },
+    // An older program would not find attempts.
+    Migration {
+        version: 7,
+        name: "first attempts in rows",
+        oldest_reader: 7,
+        sql: include_str!("sql/0007_firsts.sql"),
+    },
 ];
 
 /// The version that this program writes.

@@ -15,7 +15,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::checkpoint::Checkpoints;
 use crate::lock::OwnerLock;
 use crate::sweep::sweep;
+use crate::tables::firsts::Firsts;
 use crate::tables::history::Lines;
+use crate::tables::tasks::Along;
 use crate::tables::{
     WriteError, Written, artifacts, attempts, counters, elements, events, gangs, history, keys, leadership, namespaces,
     nodes, pauses, resources, results, runs, tasks, tokens, workers,
@@ -76,10 +78,10 @@ impl LeaderStore for SqliteStore {
         self.transact("committing to", |transaction| {
             let (commit, now) = leadership::commit(transaction, epoch, now)?;
             let mut writer = Writer::new(transaction);
-            let mut lines = Lines::new(commit, batch);
-            history::append(&mut writer, &lines)?;
+            let mut along = Along { lines: Lines::new(commit, batch), firsts: Firsts::new(batch) };
+            history::append(&mut writer, &along.lines)?;
             events::append(&mut writer, commit, now, &batch.history)?;
-            batch.rows.iter().try_for_each(|row| write(&mut writer, row, &mut lines))?;
+            batch.rows.iter().try_for_each(|row| write(&mut writer, row, &mut along))?;
             Ok(commit)
         })
     }
@@ -120,12 +122,13 @@ fn plain(error: CommitError) -> StoreError {
     }
 }
 
-fn write(writer: &mut Writer<'_>, row: &Row, lines: &mut Lines<'_>) -> Written {
+fn write(writer: &mut Writer<'_>, row: &Row, along: &mut Along<'_>) -> Written {
     match row {
         Row::Counters(row) => counters::put(writer, row),
-        Row::NewTask(new) => tasks::insert(writer, new, lines),
-        Row::Task(row) => tasks::update(writer, row, lines),
+        Row::NewTask(new) => tasks::insert(writer, new, along),
+        Row::Task(row) => tasks::update(writer, row, along),
         Row::Element(row) => elements::put(writer, row),
+        Row::Attempt(row) if along.firsts.is_taken(row) => Ok(()),
         Row::Attempt(row) => attempts::put(writer, row),
         Row::Result(row) => results::put(writer, row),
         Row::Artifact(row) => artifacts::put(writer, row),
@@ -160,9 +163,9 @@ fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Resu
     gangs::all(connection)?.into_iter().for_each(|row| each(Loaded::Gang(Box::new(row))));
     runs::load(connection, each)?;
     nodes::load(connection, each)?;
-    let about = tasks::load(connection, each)?;
+    let mut about = tasks::load(connection, each)?;
     elements::load(connection, &about, each)?;
-    attempts::load(connection, &about, each)?;
+    attempts::load(connection, &mut about, each)?;
     for task in about.needed {
         if let Some(state) = ended_state(connection, task)? {
             each(Loaded::Ended(task, state));

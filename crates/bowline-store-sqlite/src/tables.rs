@@ -5,6 +5,7 @@ pub(crate) mod attempts;
 pub(crate) mod counters;
 pub(crate) mod elements;
 pub(crate) mod events;
+pub(crate) mod firsts;
 pub(crate) mod gangs;
 pub(crate) mod history;
 pub(crate) mod keys;

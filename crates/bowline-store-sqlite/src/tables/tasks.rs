@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use bowline_core::id::{NodeIndex, Round, RunId, TaskId, TaskRef, Ticket};
 use bowline_core::resource::Ask;
-use bowline_core::row::{Loaded, NewTaskRow, TaskRow};
+use bowline_core::row::{AttemptRow, Loaded, NewTaskRow, TaskRow};
 use bowline_core::spec::{TaskSpec, Work};
 use bowline_core::state::StateKind;
 use bowline_store::CommitError;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
+use super::firsts::{self, Firsts};
 use super::history::Lines;
 use super::unit::unit_columns;
 use super::{Written, artifacts, attempts, elements, history, results, unit};
@@ -38,28 +39,47 @@ use columns;
 const INSERT: &str = concat!(
     "INSERT OR IGNORE INTO tasks (version, priority, round, round_at, ticket, ticket_at, paused, array, ",
     unit_columns!(),
-    ", id, lines, namespace, name, action, run, node, step, created_by, submitted_at) VALUES \
+    ", id, lines, namespace, name, action, run, node, step, created_by, submitted_at, first_key, first) VALUES \
      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-     ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)"
+     ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)"
 );
 macro_rules! update {
-    ($more:literal) => {
+    ($more:literal, $where:literal) => {
+        [update!($more, "", $where, ""), update!($more, first!(), $where, first_where!())]
+    };
+    ($more:expr, $first:expr, $where:expr, $first_where:expr) => {
         concat!(
             "UPDATE tasks SET version = ?1, priority = ?2, round = ?3, round_at = ?4, ticket = ?5, ticket_at = ?6, \
              paused = ?7, array = ?8, state = ?9, since = ?10, phase = ?11, attempt = ?12, generation = ?13, \
              until = ?14, failures = ?15, losses = ?16, outcome = ?17, waiting_at = ?18, ready_at = ?19, \
              started_at = ?20, held = ?22, lines = ifnull(lines, '') || ?25",
             $more,
-            " AND id = ?24 AND version = ?1 - 1"
+            $first,
+            $where,
+            " AND id = ?24 AND version = ?1 - 1",
+            $first_where
         )
+    };
+}
+// What a row takes along of its task's first attempt, and what it must have said of it until then.
+macro_rules! first {
+    () => {
+        ", first_key = ?27, first = ?28"
+    };
+}
+macro_rules! first_where {
+    () => {
+        " AND first_key IS ?26 AND (?26 IS NOT NULL OR NOT EXISTS (SELECT 1 FROM attempts WHERE task = ?24 AND \
+         element = -1 AND generation = (?27 >> 32) & 4294967295 AND attempt = 1))"
     };
 }
 // Most updates leave the worker or the end as it is, and the indexes over that alone: SQLite takes an entry out and puts
 // it in again wherever its column is among those that are set.
-const UPDATE_NEITHER: &str = update!(" WHERE worker IS ?23 AND ended_at IS ?21");
-const UPDATE_WORKER: &str = update!(", worker = ?23 WHERE ended_at IS ?21");
-const UPDATE_END: &str = update!(", ended_at = ?21 WHERE worker IS ?23");
-const UPDATE_BOTH: &str = update!(", worker = ?23, ended_at = ?21 WHERE 1");
+// Of each: the row alone, and with its task's first attempt.
+const UPDATE_NEITHER: [&str; 2] = update!("", " WHERE worker IS ?23 AND ended_at IS ?21");
+const UPDATE_WORKER: [&str; 2] = update!(", worker = ?23", " WHERE ended_at IS ?21");
+const UPDATE_END: [&str; 2] = update!(", ended_at = ?21", " WHERE worker IS ?23");
+const UPDATE_BOTH: [&str; 2] = update!(", worker = ?23, ended_at = ?21", " WHERE 1");
 const PUT_SPEC: &str = "INSERT INTO task_specs (task, spec) VALUES (?1, ?2)";
 const PUT_WORK: &str = "INSERT INTO task_works (task, place, work) VALUES (?1, ?2, ?3)";
 const PUT_LABEL: &str = "INSERT OR IGNORE INTO task_labels (key, value, task) VALUES (?1, ?2, ?3)";
@@ -69,7 +89,7 @@ const ONE: &str = concat!("SELECT ", columns!(), " FROM tasks AS t WHERE id = ?1
 const UNFINISHED: &str = concat!(
     "SELECT ",
     columns!(),
-    ", s.spec FROM tasks AS t INDEXED BY tasks_open JOIN task_specs AS s ON s.task = t.id \
+    ", t.first_key, t.first, s.spec FROM tasks AS t INDEXED BY tasks_open JOIN task_specs AS s ON s.task = t.id \
      WHERE t.ended_at IS NULL ORDER BY t.id"
 );
 const SPECS: &str = "SELECT task, spec FROM task_specs WHERE task BETWEEN ?1 AND ?2";
@@ -97,12 +117,23 @@ fn bind_changing<'w, 'c>(binding: Binding<'w, 'c>, row: &TaskRow) -> rusqlite::R
         .unit(&row.unit)
 }
 
-pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow, lines: &mut Lines<'_>) -> Written {
+/// The texts that go into rows from elsewhere in the same commit.
+pub(crate) struct Along<'b> {
+    pub(crate) lines: Lines<'b>,
+    pub(crate) firsts: Firsts<'b>,
+}
+
+pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow, along: &mut Along<'_>) -> Written {
     let row = &new.row;
+    let first = along.firsts.of(row)?.filter(|first| first.was.is_none());
+    let first = match first {
+        Some(first) if !attempts::is_there(writer.connection(), first.attempt)? => Some(first),
+        _ => None,
+    };
     let touched = if row.version == 1 {
         bind_changing(writer.bind(INSERT)?, row)?
             .u64(row.id.0)?
-            .put(lines.of(row)?)?
+            .put(along.lines.of(row)?)?
             .put(row.namespace.as_str())?
             .put(row.name.as_deref())?
             .put(&row.action)?
@@ -111,11 +142,16 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow, lines: &mut Line
             .put(row.step.as_ref().map(|step| step.as_str().to_owned()))?
             .put(&*row.created_by.0)?
             .time(row.submitted_at)?
+            .put(first.as_ref().map(|first| first.key))?
+            .put(first.as_ref().map(|first| first.text.as_str()))?
             .run()?
     } else {
         0
     };
     one(touched, "tasks", row.id)?;
+    if let Some(first) = &first {
+        along.firsts.taken(first);
+    }
     writer.bind(PUT_SPEC)?.u64(row.id.0)?.json(&*new.spec)?.run()?;
     for (place, work) in (0_i64..).zip(new.elements.iter()) {
         writer.bind(PUT_WORK)?.u64(row.id.0)?.put(place)?.json(work)?.run()?;
@@ -133,14 +169,28 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow, lines: &mut Line
 }
 
 /// What a task is called and where it belongs stays as it was inserted.
-pub(crate) fn update(writer: &mut Writer<'_>, row: &TaskRow, lines: &mut Lines<'_>) -> Written {
+pub(crate) fn update(writer: &mut Writer<'_>, row: &TaskRow, along: &mut Along<'_>) -> Written {
     let likely = match row.unit.state {
         StateKind::Assigned => UPDATE_WORKER,
         state if state.is_ended() => UPDATE_END,
         _ => UPDATE_NEITHER,
     };
-    let (mut touched, lines) = (0, lines.of(row)?);
-    for sql in [likely, UPDATE_BOTH] {
+    let (first, lines) = (along.firsts.of(row)?, along.lines.of(row)?);
+    let mut touched = 0;
+    if let Some(first) = &first {
+        for [_, sql] in [likely, UPDATE_BOTH] {
+            if row.version > 1 && touched == 0 {
+                let binding = bind_changing(writer.bind(sql)?, row)?.u64(row.id.0)?.put(lines)?;
+                touched = binding.put(first.was)?.put(first.key)?.put(&first.text)?.run()?;
+            }
+        }
+        if touched == 1 {
+            along.firsts.taken(first);
+            return Ok(());
+        }
+    }
+    // Its attempt, if one changes, has a row of its own.
+    for [sql, _] in [likely, UPDATE_BOTH] {
         if row.version > 1 && touched == 0 {
             touched = bind_changing(writer.bind(sql)?, row)?.u64(row.id.0)?.put(lines)?.run()?;
         }
@@ -294,6 +344,8 @@ pub(crate) struct About {
     pub(crate) open: Vec<TaskId>,
     /// Whom they need.
     pub(crate) needed: BTreeSet<TaskRef>,
+    /// First attempts that lie in their rows, and live or were lost.
+    pub(crate) firsts: Vec<AttemptRow>,
 }
 
 impl About {
@@ -327,6 +379,8 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
         let task = read_columns(&mut columns)?;
+        let first = firsts::read_columns(&mut columns, (task.id, task.submitted_at))?;
+        about.firsts.extend(first.filter(attempts::is_wanted));
         let spec = known.spec(&mut columns)?;
         about.needed.extend(spec.after.iter().map(|dependency| dependency.task));
         about.open.push(task.id);

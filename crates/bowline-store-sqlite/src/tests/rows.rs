@@ -1,16 +1,16 @@
-//! History in a task's row and beside it, and what a store of before that looks like afterwards.
+//! History and first attempts in a task's row and beside it, and what a store of before that looks like afterwards.
 
 use std::path::Path;
 
 use bowline_core::effect::Batch;
 use bowline_core::id::{TaskId, TaskRef};
-use bowline_core::row::{HistoryRow, Loaded, Row, Subject};
+use bowline_core::row::{AttemptRow, HistoryRow, Loaded, Row, Subject};
 use bowline_core::spec::TaskSpec;
-use bowline_core::state::StateKind;
+use bowline_core::state::{AttemptEnd, StateKind};
 use bowline_core::time::Timestamp;
 use bowline_store::conformance::ok;
-use bowline_store::conformance::rows::{self, moved, plain_task, task, task_line};
-use bowline_store::{LeaderStore, ReadStore, RetentionPolicy, RetentionStore};
+use bowline_store::conformance::rows::{self, attempt, ended_attempt, moved, plain_task, task, task_line};
+use bowline_store::{AttemptFilter, LeaderStore, ReadStore, RetentionPolicy, RetentionStore};
 use rusqlite::Connection;
 
 use super::{folder, opened};
@@ -182,4 +182,136 @@ fn a_store_of_before_keeps_its_histories_and_who_has_not_ended() {
     ok(store.store.commit(epoch, Timestamp(9), &Batch { rows, history: lines, ..Batch::default() }));
     let whats: Vec<_> = history(&store, 1, 10).into_iter().map(|line| line.what).collect();
     assert_eq!(whats, ["submitted", "assigned"]);
+}
+
+fn commit(opened: &mut Opened, rows: Vec<Row>) -> Result<(), bowline_store::CommitError> {
+    let epoch = ok(opened.store.take_leadership(Timestamp(1))).epoch;
+    opened.store.commit(epoch, Timestamp(2), &Batch { rows, ..Batch::default() }).map(drop)
+}
+
+fn attempts(opened: &Opened, task: u64) -> Vec<AttemptRow> {
+    ok(opened.reader.attempts(&AttemptFilter::Of(TaskRef::whole(TaskId(task)))))
+}
+
+fn count(opened: &Opened, sql: &str) -> i64 {
+    opened.store.connection().query_row(sql, [], |row| row.get(0)).expect("it can be counted")
+}
+
+fn row_of(attempt: &AttemptRow) -> Row {
+    Row::Attempt(Box::new(attempt.clone()))
+}
+
+/// Task 1 with its first attempt, given back, and a second one; task 2 with one that lives; both as the engine writes them.
+fn tried(path: &Path) -> (Opened, Vec<AttemptRow>) {
+    let mut store = opened(path);
+    let of = |id| TaskRef::whole(TaskId(id));
+    let (first, live) = (attempt(of(1), 1, 1_003), attempt(of(2), 1, 1_004));
+    let rows = vec![
+        plain_task(1, StateKind::Ready, 1_000),
+        rows::new_task(task(2, StateKind::Assigned, 1_000), rows::spec(&[])),
+        row_of(&live),
+    ];
+    ok(commit(&mut store, rows));
+    let second = moved(&task(1, StateKind::Ready, 1_000), StateKind::Assigned, 1_003);
+    ok(commit(&mut store, vec![Row::Task(Box::new(second.clone())), row_of(&first)]));
+    let over = ended_attempt(&first, AttemptEnd::Lost, 1_005);
+    let third = moved(&second, StateKind::Ready, 1_005);
+    ok(commit(&mut store, vec![Row::Task(Box::new(third.clone())), row_of(&over)]));
+    let again = attempt(of(1), 2, 1_006);
+    let fourth = moved(&third, StateKind::Assigned, 1_006);
+    ok(commit(&mut store, vec![Row::Task(Box::new(fourth)), row_of(&again)]));
+    (store, vec![over, again, live])
+}
+
+#[test]
+fn a_first_attempt_lies_in_its_tasks_row_and_further_ones_do_not() {
+    let (_folder, path) = folder();
+    let (mut store, all) = tried(&path);
+    assert_eq!(count(&store, "SELECT count(*) FROM attempts"), 1);
+    assert_eq!(count(&store, "SELECT count(*) FROM tasks WHERE first IS NOT NULL"), 2);
+    assert_eq!((attempts(&store, 1), attempts(&store, 2)), (all[..2].to_vec(), all[2..].to_vec()));
+    for one in &all {
+        assert_eq!(ok(store.reader.attempts(&AttemptFilter::One(one.attempt))), std::slice::from_ref(one));
+    }
+    let mut loaded = Vec::new();
+    ok(store.store.load(&mut |row| {
+        if let Loaded::Attempt(row) = row {
+            loaded.push(*row);
+        }
+    }));
+    assert_eq!(loaded, all, "what lives or was lost, in order");
+    let report = ok(crate::check(&path));
+    assert!(report.counts.contains(&("attempts".to_owned(), 3)), "{:?}", report.counts);
+}
+
+#[test]
+fn what_is_written_of_a_first_attempt_follows_what_was() {
+    let (_folder, path) = folder();
+    let (mut store, all) = tried(&path);
+    let (over, live) = (&all[0], &all[2]);
+    let later = ended_attempt(live, AttemptEnd::Succeeded, 1_009);
+    let row = moved(&task(2, StateKind::Assigned, 1_000), StateKind::Succeeded, 1_009);
+    let wrong = [
+        row_of(live),
+        row_of(&AttemptRow { version: 1, ..over.clone() }),
+        row_of(&AttemptRow { version: 3, ..later.clone() }),
+    ];
+    for wrong in wrong {
+        assert!(commit(&mut store, vec![wrong.clone()]).is_err(), "{wrong:?}");
+        let with_row = vec![Row::Task(Box::new(row.clone())), wrong.clone()];
+        assert!(commit(&mut store, with_row).is_err(), "with its task's row: {wrong:?}");
+    }
+    // Without its task's row too.
+    ok(commit(&mut store, vec![row_of(&later)]));
+    assert_eq!(attempts(&store, 2), [later]);
+    // One that has a row of its own stays there.
+    let alone = attempt(TaskRef::whole(TaskId(3)), 1, 1_001);
+    ok(commit(
+        &mut store,
+        vec![plain_task(3, StateKind::Ready, 1_000), row_of(&attempt(TaskRef::whole(TaskId(9)), 1, 1))],
+    ));
+    ok(commit(&mut store, vec![row_of(&alone)]));
+    assert!(
+        commit(
+            &mut store,
+            vec![plain_task(9, StateKind::Ready, 1_000), row_of(&attempt(TaskRef::whole(TaskId(9)), 1, 1))]
+        )
+        .is_err()
+    );
+    let ended = ended_attempt(&alone, AttemptEnd::Failed, 1_004);
+    let moved = Row::Task(Box::new(moved(&task(3, StateKind::Ready, 1_000), StateKind::Failed, 1_004)));
+    assert!(commit(&mut store, vec![moved.clone(), row_of(&alone)]).is_err(), "it is there already");
+    ok(commit(&mut store, vec![moved, row_of(&ended)]));
+    assert_eq!(attempts(&store, 3), [ended]);
+    assert_eq!(count(&store, "SELECT count(*) FROM attempts WHERE task = 3"), 1);
+}
+
+#[test]
+fn the_way_back_gives_each_attempt_a_row() {
+    let (_folder, path) = folder();
+    let (store, all) = tried(&path);
+    drop(store);
+    let back = downgrade(&path).expect("it is a store");
+    assert_eq!(back, Downgraded { version: 5, oldest_reader: 2 });
+    let connection = Connection::open(&path).expect("the store can be opened");
+    let rows: i64 =
+        connection.query_row("SELECT count(*) FROM attempts", [], |row| row.get(0)).expect("it can be counted");
+    assert_eq!(rows, 3);
+    drop(connection);
+    // And up again, where they stay in the table, and change there.
+    let mut store = opened(&path);
+    assert_eq!((attempts(&store, 1), attempts(&store, 2)), (all[..2].to_vec(), all[2..].to_vec()));
+    let ended = ended_attempt(&all[2], AttemptEnd::Succeeded, 1_009);
+    let row = moved(&task(2, StateKind::Assigned, 1_000), StateKind::Succeeded, 1_009);
+    ok(commit(&mut store, vec![Row::Task(Box::new(row)), row_of(&ended)]));
+    assert_eq!(attempts(&store, 2), [ended]);
+}
+
+#[test]
+fn a_store_of_version_6_goes_back_too() {
+    let (_folder, path) = folder();
+    let mut connection = Connection::open(&path).expect("a file can be made");
+    migrate::run(&mut connection, 0, &MIGRATIONS[..6]).expect("the steps can be taken");
+    connection.close().expect("it can be closed");
+    assert_eq!(downgrade(&path).expect("it is a store"), Downgraded { version: 5, oldest_reader: 2 });
 }
