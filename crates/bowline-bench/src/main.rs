@@ -23,6 +23,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// That of the program that is measured: its parts are measured in here too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match args::Args::parse().command() {
         args::Command::Play(play) => plays::play(&play),
