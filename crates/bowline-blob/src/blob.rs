@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
+use crate::disk::spread;
 use crate::error::BlobError;
 
 pub use collect::Collected;
@@ -52,6 +53,8 @@ impl BlobStore {
     /// go on from there, or it is collected.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, BlobError> {
         let root = root.into();
+        fs::create_dir_all(&root).map_err(|source| BlobError::io("create", &root, source))?;
+        spread(&root);
         for folder in [root.join("incoming"), root.join("damaged")] {
             fs::create_dir_all(&folder).map_err(|source| BlobError::io("create", &folder, source))?;
         }

@@ -24,3 +24,40 @@ pub(crate) fn sync_file_system(_folder: &Path) -> io::Result<()> {
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
+
+/// Asks the file system to give each folder in this one a place of its own. By itself ext4 puts them all into one region, and
+/// whoever makes a file there searches past all that anybody removed from it in the last minutes. Where a file system
+/// knows nothing of it, nothing is lost.
+#[cfg(target_os = "linux")]
+pub(crate) fn spread(folder: &Path) {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let Ok(folder) = File::open(folder) else { return };
+    if let Ok(flags) = ioctl_getflags(&folder) {
+        let _refused = ioctl_setflags(&folder, flags | IFlags::TOPDIR);
+    }
+}
+
+/// Other systems place folders as they see fit.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn spread(_folder: &Path) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
+    use super::*;
+
+    #[test]
+    fn folders_of_a_store_lie_apart_where_the_file_system_knows_how() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = File::open(folder.path()).unwrap();
+        let can = ioctl_getflags(&own).and_then(|flags| ioctl_setflags(&own, flags | IFlags::TOPDIR)).is_ok();
+        let (logs, blobs) = (folder.path().join("logs"), folder.path().join("blobs"));
+        crate::LogStore::open(&logs).unwrap();
+        crate::BlobStore::open(&blobs).unwrap();
+        for root in [logs, blobs] {
+            let flags = ioctl_getflags(File::open(&root).unwrap());
+            assert_eq!(flags.is_ok_and(|flags| flags.contains(IFlags::TOPDIR)), can, "{}", root.display());
+        }
+    }
+}

@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::disk;
 use crate::error::LogError;
 use entry::Entry;
 use sync::Syncer;
@@ -97,6 +98,7 @@ impl LogStore {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, LogError> {
         let root = root.into();
         fs::create_dir_all(&root).map_err(|source| LogError::io("create", &root, source))?;
+        disk::spread(&root);
         let syncer = Syncer::new(root.clone());
         Ok(Self { root, open: Mutex::new(HashMap::new()), uses: AtomicU64::new(0), syncer })
     }
