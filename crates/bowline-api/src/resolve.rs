@@ -100,8 +100,17 @@ pub fn many(tasks: &[NewTask]) -> Result<Vec<CoreTask>, Unfit> {
 fn all_with(tasks: &[NewTask], prefix: impl Fn(usize) -> String) -> Result<Vec<CoreTask>, Unfit> {
     let mut mistakes = Vec::new();
     let mut too_large = None;
-    let mut resolved = Vec::with_capacity(tasks.len());
+    let mut resolved: Vec<CoreTask> = Vec::with_capacity(tasks.len());
     for (place, task) in tasks.iter().enumerate() {
+        // Who submits many submits equal ones: they are understood, and kept, once.
+        if let Some(last) = resolved.last()
+            && mistakes.is_empty()
+            && too_large.is_none()
+            && tasks[place - 1] == *task
+        {
+            resolved.push(last.clone());
+            continue;
+        }
         let prefix = prefix(place);
         let mut found = Found { prefix: &prefix, mistakes: &mut mistakes, too_large: &mut too_large };
         resolved.extend(resolve(task, place, &mut found));

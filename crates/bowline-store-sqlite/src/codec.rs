@@ -69,6 +69,11 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> rusqlite::Result<String>
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
+/// The same, behind what is there already.
+pub(crate) fn push_json<T: Serialize + ?Sized>(text: &mut Vec<u8>, value: &T) -> rusqlite::Result<()> {
+    serde_json::to_writer(text, value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
 /// A stored value that this program cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("column {column} holds what this program does not know: {detail}")]

@@ -15,8 +15,6 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::checkpoint::Checkpoints;
 use crate::lock::OwnerLock;
 use crate::sweep::sweep;
-use crate::tables::firsts::Firsts;
-use crate::tables::history::Lines;
 use crate::tables::tasks::Along;
 use crate::tables::{
     WriteError, Written, artifacts, attempts, counters, elements, events, gangs, history, keys, leadership, namespaces,
@@ -78,7 +76,7 @@ impl LeaderStore for SqliteStore {
         self.transact("committing to", |transaction| {
             let (commit, now) = leadership::commit(transaction, epoch, now)?;
             let mut writer = Writer::new(transaction);
-            let mut along = Along { lines: Lines::new(commit, batch), firsts: Firsts::new(batch) };
+            let mut along = Along::new(commit, batch);
             history::append(&mut writer, &along.lines)?;
             events::append(&mut writer, commit, now, &batch.history)?;
             batch.rows.iter().try_for_each(|row| write(&mut writer, row, &mut along))?;
@@ -122,7 +120,7 @@ fn plain(error: CommitError) -> StoreError {
     }
 }
 
-fn write(writer: &mut Writer<'_>, row: &Row, along: &mut Along<'_>) -> Written {
+fn write<'b>(writer: &mut Writer<'_>, row: &'b Row, along: &mut Along<'b>) -> Written {
     match row {
         Row::Counters(row) => counters::put(writer, row),
         Row::NewTask(new) => tasks::insert(writer, new, along),

@@ -142,3 +142,29 @@ fn what_is_too_large_is_told_with_its_bound() {
     let array = task(r#"{"shell":"a","array":"0-1000000"}"#);
     assert!(matches!(one(&array), Err(Unfit::TooLarge(_))));
 }
+
+#[test]
+fn equal_tasks_of_a_submit_have_one_description() {
+    let (a, b) = (task(r#"{"action":"noop","labels":{"a":"1"}}"#), task(r#"{"action":"noop"}"#));
+    let made = many(&[a.clone(), a.clone(), b.clone(), a.clone()]).unwrap();
+    assert!(Arc::ptr_eq(&made[0].spec, &made[1].spec) && !Arc::ptr_eq(&made[1].spec, &made[2].spec));
+    assert_eq!((&made[3], &made[0].spec.labels, made[2].spec.labels.len()), (&made[0], &a.labels, 0));
+    // What is wrong is told of each, and so is what an equal one before it may not say.
+    let wrong = task(r#"{"action":"noop","slots":0}"#);
+    let first = task(r##"{"action":"noop","after":["#0"]}"##);
+    for (tasks, paths) in [
+        (vec![b.clone(), wrong.clone(), wrong], vec!["tasks[1].slots", "tasks[2].slots"]),
+        (vec![first.clone(), first.clone()], vec!["tasks[0].after[0]"]),
+        (vec![b, first.clone(), first], vec![]),
+    ] {
+        let told = match many(&tasks) {
+            Err(Unfit::Mistakes(mistakes)) => mistakes.into_iter().filter_map(|mistake| mistake.path).collect(),
+            Err(other) => panic!("{other:?}"),
+            Ok(made) => {
+                assert!(made.iter().skip(1).all(|task| task.after_earlier.len() == 1));
+                Vec::new()
+            }
+        };
+        assert_eq!(told, paths);
+    }
+}

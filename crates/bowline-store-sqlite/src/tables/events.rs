@@ -9,10 +9,10 @@ use bowline_core::name::{Actor, Namespace, ResourceName, WorkerName};
 use bowline_core::row::{HistoryRow, Subject};
 use bowline_core::time::Timestamp;
 use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Written;
-use crate::codec::{Columns, int, unreadable};
+use crate::codec::{Columns, int, push_json, unreadable};
 use crate::writer::Writer;
 
 const INSERT: &str = "INSERT INTO events (commit_no, at, count, lines) VALUES (?1, ?2, ?3, ?4)";
@@ -30,12 +30,8 @@ const RESOURCE: u64 = 4;
 /// what, attempt, actor, reason. Texts are words' places; of what may be missing, one more.
 type Line = [u64; 9];
 
-#[derive(Serialize)]
-struct Packed<'a> {
-    at: u64,
-    words: Vec<&'a str>,
-    lines: Vec<Line>,
-}
+/// About so many bytes a line takes.
+const LINE_BYTES: usize = 48;
 
 #[derive(Deserialize)]
 struct Unpacked {
@@ -45,29 +41,36 @@ struct Unpacked {
 }
 
 /// Words, each once, in the order in which they came.
-#[derive(Default)]
 struct Words<'a> {
     list: Vec<&'a str>,
     places: HashMap<&'a str, u64>,
-    /// The last ones that were looked up, in turn: a commit says few words, again and again.
-    recent: [Option<(&'a str, u64)>; RECENT],
-    turn: usize,
+    /// The last one that was looked up of each kind of word: a commit says few words, again and again.
+    recent: [Option<(&'a str, u64)>; KINDS],
 }
 
-/// Words that are looked for before all of them are.
-const RECENT: usize = 8;
+/// Kinds of words, by length and ends: most words of a commit are alone in theirs.
+const KINDS: usize = 64;
+
+fn kind_of(word: &str) -> usize {
+    let (first, last) = (word.bytes().next().unwrap_or_default(), word.bytes().next_back().unwrap_or_default());
+    (word.len() + 7 * usize::from(first) + 31 * usize::from(last)) % KINDS
+}
 
 impl<'a> Words<'a> {
+    fn new() -> Self {
+        Self { list: Vec::new(), places: HashMap::new(), recent: [None; KINDS] }
+    }
+
     fn place(&mut self, word: &'a str) -> u64 {
-        if let Some((_, place)) = self.recent.iter().flatten().find(|(recent, _)| *recent == word) {
-            return *place;
+        let kind = kind_of(word);
+        if let Some((_, place)) = self.recent[kind].filter(|(recent, _)| *recent == word) {
+            return place;
         }
         let place = *self.places.entry(word).or_insert_with(|| {
             self.list.push(word);
             self.list.len() as u64 - 1
         });
-        self.recent[self.turn % RECENT] = Some((word, place));
-        self.turn += 1;
+        self.recent[kind] = Some((word, place));
         place
     }
 
@@ -79,11 +82,24 @@ impl<'a> Words<'a> {
 /// Appends a commit's events, where it has some.
 pub(crate) fn append(writer: &mut Writer<'_>, commit: CommitNo, now: Timestamp, lines: &[HistoryRow]) -> Written {
     let Some(first) = lines.first() else { return Ok(()) };
-    let mut words = Words::default();
-    let packed_lines = lines.iter().map(|line| pack(line, first.at, &mut words)).collect();
-    let packed = Packed { at: first.at.0, words: words.list, lines: packed_lines };
+    let mut words = Words::new();
+    let mut packed = Vec::with_capacity(LINE_BYTES * lines.len());
+    for line in lines {
+        packed.push(if packed.is_empty() { b'[' } else { b',' });
+        push_json(&mut packed, &pack(line, first.at, &mut words))?;
+    }
+    // Words come before the lines that point at them.
+    let mut text = Vec::with_capacity(packed.len() + LINE_BYTES * (words.list.len() + 1));
+    text.extend(b"{\"at\":");
+    push_json(&mut text, &first.at.0)?;
+    text.extend(b",\"words\":");
+    push_json(&mut text, &words.list)?;
+    text.extend(b",\"lines\":");
+    text.extend(&packed);
+    text.extend(b"]}");
+    let text = str::from_utf8(&text).map_err(rusqlite::Error::from)?;
     let binding = writer.bind(INSERT)?.u64(commit.0)?.time(now)?;
-    binding.put(i64::try_from(lines.len()).unwrap_or(i64::MAX))?.json(&packed)?.run()?;
+    binding.put(i64::try_from(lines.len()).unwrap_or(i64::MAX))?.put(text)?.run()?;
     Ok(())
 }
 

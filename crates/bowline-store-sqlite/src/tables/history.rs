@@ -17,7 +17,7 @@ use bowline_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Written;
-use crate::codec::{Columns, element_code, int, json, unreadable};
+use crate::codec::{Columns, element_code, int, push_json, unreadable};
 use crate::writer::Writer;
 
 const PUT_TASK: &str = "INSERT INTO task_history (namespace, at, what, attempt, actor, reason, seq, task, element) \
@@ -51,7 +51,7 @@ pub(crate) struct Lines<'b> {
     /// Of each line, whether it lies in a row.
     in_row: Vec<bool>,
     /// Used again and again.
-    text: String,
+    text: Vec<u8>,
 }
 
 impl<'b> Lines<'b> {
@@ -60,7 +60,7 @@ impl<'b> Lines<'b> {
         let all = &batch.history;
         let mut of_tasks: Vec<_> = (0..all.len()).filter_map(|place| Some((whole(&all[place])?, place))).collect();
         of_tasks.sort_unstable();
-        let mut lines = Self { commit, all, of_tasks, in_row: vec![false; all.len()], text: String::new() };
+        let mut lines = Self { commit, all, of_tasks, in_row: vec![false; all.len()], text: Vec::new() };
         for row in &batch.rows {
             match row {
                 Changed::NewTask(new) => lines.mark(&new.row),
@@ -96,11 +96,12 @@ impl<'b> Lines<'b> {
                 let line = &self.all[place];
                 let since = line.at.0.wrapping_sub(row.submitted_at.0);
                 let (actor, reason) = (&*line.actor.0, &line.reason);
-                self.text += &json(&(self.commit.0, place, since, &line.what, line.attempt.0, actor, reason))?;
-                self.text.push('\n');
+                let line = (self.commit.0, place, since, &line.what, line.attempt.0, actor, reason);
+                push_json(&mut self.text, &line)?;
+                self.text.push(b'\n');
             }
         }
-        Ok(&self.text)
+        Ok(str::from_utf8(&self.text)?)
     }
 }
 

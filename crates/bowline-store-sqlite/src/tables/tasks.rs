@@ -7,7 +7,8 @@ mod sweep;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bowline_core::id::{NodeIndex, Round, RunId, TaskId, TaskRef, Ticket};
+use bowline_core::effect::Batch;
+use bowline_core::id::{CommitNo, NodeIndex, Round, RunId, TaskId, TaskRef, Ticket};
 use bowline_core::resource::Ask;
 use bowline_core::row::{AttemptRow, Loaded, NewTaskRow, TaskRow};
 use bowline_core::spec::{TaskSpec, Work};
@@ -19,7 +20,7 @@ use super::firsts::{self, Firsts};
 use super::history::Lines;
 use super::unit::unit_columns;
 use super::{Written, artifacts, attempts, elements, history, results, unit};
-use crate::codec::{Columns, int, unreadable};
+use crate::codec::{Columns, int, json, unreadable};
 use crate::writer::{Binding, Writer, one};
 
 pub(crate) use list::list;
@@ -121,9 +122,26 @@ fn bind_changing<'w, 'c>(binding: Binding<'w, 'c>, row: &TaskRow) -> rusqlite::R
 pub(crate) struct Along<'b> {
     pub(crate) lines: Lines<'b>,
     pub(crate) firsts: Firsts<'b>,
+    spec: Option<(&'b Arc<TaskSpec>, String)>,
 }
 
-pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow, along: &mut Along<'_>) -> Written {
+impl<'b> Along<'b> {
+    pub(crate) fn new(commit: CommitNo, batch: &'b Batch) -> Self {
+        Self { lines: Lines::new(commit, batch), firsts: Firsts::new(batch), spec: None }
+    }
+
+    /// A description as text. Tasks that were submitted alike have the same one.
+    fn spec(&mut self, spec: &'b Arc<TaskSpec>) -> rusqlite::Result<&str> {
+        let last = self.spec.take().filter(|(last, _)| Arc::ptr_eq(last, spec));
+        let (_, text) = self.spec.insert(match last {
+            Some(last) => last,
+            None => (spec, json(&**spec)?),
+        });
+        Ok(text)
+    }
+}
+
+pub(crate) fn insert<'b>(writer: &mut Writer<'_>, new: &'b NewTaskRow, along: &mut Along<'b>) -> Written {
     let row = &new.row;
     let first = along.firsts.of(row)?.filter(|first| first.was.is_none());
     let first = match first {
@@ -152,7 +170,7 @@ pub(crate) fn insert(writer: &mut Writer<'_>, new: &NewTaskRow, along: &mut Alon
     if let Some(first) = &first {
         along.firsts.taken(first);
     }
-    writer.bind(PUT_SPEC)?.u64(row.id.0)?.json(&*new.spec)?.run()?;
+    writer.bind(PUT_SPEC)?.u64(row.id.0)?.put(along.spec(&new.spec)?)?.run()?;
     for (place, work) in (0_i64..).zip(new.elements.iter()) {
         writer.bind(PUT_WORK)?.u64(row.id.0)?.put(place)?.json(work)?.run()?;
     }
