@@ -146,14 +146,14 @@ impl Driver {
     }
 }
 
-/// So many tasks that do nothing, in one submit.
+/// So many tasks that do nothing, in one submit: one description, as the server's door makes it of equal ones.
 pub(crate) fn submit(count: u64) -> Input {
-    let task = || NewTask {
+    let task = NewTask {
         spec: Arc::new(TaskSpec::new(Work::new(Action::Noop))),
         elements: Arc::default(),
         after_earlier: Vec::new(),
     };
-    let tasks = (0..count).map(|_| task()).collect();
+    let tasks = (0..count).map(|_| task.clone()).collect();
     let namespace = Namespace::default();
     request(Request::Submit(Submit { namespace, tasks, key: None, dry_run: DryRun::No, strict: Strict::No }))
 }

@@ -1,8 +1,9 @@
-//! Tasks by their ids, which are given out one after the other. Ordered as a map is, but what lies side by side is found
-//! with one look for a group of them, and no place is kept free for what never comes between two that are there, which
-//! in a map is half of the memory where numbers only grow.
+//! Tasks by their ids, which are given out one after the other. In order when gone through, as a map is, but what lies
+//! side by side is found with one look for a group of them, and no place is kept free for what never comes between two
+//! that are there, which in a map is half of the memory where numbers only grow.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::id::TaskId;
 
@@ -22,15 +23,39 @@ impl<T> Group<T> {
     }
 }
 
-/// Things by tasks' ids. One alone in its group takes as much room as it would in a map.
+/// Spreads the numbers of groups, which follow each other. Nobody from outside chooses them.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 over the golden ratio. The upper half goes into the lower, where the table looks for its places.
+        let spread = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ (spread >> 32);
+    }
+}
+
+/// Things by tasks' ids. One alone in its group takes as much room as it would in a map. Asked a dozen times for each
+/// step of a task, and gone through as a whole for nearly nothing: so groups are found with one look, and put in order
+/// only where they are gone through.
 #[derive(Debug)]
 pub(super) struct Dense<T> {
-    groups: BTreeMap<u64, Box<Group<T>>>,
+    groups: HashMap<u64, Box<Group<T>>, BuildHasherDefault<Spread>>,
 }
 
 impl<T> Default for Dense<T> {
     fn default() -> Self {
-        Self { groups: BTreeMap::new() }
+        Self { groups: HashMap::default() }
     }
 }
 
@@ -81,7 +106,9 @@ impl<T> Dense<T> {
 
     /// All, by id.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, &T)> {
-        self.groups.iter().flat_map(|(group, things)| {
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort_unstable_by_key(|(group, _)| **group);
+        groups.into_iter().flat_map(|(group, things)| {
             let ids = ((group * SLOTS as u64)..).map(TaskId);
             ids.zip(&things.slots).filter_map(|(id, thing)| Some((id, thing.as_deref()?)))
         })

@@ -64,7 +64,7 @@ impl Engine {
             step: None,
         };
         let new = keeper_of(id, &run.graph.asks);
-        let made = self.create(&new, task, origin);
+        let made = self.create(&new, task, origin, &mut None);
         debug_assert_eq!(made, task, "ids are given in order");
     }
 

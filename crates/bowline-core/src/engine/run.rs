@@ -428,7 +428,7 @@ impl Engine {
             hot.state = NodeState::Active { task };
         }
         self.touch_node(id, node);
-        let made = self.create(new, task, origin);
+        let made = self.create(new, task, origin, &mut None);
         debug_assert_eq!(made, task, "ids are given in order");
     }
 

@@ -9,7 +9,7 @@ use crate::input::{DryRun, IdempotencyKey, NewTask, Submit};
 use crate::machine::{Blocked, State};
 use crate::mutant::{self, Mutant};
 use crate::name::{Actor, Namespace};
-use crate::row::{KeyRow, Made};
+use crate::row::{self, KeyRow};
 use crate::spec::{Dependency, SUBMIT_TASKS_MAX, TaskSpec};
 use crate::time::Span;
 
@@ -21,15 +21,21 @@ use super::lane::LaneKey;
 use super::out::{Cause, Changed};
 use super::table::{At, Hot, Origin, Policy, Task};
 
+/// The task that was made last in a submit: most are followed by their like.
+pub(super) struct Made {
+    spec: Arc<TaskSpec>,
+    policy: Arc<Policy>,
+}
+
 impl Engine {
     /// A submit, whole or not at all.
     pub(super) fn submit(&mut self, actor: &Actor, submit: &Submit, gang: Option<Terms>) -> Reply {
         if let Some(key) = &submit.key {
             match self.made_under(&submit.namespace, key)? {
-                Some(Made::Tasks(tasks)) => {
+                Some(row::Made::Tasks(tasks)) => {
                     return Ok(Answer::Submitted { tasks, replayed: Replayed::Yes, warnings: Vec::new() });
                 }
-                Some(Made::Run(_)) => return Err(other_kind(key)),
+                Some(row::Made::Run(_)) => return Err(other_kind(key)),
                 None => {}
             }
         }
@@ -46,14 +52,15 @@ impl Engine {
         if let Some(terms) = gang {
             self.begin_gang(first, terms, size);
         }
+        let mut last = None;
         for (new, index) in submit.tasks.iter().zip(0..) {
             let origin =
                 Origin { namespace: submit.namespace.clone(), created_by: actor.clone(), run: None, step: None };
             let member = gang.map(|terms| super::gang::member(new, first, (index, size), terms));
-            tasks.push(self.create(member.as_ref().unwrap_or(new), first, origin));
+            tasks.push(self.create(member.as_ref().unwrap_or(new), first, origin, &mut last));
         }
         if let Some(key) = &submit.key {
-            self.remember_key(&submit.namespace, key, Made::Tasks(tasks.clone()));
+            self.remember_key(&submit.namespace, key, row::Made::Tasks(tasks.clone()));
         }
         Ok(Answer::Submitted { tasks, replayed: Replayed::No, warnings })
     }
@@ -70,7 +77,7 @@ impl Engine {
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
         self.check_quotas(&submit.namespace, &submit.tasks)?;
-        for (place, new) in submit.tasks.iter().enumerate() {
+        for (place, new) in submit.tasks.iter().enumerate().filter(|(place, _)| !is_as_before(&submit.tasks, *place)) {
             check_task(place, new)?;
             self.check_stop_after(new)?;
             self.check_asks(new)?;
@@ -113,7 +120,10 @@ impl Engine {
     /// What the submitter should know: tasks that no worker known could ever run.
     fn warnings(&self, submit: &Submit) -> Vec<String> {
         let mut warnings: Vec<String> = self.resource_warnings(submit);
-        for new in &submit.tasks {
+        for (place, new) in submit.tasks.iter().enumerate() {
+            if is_as_before(&submit.tasks, place) {
+                continue;
+            }
             let key = LaneKey::of(&submit.namespace, &new.spec);
             if key.is_held_by_server || self.workers.values().any(|w| w.row.offer.as_ref().is_some_and(|o| key.fits(o)))
             {
@@ -127,17 +137,22 @@ impl Engine {
         warnings
     }
 
-    /// Makes one task. Everything was checked. `first` is the first id of its submit.
-    pub(super) fn create(&mut self, new: &NewTask, first: TaskId, origin: Origin) -> TaskId {
+    /// Makes one task. Everything was checked. `first` is the first id of its submit; `last` is of the task before it
+    /// there, of the same origin.
+    pub(super) fn create(&mut self, new: &NewTask, first: TaskId, origin: Origin, last: &mut Option<Made>) -> TaskId {
         let id = self.counters.task;
         self.counters.task = id.next();
         self.out.counters = Changed::Yes;
         let spec = resolve(new, first);
         let spec = self.with_names(&spec).ok().flatten().map_or(spec, Arc::new);
         let cause = Cause::new(&origin.created_by, "");
-        let lane = self.lane_key(&origin, &spec);
-        let lane = self.lanes.intern(lane);
-        let policy = self.policies.shared(Policy::of(&spec, origin, lane));
+        let known = last.as_ref().filter(|last| Arc::ptr_eq(&last.spec, &spec)).map(|last| Arc::clone(&last.policy));
+        let policy = known.unwrap_or_else(|| {
+            let lane = self.lanes.intern(self.lane_key(&origin, &spec));
+            let policy = self.policies.shared(Policy::of(&spec, origin, lane));
+            *last = Some(Made { spec: Arc::clone(&spec), policy: Arc::clone(&policy) });
+            policy
+        });
         let task = Task {
             policy,
             version: 0,
@@ -202,7 +217,7 @@ impl Engine {
         (open, lost)
     }
 
-    fn remember_key(&mut self, namespace: &Namespace, key: &IdempotencyKey, made: Made) {
+    fn remember_key(&mut self, namespace: &Namespace, key: &IdempotencyKey, made: row::Made) {
         let row = KeyRow { namespace: namespace.clone(), key: key.key.clone(), body: key.body, made, at: self.now };
         if !mutant::is(Mutant::KeyNotRemembered) {
             self.keep_key(row);
@@ -211,8 +226,17 @@ impl Engine {
 
     /// The same for a run.
     pub(super) fn remember_run_key(&mut self, namespace: &Namespace, key: &IdempotencyKey, run: crate::id::RunId) {
-        self.remember_key(namespace, key, Made::Run(run));
+        self.remember_key(namespace, key, row::Made::Run(run));
     }
+}
+
+/// Whether a task of a submit is the one before it once more: what is so of that one is so of it.
+fn is_as_before(tasks: &[NewTask], place: usize) -> bool {
+    let is_plain = |task: &NewTask| task.elements.is_empty() && task.after_earlier.is_empty();
+    let before = place.checked_sub(1).and_then(|before| tasks.get(before));
+    before
+        .zip(tasks.get(place))
+        .is_some_and(|(before, task)| Arc::ptr_eq(&before.spec, &task.spec) && is_plain(before) && is_plain(task))
 }
 
 /// The refusal of a key that made something of another kind.

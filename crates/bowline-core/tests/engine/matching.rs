@@ -93,3 +93,21 @@ fn whatever_gives_room_has_everybody_looked_at_who_waits() {
     bench.connect(able);
     assert_eq!(bench.state(only_gpu), StateKind::Assigned, "a new worker is enough");
 }
+
+/// As the door makes them of equal documents: of each but the first nothing is understood anew.
+#[test]
+fn tasks_with_one_description_are_tasks_of_their_own() {
+    let mut bench = Bench::new();
+    let one = new_task(noop());
+    let other = new_task(bowline_core::spec::TaskSpec { priority: 5, ..noop() });
+    let nobody = bench.submit(vec![one.clone(), one.clone(), other.clone(), other, one.clone()]);
+    bench.worker("lab-1", 2);
+    // The higher priority comes first, then who came first.
+    let states: Vec<StateKind> = nobody.iter().map(|task| bench.state(*task)).collect();
+    let (given, waits) = (StateKind::Assigned, StateKind::Ready);
+    assert_eq!(states, [waits, waits, given, given, waits]);
+    bench.worker("lab-2", 3);
+    let more = bench.submit(vec![one.clone(), one]);
+    assert!(nobody.iter().all(|task| bench.state(*task) == given), "all of them are in one line");
+    assert!(more.iter().all(|task| bench.state(*task) == waits));
+}
