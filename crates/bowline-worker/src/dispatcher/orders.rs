@@ -69,6 +69,10 @@ impl Dispatcher {
             tracing::warn!(%attempt, "an assignment of another session is dropped");
             return;
         }
+        if self.is_over(attempt) {
+            // Its store was put back, and gives an old name to what nobody has begun: that gets a name of its own.
+            return self.give_back_unstarted(attempt, "its name is that of an attempt that has ended here");
+        }
         if self.attempts.contains_key(&attempt) || self.outbox.holds(attempt) {
             probe::reached(Path::AssignedAgain);
             tracing::debug!(%attempt, "assigned again");
@@ -135,7 +139,16 @@ impl Dispatcher {
         self.say(attempt, WorkerMessage::Engine(released));
     }
 
+    /// Whether it has ended here, its end was answered, and nothing but its log is left.
+    fn is_over(&self, attempt: AttemptRef) -> bool {
+        self.attempts.get(&attempt).is_some_and(|known| known.state == State::Ended) && !self.outbox.holds(attempt)
+    }
+
     fn cancelled(&mut self, attempt: AttemptRef, why: StopWhy) {
+        if self.is_over(attempt) {
+            let gone = FromWorker::Gone { attempt, why: "it has ended here before".to_owned() };
+            return self.say(attempt, WorkerMessage::Engine(gone));
+        }
         let Some(known) = self.attempts.get_mut(&attempt) else {
             tracing::debug!(%attempt, ?why, "to be stopped, and not here");
             // Where its end is on its way, that is the answer.

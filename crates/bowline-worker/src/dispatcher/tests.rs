@@ -396,6 +396,47 @@ fn whoever_is_to_stop_what_is_not_here_says_so_at_once_and_once() {
 }
 
 #[test]
+fn an_old_name_of_what_has_ended_here_is_given_back_and_its_stop_is_answered() {
+    let attempt = sample::attempt(1, None);
+    let told = |message: &WorkerMessage| match message {
+        WorkerMessage::Engine(FromWorker::Released { started, .. }) => Some(("given back", *started)),
+        WorkerMessage::Engine(FromWorker::Gone { .. }) => Some(("gone", false)),
+        _ => None,
+    };
+    let again = ServerMessage::Assign(Box::new(sample::handover(attempt)));
+    let stop = ServerMessage::Engine(ToWorker::Cancel { attempt, why: StopWhy::Cancel });
+    for (what, answer) in [(again, "given back"), (stop, "gone")] {
+        let mut bench = Bench::new(Left::default(), |_| {});
+        bench.supervisor_is_up();
+        bench.listed();
+        bench.is_given(attempt);
+        bench.runs(attempt);
+        bench.supervisor(exited(key_of(attempt), 0));
+        bench.happens(Event::Collected(attempt, Box::new(Collected::bare(JobEnd::Success)), vec![]));
+        bench.happens(Event::Uploads(FromUploads::Done(attempt)));
+        bench.is_durable();
+        let says = |bench: &mut Bench, message: ServerMessage| {
+            let link = LinkEvent::Messages { messages: vec![message], generation: 0, commit_no: 2 };
+            bench.happens(Event::Link(LinkNo(1), link))
+        };
+        // While its end is on its way, that is the answer.
+        says(&mut bench, what.clone());
+        assert_eq!(said_of(&bench.held, attempt), []);
+        for of in [Assured::Started, Assured::Finished] {
+            says(&mut bench, ServerMessage::Engine(ToWorker::Ack { attempt, of }));
+        }
+        bench.is_durable();
+        assert!(bench.dispatcher.attempts.contains_key(&attempt), "its log is on its way");
+        // The server's store was put back, and has given out the same number once more.
+        for _ in 0..2 {
+            says(&mut bench, what.clone());
+        }
+        let said: Vec<_> = said_of(&bench.held, attempt).iter().filter_map(|(_, said)| told(said)).collect();
+        assert_eq!(said, [(answer, false)]);
+    }
+}
+
+#[test]
 fn what_the_journal_holds_takes_its_room_from_another_server_s_work_until_the_supervisor_has_told_of_all() {
     let attempt = sample::attempt(1, None);
     for begins in [true, false] {
