@@ -354,10 +354,11 @@ impl Observe for Check {
                 if let Some(cluster) = cluster {
                     let position = (*generation, *commit_no);
                     self.sessions.position((&mut self.found, at), conn, messages, position);
+                    let book = &self.views[cluster.0 as usize].book;
+                    self.sessions.keeps_waiting(book, cluster, messages);
                     if self.blind.contains(&cluster) {
                         return;
                     }
-                    let book = &self.views[cluster.0 as usize].book;
                     self.sessions.leaves(book, &mut self.found, at, (cluster, from, conn), messages);
                     // Whoever is welcomed was heard when he said Hello.
                     if let Some(((cluster, worker), hello)) = self.sessions.of_conn(conn).zip(self.times.hello_of(conn))

@@ -224,6 +224,26 @@ impl Sessions {
         self.unacked.retain(|said| said.worker != worker);
     }
 
+    /// Who is kept waiting, as whoever looks after it can read in a worker's log, whatever became of the store.
+    pub(super) fn keeps_waiting(&mut self, book: &Book, cluster: ClusterId, messages: &[ServerMessage]) {
+        for message in messages {
+            match message {
+                ServerMessage::Engine(ToWorker::TryLater { left, .. }) => {
+                    let holds = |held: &BTreeSet<AttemptRef>| left.iter().any(|one| held.contains(&one.attempt));
+                    for (id, _) in book.held.iter().filter(|(_, held)| holds(held)) {
+                        *self.held_off.entry((cluster, *id)).or_default() += 1;
+                    }
+                }
+                ServerMessage::Engine(ToWorker::Welcome { name, .. }) => {
+                    let of_name = book.workers.iter().filter(|(_, worker)| worker.name == *name);
+                    let ids: Vec<WorkerId> = of_name.map(|(id, _)| *id).collect();
+                    self.held_off.retain(|(of, id), _| *of != cluster || !ids.contains(id));
+                }
+                ServerMessage::Assign(_) | ServerMessage::Engine(_) | ServerMessage::LogAck(_) => {}
+            }
+        }
+    }
+
     /// Identities whose next holder waits for somebody before it, who may live on elsewhere, and has asked this often.
     pub fn held_off(&self, cluster: ClusterId, times: u32) -> Vec<WorkerId> {
         let waits = |(key, told): &(&(ClusterId, WorkerId), &u32)| key.0 == cluster && **told >= times;
@@ -268,16 +288,10 @@ impl Sessions {
                     ToWorker::Assign(_) | ToWorker::Cancel { .. } | ToWorker::Drain(_) | ToWorker::Undrain => {
                         "an order"
                     }
-                    ToWorker::TryLater { left, .. } => {
-                        let holds = |held: &BTreeSet<AttemptRef>| left.iter().any(|one| held.contains(&one.attempt));
-                        for (id, _) in book.held.iter().filter(|(_, held)| holds(held)) {
-                            *self.held_off.entry((cluster, *id)).or_default() += 1;
-                        }
-                        continue;
-                    }
-                    ToWorker::Pause { .. } | ToWorker::Fenced { .. } | ToWorker::Verdict { .. } => {
-                        continue;
-                    }
+                    ToWorker::TryLater { .. }
+                    | ToWorker::Pause { .. }
+                    | ToWorker::Fenced { .. }
+                    | ToWorker::Verdict { .. } => continue,
                 },
             };
             self.speaks(found, at, conn, said);
@@ -300,7 +314,6 @@ impl Sessions {
         });
         // Forgotten meanwhile, and told of that next.
         let Some(id) = row.map(|(id, _)| *id) else { return };
-        self.held_off.remove(&(cluster, id));
         self.order += 1;
         let order = self.order;
         self.by_conn.insert(conn, Session { cluster, server, id, name: name.clone(), incarnation, order });

@@ -33,8 +33,7 @@ impl Check {
         for (cluster, view) in self.views.iter().enumerate() {
             let runs = view.book.runs.iter().filter(|(_, state)| !state.is_ended());
             let runs: Vec<String> = runs.map(|(run, state)| format!("run {run} is {}", state.name())).collect();
-            let open = view.book.open_tasks().filter(|(id, _)| !self.has_two_meanings(cluster, *id));
-            let tasks: Vec<String> = open.map(|(id, _)| self.describe(cluster, id)).collect();
+            let tasks: Vec<String> = view.book.open_tasks().map(|(id, _)| self.describe(cluster, id)).collect();
             if tasks.is_empty() && runs.is_empty() {
                 continue;
             }
@@ -58,15 +57,16 @@ impl Check {
         }
     }
 
-    /// Whether a task waits for an attempt whose name meant another one before its store was put back behind
-    /// everybody's back: to its worker they are the same, and nobody can tell.
-    fn has_two_meanings(&self, place: usize, id: TaskId) -> bool {
-        let named = |cluster: &ClusterId| cluster.0 as usize == place;
-        let Some(cluster) = self.blind.iter().copied().find(named) else { return false };
-        let mut live = self.views[place].book.live.iter().filter(|(unit, _)| unit.task == id);
-        live.any(|(task, fences)| {
-            fences.iter().any(|fence| self.unknown.contains(&(cluster, AttemptRef { task: *task, fence: *fence })))
-        })
+    /// Units that wait for an attempt whose name meant another one before their store was put back behind everybody's
+    /// back: to its worker they are the same, and it waits for ever. No part of Bowline can tell; people can.
+    pub fn with_two_meanings(&self, cluster: ClusterId) -> Vec<TaskRef> {
+        if !self.blind.contains(&cluster) {
+            return Vec::new();
+        }
+        let is_unknown = |task: &TaskRef, fence| self.unknown.contains(&(cluster, AttemptRef { task: *task, fence }));
+        let live = self.view(cluster).book.live.iter();
+        let live = live.filter(|(task, fences)| fences.iter().any(|fence| is_unknown(task, *fence)));
+        live.map(|(task, _)| *task).collect()
     }
 
     fn describe(&self, cluster: usize, id: TaskId) -> String {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use bowline_core::gang::Form;
 use bowline_core::id::{TaskId, TaskRef};
 use bowline_core::input::{Completion, Request, RunVerb, TaskVerb};
 use bowline_core::message::Paused;
@@ -109,6 +110,7 @@ impl Drive {
             if slice >= PATIENCE_SLICES && slice.is_multiple_of(PATIENCE_SLICES) {
                 self.forget_the_gone(cluster);
                 self.forget_who_lives_nowhere(cluster);
+                self.cancel_what_nobody_begins(cluster);
             }
         }
     }
@@ -163,7 +165,9 @@ impl Drive {
         let book = &self.check().view(cluster).book;
         let of = |(id, task): (TaskId, &TaskSeen)| {
             let waits = matches!(task.spec.work.action, Action::Wait);
-            let is_picky = !task.spec.requires.is_empty() || !task.spec.placement.excludes.is_empty();
+            // A gang on distinct workers may have been asked for when there were more of them.
+            let is_apart = task.spec.gang.is_some_and(|member| member.terms.form == Form::Distinct);
+            let is_picky = is_apart || !task.spec.requires.is_empty() || !task.spec.placement.excludes.is_empty();
             (id, waits, is_picky || task.spec.slots > 1 || is_endless(&task.spec.work.action))
         };
         let open: Vec<_> = book.open_tasks().map(of).collect();
@@ -204,6 +208,16 @@ impl Drive {
         }
         for worker in names {
             self.ask(cluster, Request::ForgetWorker { worker });
+        }
+    }
+
+    /// A store was put back behind everybody's back, and has given out under an old name what its worker takes for what it
+    /// has ended before. Whoever put it back sees it assigned, and never begun.
+    fn cancel_what_nobody_begins(&mut self, cluster: ClusterId) {
+        for unit in self.check().with_two_meanings(cluster) {
+            if !self.check().facts.lives(cluster, unit) {
+                self.ask(cluster, verb(unit, TaskVerb::Cancel { why: "it is never begun".to_owned() }));
+            }
         }
     }
 

@@ -41,6 +41,11 @@ impl Machine {
     }
 }
 
+/// What a journal has before it for longer than this is not written batch by batch. In microseconds.
+const JOURNAL_ALONE_MAX_US: u64 = 1_000_000;
+/// So many batches make one commit of a journal at most, there and here.
+const JOURNAL_TOGETHER_MAX: u64 = 256;
+
 impl World {
     /// The folder of a process's files: a process that dies leaves alone what others of its machine write. A worker's
     /// are those of its state directory, whoever uses it.
@@ -156,6 +161,9 @@ impl World {
         let (life, now) = (self.life(proc), self.now);
         let machine = self.machine_of(proc);
         let machine = self.machine_mut(machine);
+        // Where much waits it goes together, as in the real journal.
+        let waits = machine.journal_busy_until.saturating_sub(now);
+        let length = if waits > JOURNAL_ALONE_MAX_US { length / JOURNAL_TOGETHER_MAX } else { length };
         let at = machine.journal_busy_until.max(now) + length;
         machine.journal_busy_until = at;
         self.queue.push(at, Due::JournalDue { proc, life, file, place, token });
