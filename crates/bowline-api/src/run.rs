@@ -23,6 +23,9 @@ pub struct NewRun {
     /// Resources that the run holds from before its first step to its end, with those that its file names at its top.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Ask>,
+    /// Refuse it where a resource that it asks for as a whole is out of service. It waits, with a warning, where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
 }
 
 /// A run that was started.
@@ -33,6 +36,9 @@ pub struct RunStarted {
     pub id: Option<String>,
     /// Whether it was started earlier under the same key.
     pub replayed: bool,
+    /// What is not possible now: the run waits for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A run.

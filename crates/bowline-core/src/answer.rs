@@ -31,6 +31,8 @@ pub enum Answer {
         run: RunId,
         /// Made now, or earlier under the same key.
         replayed: Replayed,
+        /// What the submitter should know: what the run asks for as a whole is not possible now.
+        warnings: Vec<String>,
     },
     /// Verbs on tasks, each with what became of it.
     Tasks(Vec<(TaskRef, Result<StateKind, Refusal>)>),

@@ -178,6 +178,7 @@ pub struct Engine {
     rates_timer: table::At,
     /// Namespaces of which something is set.
     rooms: BTreeMap<Namespace, quota::Tenant>,
+    usages: BTreeMap<Namespace, quota::Usage>,
     /// Namespaces whose lanes wait for their quota.
     held_back: BTreeSet<Namespace>,
     shares: share::Shares,
@@ -226,6 +227,7 @@ impl Engine {
             gates: gate::Gates::default(),
             rates_timer: table::At::default(),
             rooms: BTreeMap::new(),
+            usages: BTreeMap::new(),
             held_back: BTreeSet::new(),
             shares: share::Shares::default(),
             policies: table::Policies::default(),

@@ -167,6 +167,9 @@ pub enum WaitReason {
         ahead: u64,
         /// The first of those.
         behind: Option<TaskRef>,
+        /// The run for which that one stands there, where it does that for a whole run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        behind_run: Option<crate::id::RunId>,
         /// How much there is.
         capacity: u64,
         /// How much of that is free now.
@@ -232,6 +235,9 @@ pub enum WaitReason {
 pub struct ResourceHolder {
     /// Which task.
     pub task: TaskRef,
+    /// The run for which it holds, where it does that for a whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<crate::id::RunId>,
     /// How.
     pub mode: Mode,
     /// Which units.
@@ -275,6 +281,9 @@ pub enum AsideWhy {
         holders: Vec<(TaskRef, Timestamp)>,
         /// Others.
         more: u32,
+        /// Who was let through before it, and has not begun: they wait for something else. At most 10.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        first: Vec<TaskRef>,
     },
     /// As many tasks under its key have begun as may begin.
     Rate {
@@ -286,6 +295,9 @@ pub enum AsideWhy {
         per: Span,
         /// The next one may begin then. `None`: those that may begin have not yet.
         until: Option<Timestamp>,
+        /// Those that may begin before it, and have not. At most 10.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        first: Vec<TaskRef>,
     },
     /// As many of its namespace's tasks are on workers, or about to be, as may be.
     Running {

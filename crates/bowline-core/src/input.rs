@@ -292,6 +292,8 @@ pub struct StartRun {
     pub graph: Arc<Graph>,
     /// The same key again gives the same run.
     pub key: Option<IdempotencyKey>,
+    /// Refuse it where what it asks for as a whole is not possible now.
+    pub strict: Strict,
 }
 
 /// What can be done with a task.

@@ -1,35 +1,37 @@
 //! Sentences about keys, rates, quotas and shares.
 
 use bowline_core::explain::{AsideWhy, WaitReason};
+use bowline_core::id::TaskRef;
 
 use super::{count, listed, moment};
 
 /// Why its ticket stands aside, and what ends that. Empty for any other reason.
 pub(super) fn aside(why: &AsideWhy) -> (String, String) {
     match why {
-        AsideWhy::Concurrency { key, at_most, holders, more } => {
+        AsideWhy::Concurrency { key, at_most, holders, more, first } => {
             let most = at_most.map_or_else(
                 || format!("one task alone may be at work under the concurrency key `{key}`"),
                 |most| format!("{most} may be at work under the concurrency key `{key}`"),
             );
-            let one = |(task, since): &(bowline_core::id::TaskRef, bowline_core::time::Timestamp)| {
-                format!("{task} since {}", moment(*since))
-            };
+            let one =
+                |(task, since): &(TaskRef, bowline_core::time::Timestamp)| format!("{task} since {}", moment(*since));
             let all = holders.len() + usize::try_from(*more).unwrap_or(usize::MAX);
-            let held = if holders.is_empty() {
-                "those before it go first".to_owned()
-            } else {
-                format!("it is held by {}", listed(holders.iter().map(one), all))
-            };
-            (format!("{most}, and {held}"), "It steps back to its number when its turn has come.".to_owned())
+            let held = format!("it is held by {}", listed(holders.iter().map(one), all));
+            let held = Some(held).filter(|_| !holders.is_empty());
+            let told: Vec<String> = held.into_iter().chain(may_begin(first)).collect();
+            (
+                format!("{most}, and {}", told.join("; ")),
+                "It steps back to its number when its turn has come.".to_owned(),
+            )
         }
-        AsideWhy::Rate { key, count: most, per, until } => {
+        AsideWhy::Rate { key, count: most, per, until, first } => {
             let next = until.map_or_else(
-                || "Those that may begin have not yet.".to_owned(),
+                || "It steps back to its number when its turn has come.".to_owned(),
                 |until| format!("The next one may begin at {}.", moment(until)),
             );
             let starts = count(u64::from(*most), "start");
-            (format!("its rate `{key}` allows {starts} within {per}"), next)
+            let told = may_begin(first).map_or_else(String::new, |first| format!(", and {first}"));
+            (format!("its rate `{key}` allows {starts} within {per}{told}"), next)
         }
         AsideWhy::Running { running, at_most } => (
             format!("its namespace has {running} of {at_most} tasks on workers (its quota `max_running`)"),
@@ -45,6 +47,12 @@ pub(super) fn aside(why: &AsideWhy) -> (String, String) {
         | AsideWhy::NoWorker { .. }
         | AsideWhy::Window => (String::new(), String::new()),
     }
+}
+
+/// Who goes before it, and waits for something else.
+fn may_begin(first: &[TaskRef]) -> Option<String> {
+    let named = listed(first.iter().map(ToString::to_string), first.len());
+    (!first.is_empty()).then(|| format!("before it may begin {named}, as soon as what they wait for is there"))
 }
 
 /// A quota that is full, or whose turn it is. Empty for any other reason.

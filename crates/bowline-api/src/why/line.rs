@@ -1,7 +1,7 @@
 //! Sentences about the lines of resources: who is before a task, who holds what it wants, why its ticket stands aside.
 
 use bowline_core::explain::{AHEAD_MAX, AsideWhy, ResourceHolder, WaitReason};
-use bowline_core::id::{TaskRef, Ticket};
+use bowline_core::id::{RunId, TaskRef, Ticket};
 use bowline_core::name::UnitName;
 use bowline_core::resource::Mode;
 
@@ -9,7 +9,8 @@ use super::{NAMED_MAX, are, count, listed, moment};
 
 /// What it wants, who has it, who is before it, and where the line is shown. Empty for any other reason.
 pub(super) fn resource(reason: &WaitReason) -> String {
-    let WaitReason::Resource { name, mode, amount, ticket, ahead, behind, capacity, free, holders, more } = reason
+    let WaitReason::Resource { name, mode, amount, ticket, ahead, behind, behind_run, capacity, free, holders, more } =
+        reason
     else {
         return String::new();
     };
@@ -26,7 +27,7 @@ pub(super) fn resource(reason: &WaitReason) -> String {
     format!(
         "It wants {wants} (ticket {ticket}): {parts}{}; {}. `bowline resource show {name}` prints the line.",
         held(holders, *more),
-        before(*ahead, *behind)
+        before(*ahead, behind.map(|task| who(task, *behind_run)))
     )
 }
 
@@ -37,13 +38,18 @@ fn held(holders: &[ResourceHolder], more: u32) -> String {
     let one = |holder: &ResourceHolder| {
         let units: Vec<&str> = holder.units.iter().take(NAMED_MAX).map(UnitName::as_str).collect();
         let units = if units.is_empty() { String::new() } else { format!(" ({})", units.join(", ")) };
-        format!("{}{units} since {}", holder.task, moment(holder.since))
+        format!("{}{units} since {}", who(holder.task, holder.run), moment(holder.since))
     };
     let all = holders.len() + usize::try_from(more).unwrap_or(usize::MAX);
     format!("held by {}", listed(holders.iter().map(one), all))
 }
 
-fn before(ahead: u64, first: Option<TaskRef>) -> String {
+/// A task, or the run for which it stands there.
+pub(super) fn who(task: TaskRef, run: Option<RunId>) -> String {
+    run.map_or_else(|| task.to_string(), |run| format!("run r{run}"))
+}
+
+fn before(ahead: u64, first: Option<String>) -> String {
     let first = first.map_or_else(String::new, |task| format!(", the first is {task}"));
     match ahead {
         0 => "nobody is before it in the line".to_owned(),
@@ -118,6 +124,7 @@ mod tests {
             ticket,
             ahead,
             behind,
+            behind_run: None,
             capacity: 5,
             free: 1,
             holders,
@@ -129,6 +136,7 @@ mod tests {
     fn a_line_is_told_with_who_holds_and_who_is_before() {
         let holder = |units: &[&str]| ResourceHolder {
             task: TaskRef::whole(TaskId(7)),
+            run: None,
             mode: Mode::Unit,
             units: units.iter().map(|unit| UnitName::new(*unit).unwrap()).collect(),
             since: Timestamp(1_000_000),
@@ -158,6 +166,26 @@ mod tests {
         ] {
             assert_eq!(resource(&reason), text);
         }
+    }
+
+    #[test]
+    fn a_run_that_holds_as_a_whole_is_named_and_not_its_keeper() {
+        let of = ResourceHolder {
+            task: TaskRef::whole(TaskId(7)),
+            run: Some(RunId(3)),
+            mode: Mode::Exclusive,
+            units: Vec::new(),
+            since: Timestamp(1_000_000),
+        };
+        let mut waits = waits(Mode::Exclusive, 0, 1, vec![of]);
+        if let WaitReason::Resource { behind_run, more, .. } = &mut waits {
+            (*behind_run, *more) = (Some(RunId(4)), 0);
+        }
+        assert_eq!(
+            resource(&waits),
+            "It wants `r` for itself (ticket 12): held by run r3 since 1970-01-01T00:00:01Z; 1 task is before it in \
+             the line, the first is run r4. `bowline resource show r` prints the line."
+        );
     }
 
     #[test]

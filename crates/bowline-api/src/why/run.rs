@@ -120,7 +120,9 @@ fn short(reason: &WaitReason) -> String {
         WaitReason::InDoubt { .. } => "for somebody to say how they ended".to_owned(),
         WaitReason::Resource { name, holders, more, ahead, .. } => {
             let all = holders.len() + usize::try_from(*more).unwrap_or(usize::MAX);
-            let named = holders.iter().map(|held| format!("{} since {}", held.task, moment(held.since)));
+            let named = holders
+                .iter()
+                .map(|held| format!("{} since {}", super::line::who(held.task, held.run), moment(held.since)));
             match (holders.is_empty(), ahead) {
                 (false, _) => format!("for `{name}` (held by {})", listed(named, all)),
                 (true, ahead) => format!("for `{name}` ({} before)", are(*ahead, "task")),

@@ -142,6 +142,7 @@ impl Engine {
             .iter()
             .map(|(task, grant)| ResourceHolder {
                 task: *task,
+                run: self.kept_run(task.task),
                 mode: grant.mode,
                 units: grant.units.clone(),
                 since: grant.at,
@@ -161,6 +162,7 @@ impl Engine {
             ticket: place.0,
             ahead: (resource.ahead_of(place, want) + self.unstarted_before(place.1)).min(AHEAD_MAX),
             behind,
+            behind_run: behind.and_then(|unit| self.kept_run(unit.task)),
             capacity: resource.capacity(),
             free: resource.capacity().saturating_sub(resource.used()),
             holders,

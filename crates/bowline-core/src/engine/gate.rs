@@ -102,6 +102,11 @@ impl Gate {
         self.holders.keys().copied()
     }
 
+    /// Who was let through, and is not inside yet.
+    pub(super) fn let_through(&self) -> impl Iterator<Item = TaskRef> + '_ {
+        self.admitted.keys().map(|(_, unit)| *unit)
+    }
+
     /// How much those inside have.
     pub(super) fn held(&self) -> u64 {
         self.held

@@ -215,6 +215,10 @@ impl Engine {
     /// Whether it still holds all from before a retry. Whoever would stand aside now gives it up.
     pub(super) fn still_holds(&mut self, unit: TaskRef) -> bool {
         let holds = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).is_some_and(|hot| hot.held.is_some());
+        if holds && let Some(place) = self.place_of(unit).filter(|_| self.kept_aside(unit).is_none()) {
+            // Whoever comes after it may have been let through meanwhile: it goes before them.
+            self.join_gates(place);
+        }
         if holds && self.aside_why(unit).is_some() {
             self.release_held(unit);
             self.touch_unit(unit);

@@ -185,6 +185,7 @@ impl Engine {
                     at_most: (gate.most() != Most::Sole).then_some(u32::try_from(most).unwrap_or(u32::MAX)),
                     holders: gate.holders().take(HOLDERS_NAMED_MAX).map(since).collect(),
                     more: u32::try_from(gate.holders().count().saturating_sub(HOLDERS_NAMED_MAX)).unwrap_or(u32::MAX),
+                    first: gate.let_through().take(HOLDERS_NAMED_MAX).collect(),
                 }
             }
             GateKey::Rate(_, key) => {
@@ -194,6 +195,8 @@ impl Engine {
                     count: u32::try_from(most).unwrap_or(u32::MAX),
                     per: Span(gate.per),
                     until: gate.starts.front().filter(|_| is_full).map(|at| at.plus(gate.per)),
+                    // Whoever is ready has not begun either.
+                    first: gate.holders().chain(gate.let_through()).take(HOLDERS_NAMED_MAX).collect(),
                 }
             }
         })

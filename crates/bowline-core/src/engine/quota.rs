@@ -33,14 +33,15 @@ const HOLDERS_LISTED_MAX: usize = 10;
 #[derive(Debug)]
 pub(super) struct Tenant {
     pub row: NamespaceRow,
-    usage: Usage,
 }
 
-/// Tasks and elements of a namespace. What arrays have not begun is counted beside it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Usage {
+/// Unfinished tasks and elements of a namespace, counted as they move. What arrays have not begun is counted beside it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Usage {
     queued: u64,
     running: u64,
+    /// In doubt, or held by the server.
+    other: u64,
 }
 
 impl Usage {
@@ -50,14 +51,10 @@ impl Usage {
             StateKind::Assigned | StateKind::Running | StateKind::Stopping if held == HeldBy::Worker => {
                 Some(&mut self.running)
             }
-            StateKind::Assigned
-            | StateKind::Running
-            | StateKind::Stopping
-            | StateKind::InDoubt
-            | StateKind::Succeeded
-            | StateKind::Failed
-            | StateKind::Cancelled
-            | StateKind::Skipped => None,
+            StateKind::Assigned | StateKind::Running | StateKind::Stopping | StateKind::InDoubt => {
+                Some(&mut self.other)
+            }
+            StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled | StateKind::Skipped => None,
         }
     }
 }
@@ -100,7 +97,7 @@ impl Engine {
     /// As a row says, at a take-over: tasks come after it.
     pub(super) fn load_namespace(&mut self, row: NamespaceRow) {
         let name = row.name.clone();
-        self.rooms.insert(name.clone(), Tenant { row, usage: Usage::default() });
+        self.rooms.insert(name.clone(), Tenant { row });
         self.set_gates(&name);
         self.shares.weigh(&self.rooms, self.now);
     }
@@ -108,8 +105,7 @@ impl Engine {
     fn put_tenant(&mut self, row: NamespaceRow) {
         let name = row.name.clone();
         let split = self.splits_users(&name);
-        let usage = self.usage_of(Some(&name)).remove(&name).unwrap_or_default();
-        self.rooms.insert(name.clone(), Tenant { row, usage });
+        self.rooms.insert(name.clone(), Tenant { row });
         if split != self.splits_users(&name) {
             self.relane(&name);
         }
@@ -135,7 +131,7 @@ impl Engine {
         }
         let Some(tenant) = self.rooms.get(name) else { return };
         if let Some(most) = tenant.row.room.max_running {
-            self.gates.set(&GateKey::Running(name.clone()), Some(most), tenant.usage.running);
+            self.gates.set(&GateKey::Running(name.clone()), Some(most), self.usage(name).running);
         }
         for (resource, most) in &tenant.row.room.max_held {
             self.gates.set(&GateKey::Held(name.clone(), resource.clone()), Some(*most), 0);
@@ -157,18 +153,25 @@ impl Engine {
 
     /// A unit came into this state, or left it.
     pub(super) fn count_in_namespace(&mut self, unit: TaskRef, kind: StateKind, more: i64) {
-        if self.rooms.is_empty() {
-            return;
-        }
         let Some(policy) = self.tasks.get(&unit.task).map(|task| &task.policy) else { return };
-        let Some(tenant) = self.rooms.get_mut(&policy.namespace) else { return };
-        if let Some(count) = tenant.usage.of(kind, policy.held) {
+        let usage = match self.usages.get_mut(&policy.namespace) {
+            Some(usage) => usage,
+            None => self.usages.entry(policy.namespace.clone()).or_default(),
+        };
+        if let Some(count) = usage.of(kind, policy.held) {
             *count = count.saturating_add_signed(more);
         }
-        if tenant.row.room.max_running.is_some() {
-            let running = tenant.usage.running;
+        let (running, is_empty) = (usage.running, *usage == Usage::default());
+        if self.rooms.get(&policy.namespace).is_some_and(|tenant| tenant.row.room.max_running.is_some()) {
             self.gates.set_outside(&GateKey::Running(policy.namespace.clone()), running);
         }
+        if is_empty {
+            self.usages.remove(&policy.namespace);
+        }
+    }
+
+    fn usage(&self, name: &Namespace) -> Usage {
+        self.usages.get(name).copied().unwrap_or_default()
     }
 
     /// Whether as many tasks of the namespace are on workers, or about to be, as may be.
@@ -229,7 +232,7 @@ impl Engine {
         let Some(tenant) = self.rooms.get(namespace) else { return Ok(()) };
         let room = &tenant.row.room;
         if let Some(most) = room.max_queued {
-            let queued = tenant.usage.queued + self.unstarted_in(namespace);
+            let queued = self.usage(namespace).queued + self.unstarted_in(namespace);
             let elements = |new: &NewTask| new.spec.array.as_ref().map_or(1, |array| u64::from(array.count));
             let more: u64 = new.iter().map(elements).sum();
             if queued.saturating_add(more) > most {
@@ -257,47 +260,35 @@ impl Engine {
         Ok(())
     }
 
-    fn unstarted_in(&self, namespace: &Namespace) -> u64 {
+    /// Elements that have not begun, of each array that has not ended, with its namespace.
+    fn unstarted(&self) -> impl Iterator<Item = (&Namespace, u64)> {
         let arrays = self.unfinished_arrays.iter().filter_map(|id| self.tasks.get(id));
-        let arrays = arrays.filter(|task| task.policy.namespace == *namespace && !task.hot.state.kind().is_ended());
-        arrays.filter_map(|task| task.array.as_ref()).map(|array| u64::from(array.unstarted())).sum()
+        let arrays = arrays.filter(|task| !task.hot.state.kind().is_ended());
+        arrays.filter_map(|task| Some((&task.policy.namespace, u64::from(task.array.as_ref()?.unstarted()))))
     }
 
-    /// Counted anew: of one namespace, or of each that has tasks.
-    fn usage_of(&self, only: Option<&Namespace>) -> BTreeMap<Namespace, Usage> {
-        let mut all: BTreeMap<Namespace, Usage> = BTreeMap::new();
-        let is_wanted = |task: &&Task| only.is_none_or(|name| task.policy.namespace == *name);
-        for task in self.tasks.values().filter(is_wanted) {
-            let held = task.policy.held;
-            let usage = all.entry(task.policy.namespace.clone()).or_default();
-            let mut add = |kind: StateKind| usage.of(kind, held).into_iter().for_each(|count| *count += 1);
-            match &task.array {
-                Some(array) => array.elements.values().for_each(|element| add(element.hot.state.kind())),
-                None => add(task.hot.state.kind()),
-            }
-        }
-        all
+    fn unstarted_in(&self, namespace: &Namespace) -> u64 {
+        self.unstarted().filter(|(of, _)| *of == namespace).map(|(_, count)| count).sum()
     }
 
     /// One namespace: what is set, and what it uses.
     pub(super) fn namespace(&self, name: &Namespace) -> Answer {
-        // Where something is set it is counted as tasks move.
-        let counted = self.rooms.get(name).map(|tenant| tenant.usage);
-        let usage = counted.unwrap_or_else(|| self.usage_of(Some(name)).remove(name).unwrap_or_default());
-        Answer::Namespace(Box::new(self.namespace_view(name, usage)))
+        Answer::Namespace(Box::new(self.namespace_view(name, self.unstarted_in(name))))
     }
 
-    /// All of them of which something is set, that are paused, or that have tasks in memory.
+    /// All of them of which something is set, that are paused, or that have tasks that have not ended.
     pub(super) fn namespaces(&self) -> Answer {
-        let mut all = self.usage_of(None);
         let paused = self.pauses.namespaces().map(|(name, _)| name);
-        for name in self.rooms.keys().chain(paused) {
-            all.entry(name.clone()).or_default();
+        let known = self.usages.keys().chain(self.rooms.keys()).chain(paused);
+        let mut all: BTreeMap<&Namespace, u64> = known.map(|name| (name, 0)).collect();
+        for (name, unstarted) in self.unstarted() {
+            *all.entry(name).or_default() += unstarted;
         }
-        Answer::Namespaces(all.into_iter().map(|(name, usage)| self.namespace_view(&name, usage)).collect())
+        Answer::Namespaces(all.into_iter().map(|(name, unstarted)| self.namespace_view(name, unstarted)).collect())
     }
 
-    fn namespace_view(&self, name: &Namespace, usage: Usage) -> NamespaceView {
+    fn namespace_view(&self, name: &Namespace, unstarted: u64) -> NamespaceView {
+        let usage = self.usage(name);
         let row = self.rooms.get(name).map(|tenant| &tenant.row);
         let room = row.map(|row| row.room.clone()).unwrap_or_default();
         let held = |resource: &ResourceName| {
@@ -309,7 +300,7 @@ impl Engine {
             name: name.clone(),
             changed: row.map(|row| (row.changed_by.clone(), row.changed_at)),
             paused: self.pauses.of(name).cloned(),
-            queued: usage.queued + self.unstarted_in(name),
+            queued: usage.queued + unstarted,
             running: usage.running,
             held: room.max_held.keys().map(held).collect(),
             share: self.shares.view(name, self.now),

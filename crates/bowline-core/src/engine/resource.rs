@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::answer::{Answer, Refusal, RefusalCode, Reply};
 use crate::explain::{AsideWhy, WaitReason};
 use crate::id::{AttemptNo, TaskRef};
-use crate::input::{NewTask, Strict, Submit};
+use crate::input::{NewTask, Strict};
 use crate::name::{Actor, ResourceName};
 use crate::resource::{
     ATTRIBUTES_MAX, Ask, CAPACITY_MAX, HolderView, PlaceView, ResourceChange, ResourceRow, ResourceSummary,
@@ -240,10 +240,9 @@ impl Engine {
         Ok(Some(spec))
     }
 
-    /// What is not possible now about what a submit asks for.
-    pub(super) fn resource_warnings(&self, submit: &Submit) -> Vec<String> {
-        let names: BTreeSet<&ResourceName> =
-            submit.tasks.iter().flat_map(|new| new.spec.resources.iter().filter_map(Ask::name)).collect();
+    /// What is not possible now about these.
+    pub(super) fn resource_warnings<'a>(&self, asks: impl IntoIterator<Item = &'a Ask>) -> Vec<String> {
+        let names: BTreeSet<&ResourceName> = asks.into_iter().filter_map(Ask::name).collect();
         let out = names.into_iter().filter_map(|name| Some((name, self.lines.get(name)?.out_of_service()?)));
         out.map(|(name, why)| format!("`{name}` is out of service: {why}")).collect()
     }
@@ -268,8 +267,9 @@ pub(super) fn say_aside(why: &AsideWhy) -> String {
         AsideWhy::TooMuch { name } => format!("`{name}` has less than it asks for now"),
         AsideWhy::NoWorker { .. } => "no connected worker has been able to run it for too long".to_owned(),
         AsideWhy::Window => "as many elements of its array are under way as may be".to_owned(),
-        AsideWhy::Concurrency { key, holders, .. } => {
-            let named: Vec<String> = holders.iter().map(|(task, _)| task.to_string()).collect();
+        AsideWhy::Concurrency { key, holders, first, .. } => {
+            let named: Vec<String> =
+                holders.iter().map(|(task, _)| task).chain(first).map(ToString::to_string).collect();
             let named = if named.is_empty() { "others".to_owned() } else { named.join(", ") };
             format!("as many tasks under the concurrency key `{key}` are at work as may be: {named}")
         }

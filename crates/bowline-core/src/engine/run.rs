@@ -172,13 +172,17 @@ impl Engine {
     pub(super) fn start_run(&mut self, actor: &Actor, start: StartRun) -> Reply {
         if let Some(key) = &start.key {
             match self.made_under(&start.namespace, key)? {
-                Some(Made::Run(run)) => return Ok(Answer::RunStarted { run, replayed: Replayed::Yes }),
+                Some(Made::Run(run)) => {
+                    return Ok(Answer::RunStarted { run, replayed: Replayed::Yes, warnings: Vec::new() });
+                }
                 Some(Made::Tasks(_)) => return Err(other_kind(key)),
                 None => {}
             }
         }
         check_graph(&start.graph)?;
         self.check_hold(&start.graph)?;
+        let warnings = self.resource_warnings(&start.graph.asks);
+        Self::check_strict(start.strict, &warnings)?;
         let id = self.counters.run;
         self.counters.run = id.next();
         self.out.counters = Changed::Yes;
@@ -207,7 +211,7 @@ impl Engine {
         if let Some(key) = &start.key {
             self.remember_run_key(&start.namespace, key, id);
         }
-        Ok(Answer::RunStarted { run: id, replayed: Replayed::No })
+        Ok(Answer::RunStarted { run: id, replayed: Replayed::No, warnings })
     }
 
     fn node_indexes(&self, id: RunId) -> Vec<NodeIndex> {

@@ -119,7 +119,8 @@ impl Engine {
 
     /// What the submitter should know: tasks that no worker known could ever run.
     fn warnings(&self, submit: &Submit) -> Vec<String> {
-        let mut warnings: Vec<String> = self.resource_warnings(submit);
+        let asks = submit.tasks.iter().flat_map(|new| new.spec.resources.iter());
+        let mut warnings: Vec<String> = self.resource_warnings(asks);
         for (place, new) in submit.tasks.iter().enumerate() {
             if is_as_before(&submit.tasks, place) {
                 continue;

@@ -403,6 +403,10 @@ impl Bench {
     }
 
     pub(crate) fn ask_for_graph(&mut self, graph: Graph) -> Reply {
+        self.ask_strictly_for(graph, Strict::No)
+    }
+
+    pub(crate) fn ask_strictly_for(&mut self, graph: Graph, strict: Strict) -> Reply {
         let start = StartRun {
             namespace: namespace(),
             workflow: WorkflowName::new("census").unwrap(),
@@ -410,6 +414,7 @@ impl Bench {
             inputs: Arc::from("{}"),
             graph: Arc::new(graph),
             key: None,
+            strict,
         };
         self.request(Request::StartRun(start))
     }

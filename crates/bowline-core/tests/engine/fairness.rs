@@ -10,7 +10,7 @@ use bowline_core::input::{DryRun, Input, Request, Strict, Submit, TaskVerb};
 use bowline_core::message::{FromWorker, JobEnd};
 use bowline_core::name::{Actor, Namespace, ResourceName};
 use bowline_core::resource::{Ask, ResourceChange};
-use bowline_core::spec::{ArraySpec, Condition, Dependency, TaskSpec};
+use bowline_core::spec::{ArraySpec, Condition, Dependency, RetryPolicy, TaskSpec};
 use bowline_core::state::{Outcome, StateKind};
 use bowline_core::time::Span;
 
@@ -145,7 +145,7 @@ fn at_most_so_many_under_a_key_are_at_work_first_come_first_served() {
     assert_eq!(states(&bench, all), [Assigned, Assigned, Waiting, Waiting, Waiting]);
     assert_eq!(bench.state(other), Assigned, "keys are apart");
     let told = reasons(&mut bench, all[3]);
-    let [WaitReason::Aside { why: AsideWhy::Concurrency { key: of, at_most: Some(2), holders, more: 0 }, .. }] =
+    let [WaitReason::Aside { why: AsideWhy::Concurrency { key: of, at_most: Some(2), holders, more: 0, .. }, .. }] =
         told.as_slice()
     else {
         panic!("{told:?}")
@@ -263,6 +263,57 @@ fn who_comes_while_one_has_not_ended_is_skipped_and_told_for_whom() {
     end(&mut bench, session, first, JobEnd::Success);
     let third = bench.one(under("k", Rule::Drop));
     assert_eq!(bench.state(third), Assigned);
+}
+
+#[test]
+fn what_is_kept_for_a_retry_is_not_lost_to_who_was_let_through_meanwhile() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let retries = RetryPolicy { extra: 1, ..RetryPolicy::default() };
+    // It stood aside when the next one was granted the lock, and has stepped back to its earlier number.
+    let other =
+        bench.one(TaskSpec { delay: Some(Span(Duration::from_secs(1))), resources: vec![lock("web")], ..noop() });
+    bench.verb(TaskRef::whole(other), TaskVerb::Pause).unwrap();
+    bench.pass(Duration::from_secs(1));
+    let first = bench.one(TaskSpec { resources: vec![lock("web")], retry: retries, ..under("k", Rule::AtMost(1)) });
+    bench.verb(TaskRef::whole(other), TaskVerb::Resume).unwrap();
+    let holder = bench.one(TaskSpec { resources: vec![lock("db")], ..noop() });
+    let later = bench.one(TaskSpec { resources: vec![lock("db")], ..under("k", Rule::AtMost(1)) });
+    end(&mut bench, session, first, error("no"));
+    assert_eq!(states(&bench, [first, other, later]), [StateKind::Scheduled, Waiting, Waiting]);
+    let told = reasons(&mut bench, later);
+    assert!(matches!(told.as_slice(), [WaitReason::Resource { .. }]), "it was let through: {told:?}");
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(states(&bench, [first, other, later]), [Assigned, Waiting, Waiting], "it kept what it held");
+    end(&mut bench, session, first, JobEnd::Success);
+    end(&mut bench, session, holder, JobEnd::Success);
+    assert_eq!(states(&bench, [other, later]), [Assigned, Assigned]);
+}
+
+#[test]
+fn who_may_begin_first_under_a_key_or_a_rate_is_told_by_name() {
+    for spec in [under("k", Rule::AtMost(1)), often("r", 1, 10)] {
+        let mut bench = Bench::new();
+        let session = bench.worker("lab-1", 8);
+        let holder = bench.one(TaskSpec { resources: vec![lock("db")], ..noop() });
+        // It is let through first, and waits for the lock.
+        let first = bench.one(TaskSpec { resources: vec![lock("db")], ..spec.clone() });
+        let second = bench.one(spec);
+        let told = reasons(&mut bench, second);
+        let [WaitReason::Aside { why, .. }] = told.as_slice() else { panic!("{told:?}") };
+        match why {
+            AsideWhy::Concurrency { holders, first: named, .. } => {
+                assert!(holders.is_empty());
+                assert_eq!(named, &[TaskRef::whole(first)]);
+            }
+            AsideWhy::Rate { until: None, first: named, .. } => assert_eq!(named, &[TaskRef::whole(first)]),
+            other => panic!("{other:?}"),
+        }
+        // What is said is what keeps it.
+        bench.verb(TaskRef::whole(first), TaskVerb::Cancel { why: String::new() }).unwrap();
+        assert_eq!(bench.state(second), Assigned);
+        end(&mut bench, session, holder, JobEnd::Success);
+    }
 }
 
 #[test]

@@ -3,15 +3,16 @@
 use bowline_core::answer::{Answer, RefusalCode};
 use bowline_core::explain::{StepWait, WaitReason};
 use bowline_core::id::{NodeIndex, RunId, SessionId, TaskId, TaskRef};
-use bowline_core::input::{Evaluation, Request, RunVerb, TaskVerb};
+use bowline_core::input::{Evaluation, Request, RunVerb, Strict, TaskVerb};
 use bowline_core::message::{Assign, FromWorker, JobEnd, Paused};
 use bowline_core::name::ResourceName;
-use bowline_core::resource::{Ask, ResourceChange, ResourceView};
+use bowline_core::resource::{Ask, ResourceChange, ResourceView, Service};
 use bowline_core::run::{Graph, RunState};
 use bowline_core::spec::{Condition, TaskSpec};
 use bowline_core::state::StateKind;
 
 use super::bench::{Bench, error, live, namespace, new_task, node, noop};
+use super::checks::explain;
 use super::world::World;
 
 fn name(name: &str) -> ResourceName {
@@ -118,6 +119,9 @@ fn a_run_waits_in_line_at_its_ticket_and_is_explained() {
     let [WaitReason::Resource { name: of, holders, .. }] = told.reasons.as_slice() else { panic!("{told:?}") };
     assert_eq!((of.as_str(), holders[0].task), ("db", TaskRef::whole(holder)));
     assert_eq!(told.steps[0].state, StepWait::Hold);
+    let behind = explain(&mut bench, TaskRef::whole(later)).unwrap().reasons;
+    let [WaitReason::Resource { behind_run, .. }] = behind.as_slice() else { panic!("{behind:?}") };
+    assert_eq!(behind_run, &Some(run), "the run is named, and not who stands there for it");
     // Paused it stands aside, and steps back to its number.
     bench.run_verb(run, RunVerb::Pause).unwrap();
     assert!(bench.state(later).is_live());
@@ -127,6 +131,10 @@ fn a_run_waits_in_line_at_its_ticket_and_is_explained() {
     end(&mut bench, session, holder, JobEnd::Success);
     assert_eq!(bench.due().len(), 1, "due in the commit of the grant");
     assert_eq!(view(&mut bench, "rig").unwrap().holders[0].run, Some(run));
+    let next = bench.one(asks(vec![lock("rig")]));
+    let held = explain(&mut bench, TaskRef::whole(next)).unwrap().reasons;
+    let [WaitReason::Resource { holders, .. }] = held.as_slice() else { panic!("{held:?}") };
+    assert_eq!(holders[0].run, Some(run));
 }
 
 #[test]
@@ -232,4 +240,25 @@ pub(crate) fn check(world: &World) {
         let run = row.run.and_then(|(run, _)| tables.runs.get(&run));
         assert!(run.is_some_and(|run| !run.state.is_ended()), "I5: task {} holds for a run that has ended", row.id);
     }
+}
+
+#[test]
+fn a_run_that_waits_for_what_is_out_of_service_is_told_so_and_refused_where_that_was_asked() {
+    let mut bench = Bench::new();
+    let declare = |bench: &mut Bench, service: Service| {
+        let change = ResourceChange { capacity: Some(1), service: Some(service), ..ResourceChange::default() };
+        bench.request(Request::SetResource { name: ResourceName::new("rig").unwrap(), change }).unwrap();
+    };
+    declare(&mut bench, Service::Out("flat".to_owned()));
+    let start = |bench: &mut Bench, strict| bench.ask_strictly_for(two_steps(vec![lock("rig")]), strict);
+    let refused = start(&mut bench, Strict::Yes).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Conflict);
+    assert!(refused.message.contains("`rig` is out of service: flat"), "{}", refused.message);
+    let Ok(Answer::RunStarted { run, warnings, .. }) = start(&mut bench, Strict::No) else { panic!() };
+    assert_eq!(warnings, ["`rig` is out of service: flat"]);
+    assert_eq!(bench.state(keeper(&bench, run)), StateKind::Waiting);
+    declare(&mut bench, Service::In);
+    assert_eq!(bench.due().len(), 1);
+    let Ok(Answer::RunStarted { warnings, .. }) = start(&mut bench, Strict::Yes) else { panic!() };
+    assert!(warnings.is_empty(), "to wait in line is no matter for a warning");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bowline_core::answer::Answer;
 use bowline_core::id::RunId;
-use bowline_core::input::{Request, StartRun};
+use bowline_core::input::{Request, StartRun, Strict};
 use bowline_core::name::Namespace;
 use bowline_core::run::RunState;
 use bowline_store::{ReadStore as _, RunDetail};
@@ -39,6 +39,7 @@ fn start(text: &str) -> Request {
         inputs: Arc::from(inputs.to_string()),
         graph: Arc::new(workflow.graph()),
         key: None,
+        strict: Strict::No,
     })
 }
 

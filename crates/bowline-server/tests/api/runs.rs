@@ -13,6 +13,7 @@ fn run(workflow: &str) -> NewRun {
         file: Some("nap.yaml".to_owned()),
         inputs: Map::new(),
         resources: Vec::new(),
+        strict: None,
     }
 }
 

@@ -42,11 +42,14 @@ impl Fork {
         let Ok(Some(found)) = self.store.task(unit.task) else { return };
         let namespace = found.row.namespace;
         match why {
-            // Who may begin before it under the key or the rate is not told: nothing can be said of it then.
-            AsideWhy::Concurrency { holders, .. } if holders.is_empty() => self.is_hopeless = true,
-            AsideWhy::Rate { until: None, .. } => self.is_hopeless = true,
-            AsideWhy::Concurrency { holders, .. } => {
-                for (other, _) in holders.iter().filter(|(other, _)| *other != unit) {
+            AsideWhy::Concurrency { holders, first, .. } => {
+                for other in holders.iter().map(|(other, _)| other).chain(first).filter(|other| **other != unit) {
+                    self.end(*other);
+                    self.end_rest(unit, *other);
+                }
+            }
+            AsideWhy::Rate { until: None, first, .. } => {
+                for other in first.iter().filter(|other| **other != unit) {
                     self.end(*other);
                     self.end_rest(unit, *other);
                 }

@@ -277,6 +277,7 @@ fn run(tastes: &Tastes, random: &mut Random) -> Option<Request> {
         inputs: inputs.to_string().into(),
         graph: Arc::new(graph),
         key,
+        strict: Strict::No,
     }))
 }
 

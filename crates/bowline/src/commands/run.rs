@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Keep the data folder of a local run, and say where it is
     #[arg(long)]
     keep: bool,
+    /// Refuse it where what it holds as a whole is not possible now; it waits, with a note, where not said
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     resources: super::submit::Resources,
     #[command(flatten)]
@@ -77,7 +80,13 @@ pub(crate) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("The folder `{}` cannot be made.", args.out.display()))?;
     let resources = args.resources.list();
-    let new = NewRun { workflow: source.text, file: Some(source.name), inputs, resources };
+    let new = NewRun {
+        workflow: source.text,
+        file: Some(source.name),
+        inputs,
+        resources,
+        strict: args.strict.then_some(true),
+    };
     let mut stop = signals::Stop::new()?;
     if let Some(client) = server(on, &args).await? {
         return on_server(on, &client, &new, &args.out, &mut stop).await;
@@ -138,6 +147,9 @@ async fn server(on: &Setting, args: &Args) -> anyhow::Result<Option<Client>> {
 
 async fn start(on: &Setting, client: &Client, new: &NewRun) -> anyhow::Result<RunId> {
     let started = client.start_run(new, &Write::default()).await?;
+    for warning in &started.warnings {
+        on.out.note(format!("note: {}", clean(warning)));
+    }
     let id = started.id.as_deref().and_then(RunId::parse).context("The server started a run and did not say which.")?;
     ids::remember(&on.config, Thing::Run(id));
     Ok(id)

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use bowline_api::{Mistake, NewRun, Problem, RunStarted, WriteQuery};
 use bowline_core::answer::{Answer, Replayed};
-use bowline_core::input::{Request, StartRun};
+use bowline_core::input::{Request, StartRun, Strict};
 use bowline_core::name::Namespace;
 use bowline_workflow::{Diagnostic, Style, WORKFLOW_BYTES_MAX, check};
 
@@ -36,14 +36,14 @@ pub(super) async fn start(
     let key = idempotency_key(&headers, &body)?;
     let mut new = shell.blocking("check the workflow", move || prepare(document(&body)?, namespace)).await?;
     if query.dry_run == Some(true) {
-        return Ok((StatusCode::OK, Json(RunStarted { id: None, replayed: false })));
+        return Ok((StatusCode::OK, Json(RunStarted { id: None, replayed: false, warnings: Vec::new() })));
     }
     new.key = key;
     match shell.ask(caller.actor, Request::StartRun(new)).await? {
-        Answer::RunStarted { run, replayed } => {
+        Answer::RunStarted { run, replayed, warnings } => {
             let replayed = replayed == Replayed::Yes;
             let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-            Ok((status, Json(RunStarted { id: Some(run_text(run)), replayed })))
+            Ok((status, Json(RunStarted { id: Some(run_text(run)), replayed, warnings })))
         }
         other => Err(unexpected("start the run", &other)),
     }
@@ -84,6 +84,7 @@ fn prepare(run: NewRun, namespace: Namespace) -> Result<StartRun, Fault> {
         inputs: inputs.into(),
         graph: Arc::new(graph),
         key: None,
+        strict: if run.strict == Some(true) { Strict::Yes } else { Strict::No },
     })
 }
 

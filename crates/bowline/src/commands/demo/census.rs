@@ -241,6 +241,7 @@ impl<'a> Census<'a> {
             file: Some("census.yaml".to_owned()),
             inputs,
             resources: Vec::new(),
+            strict: None,
         };
         // Sent again under its key where the server dies before it answers.
         let started = self.client.start_run(&new, &Write::default()).await?;
