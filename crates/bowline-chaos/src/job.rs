@@ -24,7 +24,7 @@ const WRITE_WITHIN: Duration = Duration::from_mins(1);
 /// The status of a job that fails.
 pub(crate) const FAILS_WITH: u8 = 7;
 
-/// The job: `MARKS-FOLDER NAME=NUMBER… [asks=…]`.
+/// The job: `MARKS-FOLDER NAME=NUMBER… [asks=…] [alone=KEY]`.
 pub(crate) fn main(words: &[OsString]) -> ExitCode {
     match run(words) {
         Ok(code) => code,
@@ -64,7 +64,8 @@ fn run(words: &[OsString]) -> Result<ExitCode> {
         job.mark("beside")?;
     }
     let asks = words.iter().find_map(|word| word.to_str()?.strip_prefix("asks=")).unwrap_or_default();
-    let grip = Grip::take(&job.marks, asks).map_err(anyhow::Error::msg)?;
+    let alone = words.iter().find_map(|word| word.to_str()?.strip_prefix("alone="));
+    let grip = Grip::take(&job.marks, asks, alone).map_err(anyhow::Error::msg)?;
     for beside in &grip.troubles {
         job.mark(beside)?;
     }

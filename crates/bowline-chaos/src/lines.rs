@@ -8,6 +8,7 @@
 //! | whether it was kept in fact: what each job holds by locks of this machine, and the marks that it leaves | `grip`, `deeds` |
 //! | the server and its workers, and who kills them | `fleet` |
 //! | work of all shapes, and who submits, cancels, retries, pauses and vanishes | `shape`, `client` |
+//! | keys, quotas, gangs, runs that hold | `together` |
 //! | resources that are resized, taken out of service, and asked what they hold | `change`, `ask` |
 //! | events and documents, for the judge | `ear` |
 //! | all of it, from the beginning or on from where it was left; progress, and the table | `run`, `books`, `table` |
@@ -24,6 +25,7 @@ mod order;
 mod run;
 mod shape;
 mod table;
+mod together;
 
 pub(crate) use run::all;
 

@@ -31,6 +31,8 @@ pub(crate) struct Books {
     pub(crate) recent: VecDeque<u64>,
     /// Tasks that ended, until they are deleted.
     pub(crate) ended: VecDeque<u64>,
+    /// Runs that were started last.
+    pub(crate) runs: VecDeque<String>,
     /// By what was done.
     pub(crate) done: BTreeMap<String, u64>,
     /// By kind of fault.
@@ -124,6 +126,14 @@ impl Books {
         self.recent.push_back(task);
         while self.recent.len() > RECENT_MAX {
             self.recent.pop_front();
+        }
+    }
+
+    /// A run has been started.
+    pub(crate) fn note_run(&mut self, run: &str) {
+        self.runs.push_back(run.to_owned());
+        while self.runs.len() > RECENT_MAX {
+            self.runs.pop_front();
         }
     }
 

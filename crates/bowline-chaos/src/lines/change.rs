@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::books::Shared;
 use super::order::Declared;
 use super::shape::{BOARDS, LICENCE, PHONES, SEATS, boards, phones};
+use super::together::{TIGHT_NAMESPACE, quota_document};
 use crate::clock::wall_us;
 use crate::random::Random;
 use crate::rest::Rest;
@@ -49,6 +50,8 @@ pub(crate) async fn begin(rest: &Rest, shared: &Shared) -> Result<()> {
     for (name, declared) in all {
         declare(rest, shared, name, &declared).await?;
     }
+    let answer = rest.put_surely(&format!("/namespaces/{TIGHT_NAMESPACE}"), &quota_document()).await?;
+    ensure!(answer.is_good(), "setting quotas gave {} {}", answer.status, answer.body);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::books::Shared;
 use super::shape::{Maker, PAUSED_NAMESPACE, Work};
+use super::together::{self, TIGHT_NAMESPACE};
 use crate::random::Random;
 use crate::rest::{Answer, Rest, text};
 
@@ -47,10 +48,14 @@ impl Client {
     async fn one(&self, number: u64, random: &mut Random) -> Result<()> {
         let is_enough = self.shared.books().judge.unended().count() >= UNENDED_MAX;
         match random.within(0, 100) {
-            0..56 if !is_enough => self.submit(number, random).await,
+            0..44 if !is_enough => self.submit(number, random).await,
+            44..50 if !is_enough => self.submit_gang(number, random).await,
+            50..56 if !is_enough => self.submit_run(number, random).await,
             56..66 if !is_enough => self.submit_many(number, random).await,
             66..74 if !is_enough => self.vanish(number, random).await,
-            74..83 => self.verb("cancel", random).await.map(drop),
+            74..76 => self.cancel_run(random).await,
+            76..78 => settle_doubts(&self.rest, &self.shared, random).await,
+            78..83 => self.verb("cancel", random).await.map(drop),
             83..88 => self.verb("retry", random).await.map(drop),
             88..92 => self.pause(random).await,
             92..94 => self.pause_namespace(random).await,
@@ -72,6 +77,38 @@ impl Client {
         let body = json!({ "tasks": all.iter().map(|work| work.body.clone()).collect::<Vec<_>>() });
         let answer = self.rest.post_surely("/tasks", &body, &self.key(number)).await?;
         self.submitted(&answer, &all, all.len() as u64)
+    }
+
+    /// Two or three that begin together, or not at all.
+    async fn submit_gang(&self, number: u64, random: &mut Random) -> Result<()> {
+        let body = together::gang(&self.maker, number, &self.name, random);
+        let count = body["tasks"].as_array().map_or(0, Vec::len) as u64;
+        let answer = self.rest.post_surely("/tasks", &body, &self.key(number)).await?;
+        self.shared.done("gang");
+        self.submitted(&answer, &[], count)
+    }
+
+    /// One that holds what its steps need.
+    async fn submit_run(&self, number: u64, random: &mut Random) -> Result<()> {
+        let body = together::run(&self.maker, random);
+        let answer = self.rest.post_surely("/runs", &body, &self.key(number)).await?;
+        ensure!(answer.is_good(), "a run gave {} {}", answer.status, answer.body);
+        self.shared.done("run");
+        self.shared.books().note_run(text(&answer.body, "id"));
+        Ok(())
+    }
+
+    async fn cancel_run(&self, random: &mut Random) -> Result<()> {
+        let runs: Vec<String> = self.shared.books().runs.iter().rev().take(5).cloned().collect();
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let run = &runs[usize::try_from(random.within(0, runs.len() as u64)).unwrap_or_default()];
+        let answer = self.rest.post_surely(&format!("/runs/{run}/cancel"), &Value::Null, "").await?;
+        if answer.is_good() {
+            self.shared.done("cancel a run");
+        }
+        Ok(())
     }
 
     fn submitted(&self, answer: &Answer, all: &[Work], count: u64) -> Result<()> {
@@ -108,7 +145,7 @@ impl Client {
 
     /// Whether it was done: its state may not allow it, or it was deleted meanwhile.
     async fn act(&self, task: u64, verb: &str) -> Result<bool> {
-        for namespace in ["default", PAUSED_NAMESPACE] {
+        for namespace in ["default", PAUSED_NAMESPACE, TIGHT_NAMESPACE] {
             let path = format!("/tasks/{task}/{verb}?namespace={namespace}");
             let answer = self.rest.post_surely(&path, &Value::Null, "").await?;
             match text(&answer.body, "code") {
@@ -155,7 +192,7 @@ impl Client {
                 books.ended.pop_front()
             };
             let Some(task) = task else { return Ok(()) };
-            for namespace in ["default", PAUSED_NAMESPACE] {
+            for namespace in ["default", PAUSED_NAMESPACE, TIGHT_NAMESPACE] {
                 // It may have been retried, or be gone already.
                 let answer = self.rest.delete(&format!("/tasks/{task}?namespace={namespace}")).await;
                 if answer.is_ok_and(|answer| answer.is_good()) {
@@ -168,4 +205,21 @@ impl Client {
     fn key(&self, number: u64) -> String {
         format!("{}-{number}", self.name)
     }
+}
+
+/// Somebody who knows says how those ended of whom nobody knows it, or that they are to run again.
+pub(crate) async fn settle_doubts(rest: &Rest, shared: &Shared, random: &mut Random) -> Result<()> {
+    for task in rest.items("/tasks?state=in_doubt&namespace=*").await? {
+        let (verb, body) = match random.within(0, 3) {
+            0 => ("retry", Value::Null),
+            1 => ("resolve", json!({})),
+            _ => ("resolve", json!({ "failure": "nobody saw it end" })),
+        };
+        let path = format!("/tasks/{}/{verb}?namespace={}", text(&task, "id"), text(&task, "namespace"));
+        // It may have been cancelled, or its result have come.
+        if rest.post_surely(&path, &body, "").await?.is_good() {
+            shared.done(&format!("{verb} in doubt"));
+        }
+    }
+    Ok(())
 }

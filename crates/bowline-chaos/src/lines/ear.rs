@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::books::Shared;
 use super::order::{Array, Ask, At, Event, Shape, Told, Unit};
 use super::shape::{ASKS_LABEL, HOW_LABEL, PAUSED_NAMESPACE};
+use super::together::{self, TIGHT_NAMESPACE};
 use crate::clock::wall_us;
 use crate::rest::{EventsRefused, Rest, text};
 
@@ -99,6 +100,9 @@ fn moment_us(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)
 }
 
+/// A task's document, and the workflow of its run.
+type Found = (Value, Option<String>);
+
 /// What the judge must know before it hears these.
 async fn fetch(rest: &Rest, shared: &Shared, events: &[Event]) -> Result<()> {
     let wanted: BTreeSet<Unit> = {
@@ -113,14 +117,22 @@ async fn fetch(rest: &Rest, shared: &Shared, events: &[Event]) -> Result<()> {
     let asks = futures::stream::iter(wanted).map(|unit| async move {
         // Deleted meanwhile, where it is not there.
         let answer = rest.insist(&format!("/tasks/{unit}?namespace=*")).await?;
-        anyhow::Ok((unit, answer.is_good().then_some(answer.body)))
+        let document = answer.is_good().then_some(answer.body);
+        let workflow = match document.as_ref().and_then(|document| document["run"].as_str()) {
+            Some(run) => {
+                let run = rest.insist(&format!("/runs/{run}?namespace=*")).await?;
+                run.is_good().then(|| text(&run.body, "workflow").to_owned())
+            }
+            None => None,
+        };
+        anyhow::Ok((unit, document.map(|document| (document, workflow))))
     });
-    let answers: Vec<(Unit, Option<Value>)> =
+    let answers: Vec<(Unit, Option<Found>)> =
         asks.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect::<Result<_>>()?;
     let mut books = shared.books();
     for (unit, document) in &answers {
-        let Some(document) = document else { continue };
-        match shape(document) {
+        let Some((document, workflow)) = document else { continue };
+        match shape(document, workflow.as_deref()) {
             Some(shape) => books.judge.introduce(unit.task, shape),
             None => continue,
         }
@@ -147,21 +159,39 @@ fn judge(shared: &Shared, events: &[Event]) {
     books.take_wrongs();
 }
 
-/// What a task's labels say of it. `None`: it is none of ours.
-fn shape(document: &Value) -> Option<Shape> {
+/// What a task's labels say of it, or the workflow of its run. `None`: it is none of ours.
+fn shape(document: &Value, workflow: Option<&str>) -> Option<Shape> {
+    if let Some(run) = document["run"].as_str() {
+        return of_run(document, run, workflow?);
+    }
     let labels = &document["labels"];
     let asks = Ask::read(labels[ASKS_LABEL].as_str()?)?;
     let how: Vec<&str> = text(labels, HOW_LABEL).split(',').collect();
-    let count = how.iter().find_map(|word| word.strip_prefix("array=")?.parse().ok());
+    let said = |name: &str| how.iter().find_map(|word| word.strip_prefix(name));
+    let count = said("array=").and_then(|count| count.parse().ok());
+    let namespace = text(document, "namespace");
+    let requires = document["requires"].as_array().is_some_and(|all| !all.is_empty());
     Some(Shape {
         asks,
         array: count.map(|count| Array {
             count,
             has_window: how.contains(&"window"),
-            is_steady: text(document, "namespace") != PAUSED_NAMESPACE,
+            is_steady: ![PAUSED_NAMESPACE, TIGHT_NAMESPACE].contains(&namespace) && !requires,
         }),
         release_while_retrying: how.contains(&"release"),
+        key: said("key=").and_then(together::key),
+        quota: together::quota(namespace),
+        gang: said("gang=").map(str::to_owned),
+        ..Shape::default()
     })
+}
+
+/// A step's task, which asks for nothing itself; or what holds all that its run asks for.
+fn of_run(document: &Value, run: &str, workflow: &str) -> Option<Shape> {
+    let held = together::held_by(workflow)?;
+    let is_keeper = document["step"].is_null();
+    let asks = if is_keeper { held } else { Vec::new() };
+    Some(Shape { asks, run: Some(run.to_owned()), is_keeper, ..Shape::default() })
 }
 
 fn told(unit: Unit, document: &Value) -> Told {
@@ -207,12 +237,17 @@ mod tests {
             "round": 2, "ticket": 9, "labels": {"asks": "u:p:model=a", "how": "array=4,release"},
             "resources": [{"name": "p", "mode": "unit", "granted_at": "2026-11-22T03:20:24Z", "units": ["p1"]}],
         });
-        let shape = shape(&document).unwrap();
+        let shape = shape(&document, None).unwrap();
         assert!(shape.release_while_retrying && shape.asks.len() == 1);
         assert_eq!(shape.array, Some(Array { count: 4, has_window: false, is_steady: true }));
         let told = told(Unit { task: 7, index: None }, &document);
         assert_eq!((told.round, told.ticket, told.asks[0].1.as_str()), (2, 9, "unit"));
         assert_eq!(told.given[0].2, ["p1"]);
-        assert!(super::shape(&json!({ "labels": {} })).is_none());
+        let keeper = json!({ "run": "r1", "step": null, "labels": {} });
+        let keeper = super::shape(&keeper, Some("hold-lock")).unwrap();
+        assert!(keeper.is_keeper && keeper.asks[0].resource == "db");
+        let step = super::shape(&json!({ "run": "r1", "step": "one" }), Some("hold-lock")).unwrap();
+        assert!(!step.is_keeper && step.asks.is_empty() && step.run.as_deref() == Some("r1"));
+        assert!(super::shape(&json!({ "labels": {} }), None).is_none());
     }
 }

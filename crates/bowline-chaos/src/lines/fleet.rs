@@ -46,6 +46,8 @@ enum Fault {
     ServerAndWorker,
     Everything,
     Drain,
+    Away,
+    LongAway,
 }
 
 impl Fault {
@@ -58,6 +60,8 @@ impl Fault {
             Self::ServerAndWorker => "kill server, worker",
             Self::Everything => "kill everything",
             Self::Drain => "drain and back",
+            Self::Away => "worker away",
+            Self::LongAway => "worker long away",
         }
     }
 }
@@ -73,6 +77,7 @@ impl Fleet {
         let mut args =
             words(&["server", "start", "--insecure", "--data", &data.to_string_lossy(), "--listen", &address]);
         args.extend(words(&LEASES));
+        args.extend(words(&["--aside-after", "2s"]));
         let server = keeper.keep(spec(room, "server", program, args))?;
         let rest = reach(&address, &data.join("token")).await?;
         let workers = (0..WORKERS).map(|number| {
@@ -119,6 +124,9 @@ impl Fleet {
             Fault::ServerAndWorker,
             Fault::Everything,
             Fault::Drain,
+            Fault::Away,
+            Fault::Away,
+            Fault::LongAway,
         ]);
         let number = random.one_of(&[0, 1, 2]);
         let (server, worker) = (self.server.pid(), self.workers[number].pid());
@@ -140,6 +148,14 @@ impl Fleet {
                 self.drain(rest, number, random).await?;
                 Vec::new()
             }
+            Fault::Away => {
+                self.away(rest, number, random.within(3_500, 6_000)).await?;
+                Vec::new()
+            }
+            Fault::LongAway => {
+                self.away(rest, number, random.within(12_000, 16_000)).await?;
+                Vec::new()
+            }
         };
         for pid in victims {
             // Who has gone by itself is not missed.
@@ -157,6 +173,18 @@ impl Fleet {
         if !answer.is_good() {
             bail!("undrain gave {} {}", answer.status, answer.body);
         }
+        Ok(())
+    }
+
+    /// It stands still: past its lease, and past what its supervisor lets a job go on for without it.
+    async fn away(&self, rest: &Rest, number: usize, ms: u64) -> Result<()> {
+        // A supervisor that is just being started again could stop nobody meanwhile.
+        self.is_ready(rest).await?;
+        let Some(pid) = self.workers[number].pid() else { return Ok(()) };
+        // Who has gone by itself is not missed.
+        kill_process(pid, Signal::STOP).ok();
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        kill_process(pid, Signal::CONT).ok();
         Ok(())
     }
 

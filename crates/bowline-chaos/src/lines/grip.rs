@@ -25,13 +25,26 @@ pub(crate) struct Grip {
 
 impl Grip {
     /// Takes all that these asks come to.
-    pub(crate) fn take(marks: &Path, asks: &str) -> Result<Self, String> {
+    pub(crate) fn take(marks: &Path, asks: &str, alone: Option<&str>) -> Result<Self, String> {
         let given = |name: &str| {
             let variable = format!("BOWLINE_RESOURCE_{}", variable(name));
             std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned())
         };
         let asks = Ask::read(asks).ok_or_else(|| format!("these are no asks: {asks}"))?;
-        Self::take_with(&marks.join(FOLDER), &asks, given)
+        let mut grip = Self::take_with(&marks.join(FOLDER), &asks, given)?;
+        if let Some(key) = alone {
+            grip.alone(&marks.join(FOLDER), key)?;
+        }
+        Ok(grip)
+    }
+
+    /// Under a key that only one may be at work under.
+    fn alone(&mut self, folder: &Path, key: &str) -> Result<(), String> {
+        let name = format!("key={key}");
+        if !self.hold(folder, &name, FlockOperation::NonBlockingLockExclusive)? {
+            self.troubles.push(format!("beside:{name}"));
+        }
+        Ok(())
     }
 
     fn take_with(folder: &Path, asks: &[Ask], given: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
@@ -131,6 +144,17 @@ mod tests {
         let shared = (take(folder, "s:db", "db"), take(folder, "s:db", "db"));
         assert!(shared.0.troubles.is_empty() && shared.1.troubles.is_empty());
         assert_eq!(take(folder, "x:db", "db").troubles, ["beside:db"]);
+    }
+
+    #[test]
+    fn under_a_key_for_one_a_second_says_so() {
+        let marks = tempfile::tempdir().unwrap();
+        std::fs::create_dir(marks.path().join(FOLDER)).unwrap();
+        let one = Grip::take(marks.path(), "", Some("deploy")).unwrap();
+        assert!(one.troubles.is_empty() && Grip::take(marks.path(), "", Some("other")).unwrap().troubles.is_empty());
+        assert_eq!(Grip::take(marks.path(), "", Some("deploy")).unwrap().troubles, ["beside:key=deploy"]);
+        drop(one);
+        assert!(Grip::take(marks.path(), "", Some("deploy")).unwrap().troubles.is_empty());
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod wrong;
 mod tests;
 
 pub(crate) use ask::{Ask, Attributes, Device, Mode};
-pub(crate) use judge::{Array, Event, Judge, Shape, Snapshot, Told};
+pub(crate) use judge::{Array, Event, Judge, Key, Quota, Shape, Snapshot, Told};
 pub(crate) use resource::Declared;
 pub(crate) use wrong::{Kind, Wrong};
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
 use super::books::{Books, Shared};
-use super::client::Client;
+use super::client::{Client, settle_doubts};
 use super::deeds::Deeds;
 use super::fleet::Fleet;
 use super::shape::Maker;
@@ -161,9 +161,11 @@ impl<'a> Run<'a> {
         let watch = Stopwatch::start();
         // Where something was found that may last for ever.
         let within = if self.shared.books().found() == 0 { END_WITHIN } else { END_WITHIN_IF_FOUND };
+        let mut random = Random::new(self.spent_s);
         let left = loop {
             let open = rest.items("/tasks?state=unfinished&namespace=*").await?;
             self.shared.books().read_deeds()?;
+            settle_doubts(rest, &self.shared, &mut random).await?;
             if open.is_empty() || watch.elapsed() > within {
                 break open;
             }

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::order::{Ask, Attributes, Device, Mode};
+use super::together::{self, TIGHT_NAMESPACE};
 use crate::random::Random;
 
 /// The label that has the asks, and the one that has what else the judge must know.
@@ -54,40 +55,47 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
+    /// The words of a job that takes so long.
+    pub(super) fn words(&self, ms: u64) -> Vec<String> {
+        vec![self.job.clone(), crate::JOB.to_owned(), self.marks.clone(), format!("ms={ms}")]
+    }
+
     /// A task of whatever shape.
     pub(crate) fn work(&self, number: u64, random: &mut Random) -> Work {
-        let asks = asks(random);
+        let namespace = match random.within(0, 100) {
+            0..15 => PAUSED_NAMESPACE,
+            15..30 => TIGHT_NAMESPACE,
+            _ => "default",
+        };
+        let mut asks = asks(random);
+        if let Some(quota) = together::quota(namespace) {
+            // More than may ever be held there is refused.
+            asks.retain(|ask| quota.allows(ask));
+        }
         let text = Ask::write(&asks);
-        let mut words = vec![self.job.clone(), crate::JOB.to_owned(), self.marks.clone()];
-        let mut how = Vec::new();
+        let ms = if random.percent(85) { random.within(20, 400) } else { random.within(400, 2_500) };
+        let (mut words, mut how) = (self.words(ms), Vec::new());
         let mut body = json!({ "name": format!("line-{number}"), "grace": "300ms" });
-        words.push(format!(
-            "ms={}",
-            if random.percent(85) { random.within(20, 400) } else { random.within(400, 2_500) }
-        ));
         fails(random, &mut body, &mut words, &mut how);
         if random.percent(12) {
             let has_window = random.percent(40);
             body["array"] = if has_window { "1-5%2" } else { "1-4" }.into();
-            how.extend(if has_window { &["array=5", "window"][..] } else { &["array=4"] });
+            let words: &[&str] = if has_window { &["array=5", "window"] } else { &["array=4"] };
+            how.extend(words.iter().map(|word| (*word).to_owned()));
         }
-        if random.percent(8) {
-            body["timeouts"] = json!({ "queue": format!("{}ms", random.within(300, 4_000)) });
-        }
-        if random.percent(8) {
-            body["delay"] = "400ms".into();
-        }
+        limits(random, &mut body);
+        let alone = if random.percent(20) { together::under_key(random, &mut body, &mut how) } else { None };
         if random.percent(10) {
             body["overlap"] = "allow".into();
             words.push("overlaps=1".to_owned());
         } else {
-            if random.percent(20) {
-                body["overlap"] = "forbid".into();
-            } else if asks.iter().all(|ask| matches!(ask.mode, Mode::Shared | Mode::Counted)) {
+            words.extend(alone.filter(|_| body["array"].is_null()).map(|key| format!("alone={key}")));
+            lasts(random, &mut body);
+            let is_said = !body["overlap"].is_null();
+            if !is_said && asks.iter().all(|ask| matches!(ask.mode, Mode::Shared | Mode::Counted)) {
                 // What is not said is `allow` for these: they hold nothing in fact.
                 words.push("overlaps=1".to_owned());
-            }
-            if !words.iter().any(|word| word == "overlaps=1") {
+            } else {
                 words.push(format!("asks={text}"));
             }
         }
@@ -95,12 +103,43 @@ impl Maker {
         body["labels"] = json!({ ASKS_LABEL: text, HOW_LABEL: how.join(",") });
         body["resources"] = asks.iter().flat_map(documents).collect();
         let may_be_refused = asks.iter().any(|ask| ask.resource == SEATS.0 && ask.amount > 2);
-        Work { body, namespace: if random.percent(15) { PAUSED_NAMESPACE } else { "default" }, may_be_refused }
+        Work { body, namespace, may_be_refused }
+    }
+}
+
+/// When it begins, and where: a worker that is not always there, or one that nobody has.
+fn limits(random: &mut Random, body: &mut Value) {
+    if random.percent(8) {
+        body["timeouts"] = json!({ "queue": format!("{}ms", random.within(300, 4_000)) });
+    }
+    if random.percent(8) {
+        body["delay"] = "400ms".into();
+    }
+    match random.within(0, 100) {
+        0..8 => body["requires"] = json!([format!("worker=w{}", random.within(0, 3))]),
+        8..11 => {
+            body["requires"] = json!(["ghost"]);
+            body["timeouts"] = json!({ "queue": format!("{}ms", random.within(1_000, 8_000)) });
+        }
+        _ => {}
+    }
+}
+
+/// What becomes of it when its worker is lost.
+fn lasts(random: &mut Random, body: &mut Value) {
+    if random.percent(25) {
+        body["overlap"] = "forbid".into();
+        if random.percent(50) {
+            body["stop_after"] = "2s".into();
+        }
+    }
+    if random.percent(8) {
+        body["on_worker_loss"] = "fail".into();
     }
 }
 
 /// How a job fails, is killed, or leaves processes behind.
-fn fails(random: &mut Random, body: &mut Value, words: &mut Vec<String>, how: &mut Vec<&'static str>) {
+fn fails(random: &mut Random, body: &mut Value, words: &mut Vec<String>, how: &mut Vec<String>) {
     match random.within(0, 100) {
         0..15 => {
             let fails = random.within(1, 3);
@@ -108,7 +147,7 @@ fn fails(random: &mut Random, body: &mut Value, words: &mut Vec<String>, how: &m
             body["retry"] = json!({ "extra": random.within(1, 3), "backoff": "200ms" });
             if random.percent(50) {
                 body["release_while_retrying"] = true.into();
-                how.push("release");
+                how.push("release".to_owned());
             }
         }
         15..20 => words.push("hides=1".to_owned()),
@@ -159,7 +198,7 @@ fn ask(name: &str, random: &mut Random) -> Ask {
 }
 
 /// As REST takes it.
-fn documents(ask: &Ask) -> Vec<Value> {
+pub(super) fn documents(ask: &Ask) -> Vec<Value> {
     let name = &ask.resource;
     match ask.mode {
         Mode::Exclusive | Mode::Shared => vec![json!({ "mode": ask.mode.name(), "name": name })],
@@ -185,7 +224,8 @@ mod tests {
             let asks = Ask::read(body["labels"]["asks"].as_str().unwrap()).unwrap();
             let listed: Vec<Value> = asks.iter().flat_map(documents).collect();
             assert_eq!(body["resources"], Value::from(listed));
-            assert!((1..=3).contains(&asks.len()));
+            let is_tight = work.namespace == TIGHT_NAMESPACE;
+            assert!((1..=3).contains(&asks.len()) || is_tight && asks.is_empty());
             seen.extend(asks.iter().map(|ask| format!("{} {}", ask.resource, ask.mode.name())));
             seen.extend(body.as_object().unwrap().keys().cloned());
             // Who may overlap holds nothing in fact, and everybody else does.
@@ -194,6 +234,9 @@ mod tests {
         }
         for wanted in ["db exclusive", "db shared", "lic counted", "phones unit", "phones counted", "boards exclusive"]
         {
+            assert!(seen.contains(wanted), "{wanted}");
+        }
+        for wanted in ["concurrency", "requires", "stop_after", "on_worker_loss"] {
             assert!(seen.contains(wanted), "{wanted}");
         }
         for wanted in ["array", "timeouts", "delay", "overlap", "retry", "release_while_retrying", "timeout"] {

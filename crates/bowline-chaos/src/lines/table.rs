@@ -64,6 +64,10 @@ pub(crate) fn print(books: &Books, seconds: u64, as_json: Json) -> Result<()> {
         books.deeds.counts.ended
     ))?;
     out(&format!(
+        "judged under keys and quotas {}; gangs begun {}; begun under what a run holds {}; in doubt {}",
+        counts.limited, counts.gangs, counts.under_runs, counts.doubts
+    ))?;
+    out(&format!(
         "longest line {}; longest wait {:.1} s; judged after at most {:.1} s",
         counts.longest_line,
         seconds_of(counts.longest_wait_us),

@@ -1,6 +1,8 @@
 //! Plays the events, one by one, in books of its own, and says what is wrong about each grant.
 
+mod grant;
 mod idle;
+mod together;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::ask::Ask;
-use super::resource::{Declared, Held, Place, Resource};
+use super::resource::{Declared, Place, Resource};
 use super::wrong::{Kind, Wrong};
 use super::{At, Unit};
+use together::Member;
+pub(crate) use together::{Key, Quota};
 pub(crate) use told::{Snapshot, Told};
 
 /// So many ended tasks are remembered: they may be retried, and their ticket is another one then.
@@ -34,6 +38,15 @@ pub(crate) struct Shape {
     pub(crate) asks: Vec<Ask>,
     pub(crate) array: Option<Array>,
     pub(crate) release_while_retrying: bool,
+    /// The concurrency key that it is under.
+    pub(crate) key: Option<Key>,
+    /// What its namespace may do at a time.
+    pub(crate) quota: Option<Quota>,
+    /// The gang of which it is a member.
+    pub(crate) gang: Option<String>,
+    /// The run under which it runs, or for which it holds all that it asks for.
+    pub(crate) run: Option<String>,
+    pub(crate) is_keeper: bool,
 }
 
 /// What is known of an array.
@@ -60,6 +73,13 @@ pub(crate) struct Counts {
     pub(crate) losses: u64,
     pub(crate) kept_for_retry: u64,
     pub(crate) snapshots: u64,
+    pub(crate) doubts: u64,
+    /// Judged against a key or a quota.
+    pub(crate) limited: u64,
+    /// Gangs that began.
+    pub(crate) gangs: u64,
+    /// Begun under what their run holds.
+    pub(crate) under_runs: u64,
     pub(crate) longest_line: u64,
     pub(crate) longest_wait_us: i64,
 }
@@ -77,6 +97,8 @@ struct Task {
     last: u64,
     /// Of an array: where its next element stands, which never began, and of which no event tells.
     shadow: Option<Place>,
+    /// As a member of a gang.
+    member: Member,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +147,10 @@ pub(crate) struct Judge {
     tickets: (u64, u64),
     given: BTreeMap<Unit, Vec<(String, i64, Vec<String>)>>,
     touched: BTreeSet<String>,
+    /// Given to a worker, granted, and ended for a run, in this commit.
+    begun: BTreeSet<Unit>,
+    granted: BTreeSet<Unit>,
+    let_go: BTreeSet<String>,
     /// Holders that had ended, as a resource told: who is told again is a finding.
     ghosts: BTreeMap<String, BTreeSet<Unit>>,
     wrongs: Vec<Wrong>,
@@ -166,7 +192,7 @@ impl Judge {
 
     /// A task that was submitted. One that asks for nothing is none of ours.
     pub(crate) fn introduce(&mut self, task: u64, shape: Shape) {
-        if shape.asks.is_empty() || self.knows(task) {
+        if shape == Shape::default() || self.knows(task) {
             return;
         }
         self.tasks.insert(task, Task::new(shape));
@@ -227,6 +253,7 @@ impl Judge {
             (ended.has_entered, ended.is_paused, ended.last, ended.shadow) = (false, false, 0, None);
             let round = ended.round.unwrap_or(u64::MAX);
             ended.tickets.retain(|of, _| *of >= round);
+            ended.member = Member::default();
             self.tasks.insert(task, ended);
         }
     }
@@ -235,7 +262,8 @@ impl Judge {
     fn enters(&mut self, id: u64) {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.has_entered) else { return };
         task.has_entered = true;
-        let Some(ticket) = task.ticket() else { return };
+        // A gang takes its ticket when the last of it waits: whoever waits before hears of it too early.
+        let Some(ticket) = task.ticket().filter(|_| task.shape.gang.is_none()) else { return };
         let before = self.tickets.0;
         self.tickets.1 = self.tickets.1.max(ticket);
         if ticket <= before {
@@ -289,14 +317,19 @@ impl Judge {
             // A lost attempt that came back before a newer one began.
             "running" if self.is(unit, |life| life.phase == Phase::LetGo && !life.holds) => {
                 self.granted(unit);
+                self.begun.insert(unit);
                 self.enter_phase(unit, Phase::Live);
             }
             "assigned" | "running" => self.begins(unit, what),
             "stopping" => self.enter_phase(unit, Phase::Stopping),
-            "in_doubt" => self.enter_phase(unit, Phase::Doubt),
+            "in_doubt" => {
+                self.counts.doubts += 1;
+                self.enter_phase(unit, Phase::Doubt);
+            }
             "lost" | "given_back" => {
                 self.counts.losses += u64::from(what == "lost");
                 self.enter_phase(unit, Phase::LetGo);
+                self.scatters(unit);
             }
             "scheduled" => self.schedules(unit),
             "blocked" => self.leave(unit),
@@ -336,22 +369,33 @@ impl Judge {
     fn schedules(&mut self, unit: Unit) {
         self.leave(unit);
         let gives_up = self.tasks.get(&unit.task).is_some_and(|task| task.shape.release_while_retrying);
-        if gives_up {
+        if gives_up || self.fails_too_early(unit) {
             self.release(unit);
             self.enter_phase(unit, Phase::None);
         } else if self.is(unit, |life| life.holds) {
             self.counts.kept_for_retry += 1;
             self.enter_phase(unit, Phase::Retrying);
+        } else {
+            self.enter_phase(unit, Phase::None);
         }
     }
 
     fn begins(&mut self, unit: Unit, what: &str) {
+        let asks_for_nothing = self.tasks.get(&unit.task).is_some_and(|task| task.shape.asks.is_empty());
+        if asks_for_nothing && let Some(life) = self.lives.get_mut(&unit) {
+            // Of an array's element that asks for nothing it is not told that it may begin.
+            life.holds = true;
+        }
         if !self.is(unit, |life| life.holds) {
             let text = format!("{unit} is {what} at {}, and was not granted what it asks for", self.at);
             self.find(Wrong::new(Kind::NotHeld, text));
         }
         self.leave(unit);
+        if what == "assigned" {
+            self.begun.insert(unit);
+        }
         self.enter_phase(unit, Phase::Live);
+        self.begins_with_others(unit, what);
     }
 
     fn ends(&mut self, unit: Unit, what: &str) {
@@ -363,6 +407,7 @@ impl Judge {
         self.leave(unit);
         self.lives.remove(&unit);
         self.given.remove(&unit);
+        self.begun.remove(&unit);
         if unit.index.is_some() {
             return;
         }
@@ -370,7 +415,8 @@ impl Judge {
         let elements = Unit { task: unit.task, index: Some(0) }..=Unit { task: unit.task, index: Some(u64::MAX) };
         let left: Vec<Unit> = self.lives.range(elements).map(|(unit, _)| *unit).collect();
         for element in left {
-            if self.is(element, |life| life.holds && life.phase != Phase::None) {
+            // Of one in doubt nothing lives any more.
+            if self.is(element, |life| life.holds && !matches!(life.phase, Phase::None | Phase::Doubt)) {
                 let text =
                     format!("array {} ended at {} while {element} had not and held something", unit.task, self.at);
                 self.find(Wrong::new(Kind::NoTask, text));
@@ -382,10 +428,14 @@ impl Judge {
         }
         self.unshade(unit.task);
         let task = self.tasks.remove(&unit.task);
+        let keeper = task.as_ref().filter(|task| task.shape.is_keeper);
+        self.let_go.extend(keeper.and_then(|keeper| keeper.shape.run.clone()));
+        let gang = task.as_ref().and_then(|task| task.shape.gang.clone());
         self.ended.insert(unit.task, (self.at, task));
         while self.ended.len() > ENDED_MAX {
             self.ended.pop_first();
         }
+        self.gather(gang.as_deref());
     }
 
     fn stand(&mut self, unit: Unit) {
@@ -407,6 +457,7 @@ impl Judge {
         if let Some(life) = self.lives.get_mut(&unit) {
             (life.stand, life.place, life.since_us, life.grants_before) = (Stand::InLine, place, now_us, grants_before);
         }
+        self.gather_of(unit);
     }
 
     /// Leaves every line.
@@ -420,68 +471,7 @@ impl Judge {
             place.map(|place| resource.line.remove(&place));
             self.touched.insert(ask.resource.clone());
         }
-    }
-
-    /// All that it asks for is its own from here on. Everything is judged before it is written down.
-    fn granted(&mut self, unit: Unit) {
-        if self.is(unit, |life| life.holds) {
-            self.enter_phase(unit, Phase::None);
-            return;
-        }
-        let Some(task) = self.tasks.get(&unit.task) else { return };
-        let (asks, ticket) = (task.shape.asks.clone(), task.ticket());
-        let stood_us = self.lives.get(&unit).filter(|life| life.stand == Stand::InLine).map(|life| life.since_us);
-        self.leave(unit);
-        self.counts.grants += 1;
-        self.counts.placed += u64::from(ticket.is_some());
-        self.counts.longest_wait_us = self.counts.longest_wait_us.max(self.now_us - stood_us.unwrap_or(self.now_us));
-        let (given, at, now_us) = (self.given.remove(&unit).unwrap_or_default(), self.at, self.now_us);
-        let passed = ticket.and_then(|ticket| self.passed((ticket, unit), &asks));
-        for ask in &asks {
-            let units = given.iter().find(|(name, when, _)| *name == ask.resource && *when == now_us);
-            let units = units.map(|(_, _, units)| units.clone());
-            self.counts.units_known += u64::from(units.as_ref().is_some_and(|units| !units.is_empty()));
-            let resource = self.resources.entry(ask.resource.clone()).or_default();
-            let mut wrongs = resource.wrongs_of(unit, ask, units.as_deref(), now_us);
-            let (tasks, name) = (&self.tasks, &ask.resource);
-            let before = ticket.and_then(|ticket| resource.overtaken((ticket, unit), ask, asked(tasks, name), now_us));
-            let before = before.or(passed);
-            wrongs.extend(before.zip(ticket).map(|((first, other), ticket)| {
-                let text = format!("{unit} (ticket {ticket}) was granted `{name}` at {at} before {other} (ticket {first}), which stood in that line");
-                Wrong::new(Kind::Overtaken, text)
-            }));
-            let held = Held { mode: ask.mode, amount: ask.amount, units, since: at, is_stopping: false };
-            resource.holders.insert(unit, held);
-            resource.grants += 1;
-            self.find_all(wrongs);
-        }
-        if let Some(life) = self.lives.get_mut(&unit) {
-            (life.holds, life.phase) = (true, Phase::None);
-        }
-    }
-
-    /// The next element of an array, which stands before that place in its way, for certain.
-    fn passed(&self, place: Place, asks: &[Ask]) -> Option<Place> {
-        let stands = |(_, other): &Place| {
-            let task = self.tasks.get(&other.task).filter(|task| task.is_steady());
-            task.is_some_and(|task| {
-                let could = |ask: &Ask| {
-                    let resource = self.resources.get(&ask.resource);
-                    resource.is_none_or(|resource| resource.could_grant(ask, self.now_us))
-                };
-                task.shape.asks.iter().all(could)
-            })
-        };
-        asks.iter().find_map(|ask| {
-            let resource = self.resources.get(&ask.resource)?;
-            let meets = |(_, other): &Place| {
-                let other = asked(&self.tasks, &ask.resource)(*other);
-                other.is_some_and(|other| {
-                    resource.possible(self.now_us).all(|declared| ask.meets(&other, &declared.devices))
-                })
-            };
-            resource.shadows.range(..place).find(|place| stands(place) && meets(place)).copied()
-        })
+        self.gather_of(unit);
     }
 
     /// It holds nothing any more.
@@ -535,12 +525,14 @@ impl Task {
             is_paused: false,
             last: 0,
             shadow: None,
+            member: Member::default(),
         }
     }
 
     /// Whether it is certain that its next element stands in line, if all that it asks for is there.
     fn is_steady(&self) -> bool {
-        let is_steady = self.shape.array.is_some_and(|array| array.is_steady && !array.has_window);
+        let is_free = self.shape.key.is_none() && self.shape.quota.is_none();
+        let is_steady = is_free && self.shape.array.is_some_and(|array| array.is_steady && !array.has_window);
         is_steady && !self.is_paused && self.round == Some(1)
     }
 
@@ -563,7 +555,16 @@ impl Life {
     }
 }
 
-/// What a unit asks of that resource.
+/// What a unit asks of that resource, where it is known to stand for it.
 fn asked<'a>(tasks: &'a BTreeMap<u64, Task>, resource: &'a str) -> impl Fn(Unit) -> Option<Ask> + 'a {
-    move |unit| tasks.get(&unit.task)?.shape.asks.iter().find(|ask| ask.resource == resource).cloned()
+    move |unit| {
+        tasks
+            .get(&unit.task)
+            .filter(|task| !task.member.is_scattered)?
+            .shape
+            .asks
+            .iter()
+            .find(|ask| ask.resource == resource)
+            .cloned()
+    }
 }

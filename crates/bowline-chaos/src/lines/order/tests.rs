@@ -1,7 +1,7 @@
 //! Good histories, in which nothing is found, and histories with one wrong each, which is.
 
 use super::judge::{Array, Event, Judge, Shape, Snapshot, Told};
-use super::{Ask, At, Declared, Device, Kind, Unit};
+use super::{Ask, At, Declared, Device, Key, Kind, Quota, Unit};
 
 /// Plays histories: a line is a commit, events stand with `;` between.
 struct Play {
@@ -112,7 +112,7 @@ impl Play {
 }
 
 fn shape(asks: &str) -> Shape {
-    Shape { asks: Ask::read(asks).unwrap(), array: None, release_while_retrying: false }
+    Shape { asks: Ask::read(asks).unwrap(), ..Shape::default() }
 }
 
 fn array(count: u64) -> Array {
@@ -411,4 +411,122 @@ fn what_has_ended_is_forgotten() {
     assert_eq!((again.position(), again.take_wrongs().len()), (play.judge.position(), 0));
     assert!(again.knows(6_000) && !again.knows(1));
     play.good();
+}
+
+fn keyed(at_most: Option<usize>) -> Shape {
+    Shape { key: Some(Key { name: "deploy".to_owned(), at_most }), ..shape("") }
+}
+
+#[test]
+fn too_many_under_a_key_are_found() {
+    let two = |most| {
+        let play = Play::new().shaped(1, keyed(most)).shaped(2, keyed(most));
+        play.then("1 submitted; 1 ready\n2 submitted; 2 ready\n1 assigned\n1 running")
+    };
+    two(Some(1)).then("2 assigned").wrong(Kind::TooMany, "under the key `deploy`");
+    two(None).then("2 assigned").wrong(Kind::TooMany, "under the key `deploy`");
+    two(Some(2)).then("2 assigned").good();
+    // What is being stopped is at work; what ended in the same commit is not.
+    two(Some(1)).then("1 stopping\n2 assigned").wrong(Kind::TooMany, "2 began");
+    two(Some(1)).then("2 assigned; 1 succeeded").good();
+    two(Some(1)).then("1 lost; 1 waiting; 1 ready\n2 assigned\n2 running").good();
+}
+
+#[test]
+fn elements_of_one_array_may_be_at_work_under_a_key_for_one_task() {
+    let array = Shape { array: Some(array(2)), ..keyed(None) };
+    let play = Play::new().shaped(1, array).shaped(2, keyed(None)).then(
+        "1 submitted; 1 ready; 1.1 ready; 1.1 assigned\n1.2 ready; 1.2 assigned\n2 submitted; 2 ready\n1.1 succeeded",
+    );
+    play.then("2 assigned").wrong(Kind::TooMany, "2 began");
+}
+
+#[test]
+fn quotas_of_a_namespace_are_kept() {
+    let tight = |asks: &str| {
+        let quota = Quota { namespace: "tight".to_owned(), max_running: 1, max_held: [("lic".to_owned(), 2)].into() };
+        Shape { quota: Some(quota), ..shape(asks) }
+    };
+    let play = || {
+        let play = Play::new().capacity("lic", 4).later();
+        play.shaped(1, tight("c:lic=2"))
+            .shaped(2, tight("c:lic=1"))
+            .then("1 submitted; 1 ready\n2 submitted; 2 waiting; 2 stands_aside")
+    };
+    play().then("2 steps_back; 2 ready").wrong(Kind::TooMany, "holds 3 of `lic`");
+    play().then("1 assigned\n1 succeeded; 2 steps_back; 2 ready\n2 assigned").good();
+    let run = Play::new().shaped(1, tight("")).shaped(2, tight("")).then("1 submitted; 1 ready; 2 submitted; 2 ready");
+    run.then("1 assigned; 2 assigned").first_is(Kind::TooMany);
+}
+
+fn gang(on_lost: &str) -> Play {
+    let member = || Shape { gang: Some(format!("g/{on_lost}")), ..shape("") };
+    let play = Play::new().shaped(1, member()).shaped(2, member());
+    play.then("1 submitted; 1 waiting; 2 submitted; 2 waiting; 1 ready; 2 ready")
+}
+
+#[test]
+fn a_gang_that_begins_in_part_is_found() {
+    gang("rerun_all").then("1 assigned").wrong(Kind::GangInPart, "1 of the gang");
+    gang("rerun_all").then("1 assigned\n2 assigned").first_is(Kind::GangInPart);
+    let begun = |on_lost| gang(on_lost).then("1 assigned; 2 assigned\n1 running\n2 running");
+    assert_eq!(begun("continue").judge.counts.gangs, 1);
+    // After all have begun who fails goes alone, and who is lost where the others go on.
+    begun("rerun_all").then("1 scheduled\n1 waiting; 1 ready\n1 assigned").good();
+    begun("continue").then("1 lost; 1 waiting; 1 ready\n1 assigned").good();
+    begun("rerun_all")
+        .then("1 lost; 1 waiting; 2 stopping\n2 given_back; 2 waiting; 1 ready; 2 ready\n1 assigned; 2 assigned")
+        .good();
+    begun("rerun_all")
+        .then("1 lost; 1 waiting; 2 stopping\n1 ready\n2 given_back; 2 waiting; 2 ready\n1 assigned")
+        .wrong(Kind::GangInPart, "without 2");
+    // Before all have begun nobody goes on alone.
+    gang("continue")
+        .then("1 assigned; 2 assigned\n1 running\n2 given_back; 2 waiting; 2 ready\n2 assigned\n2 running")
+        .good();
+    gang("continue")
+        .then("1 assigned; 2 assigned\n1 running\n2 given_back; 2 waiting; 1 given_back; 1 waiting; 1 ready; 2 ready\n2 assigned")
+        .wrong(Kind::GangInPart, "without 1");
+    // Who fails before all have begun holds nothing while its gang gathers; after that it does.
+    let play = || {
+        let member = |asks: &str| Shape { gang: Some("g/continue".to_owned()), ..shape(asks) };
+        let play = Play::new().shaped(1, member("x:db")).shaped(2, member("")).ticket(1, 1, 1).task(3, "x:db");
+        play.then("1 submitted; 1 waiting; 2 submitted; 2 waiting; 1 ready; 2 ready\n1 assigned; 2 assigned\n1 running")
+    };
+    play().then("1 scheduled; 2 given_back; 2 waiting; 3 submitted; 3 ready").good();
+    play().then("2 running\n1 scheduled; 3 submitted; 3 ready").wrong(Kind::TwoHolders, "3 was granted `db`");
+    // Who has ended is not missed.
+    gang("stop_all").then("1 cancelled\n2 assigned").good();
+}
+
+#[test]
+fn a_gang_of_which_somebody_does_not_wait_stands_in_no_line() {
+    let member = |asks: &str| Shape { gang: Some("g/continue".to_owned()), ..shape(asks) };
+    let play = |second: &str| {
+        let play = Play::new().shaped(1, member("x:db")).shaped(2, member("x:q")).task(3, "x:db");
+        let play = play.ticket(1, 1, 1).ticket(2, 1, 1);
+        play.then(&format!("1 submitted; 2 submitted; 1 waiting; {second}\n3 submitted; 3 ready"))
+    };
+    play("2 scheduled").good();
+    play("2 waiting").wrong(Kind::Overtaken, "before 1");
+}
+
+#[test]
+fn what_a_run_holds_lasts_from_before_its_first_step_to_its_end() {
+    let play = || {
+        let of = |asks: &str, is_keeper| Shape { run: Some("r1".to_owned()), is_keeper, ..shape(asks) };
+        let play = Play::new().shaped(1, of("x:db", true)).ticket(1, 1, 1).shaped(2, of("", false)).task(3, "x:db");
+        play.then("1 submitted")
+    };
+    play()
+        .then("1 waiting; 2 submitted; 2 ready; 2 assigned; 1 ready; 1 running")
+        .wrong(Kind::RunHold, "does not hold");
+    let begun = || {
+        play()
+            .then("1 waiting; 1 ready; 1 running; 2 submitted; 2 ready\n2 assigned\n2 running\n3 submitted; 3 waiting")
+    };
+    begun().then("2 succeeded; 1 succeeded; 3 ready").good();
+    begun().then("1 succeeded; 3 ready").wrong(Kind::RunHold, "what run r1 holds was free");
+    begun().then("2 stopping\n1 succeeded; 3 ready").first_is(Kind::RunHold);
+    begun().then("3 ready").wrong(Kind::TwoHolders, "3 was granted `db`");
 }

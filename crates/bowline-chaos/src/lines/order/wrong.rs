@@ -27,12 +27,18 @@ pub(crate) enum Kind {
     Starved,
     /// Granted although it was out of service.
     OutOfService,
+    /// More are at work under a key than may be, or on workers in a namespace, or hold a resource there.
+    TooMany,
+    /// Some of a gang were given out, and others not.
+    GangInPart,
+    /// A step's task had begun without what its run holds, or was at work when that was free.
+    RunHold,
     /// The task asks for something else than was submitted, or the resource tells what cannot be.
     Told,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::TwoHolders,
         Self::BesideExclusive,
         Self::OverCapacity,
@@ -44,6 +50,9 @@ impl Kind {
         Self::NoTask,
         Self::Starved,
         Self::OutOfService,
+        Self::TooMany,
+        Self::GangInPart,
+        Self::RunHold,
         Self::Told,
     ];
 
@@ -61,6 +70,9 @@ impl Kind {
             Self::NoTask => "holders without task",
             Self::Starved => "starved",
             Self::OutOfService => "out of service",
+            Self::TooMany => "too many at work",
+            Self::GangInPart => "gangs in part",
+            Self::RunHold => "runs without hold",
             Self::Told => "told wrongly",
         }
     }

@@ -20,6 +20,7 @@ impl Judge {
         for name in std::mem::take(&mut self.touched) {
             self.look_at(&name);
         }
+        self.judge_together();
         if self.at.commit.is_multiple_of(LOOK_EVERY) {
             self.look_at_all();
         }
@@ -61,6 +62,8 @@ impl Judge {
         let Some((task, life)) = self.tasks.get(&unit.task).zip(self.lives.get(&unit)) else { return false };
         // Elements that wait for their array's window stand aside, and nobody says so.
         let is_held_back = task.shape.array.is_some_and(|array| array.has_window) || life.is_told;
+        // A gang is granted what all of it asks for, or nothing.
+        let is_held_back = is_held_back || task.shape.gang.is_some();
         let Some(place) = life.place.filter(|_| !is_held_back) else { return false };
         task.shape.asks.iter().all(|ask| {
             let resource = self.resources.get(&ask.resource);
