@@ -92,6 +92,9 @@ impl Engine {
         if is_waiting {
             self.in_lines(task, unit, state, &mut reasons);
             self.in_line(task, unit, &mut reasons);
+            if !reasons.iter().any(|reason| matches!(reason, WaitReason::Quota { .. })) {
+                reasons.extend(self.gang_quota(unit.task));
+            }
         }
         reasons
     }

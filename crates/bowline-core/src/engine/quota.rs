@@ -120,6 +120,7 @@ impl Engine {
             self.count_shares();
         }
         self.lanes.join_namespace(&name);
+        self.gangs.stir();
     }
 
     fn set_gates(&mut self, name: &Namespace) {
@@ -197,6 +198,14 @@ impl Engine {
         gate.is_none_or(|gate| !matches!(gate.most(), Most::So(most) if gate.used().saturating_add(count) > most))
     }
 
+    /// The same of so many at once, told.
+    pub(super) fn quota_short_of(&self, namespace: &Namespace, count: usize) -> Option<WaitReason> {
+        let gate = self.gates.get(&GateKey::Running(namespace.clone()))?;
+        let Most::So(at_most) = gate.most() else { return None };
+        let (namespace, running) = (namespace.clone(), gate.used());
+        (!self.has_places(&namespace, count)).then_some(WaitReason::Quota { namespace, running, at_most })
+    }
+
     /// The same, told.
     pub(super) fn quota_of(&self, key: &LaneKey) -> Option<WaitReason> {
         let gate = self.gates.get(&GateKey::Running(key.namespace.clone()))?;
@@ -223,6 +232,7 @@ impl Engine {
         for namespace in std::mem::take(&mut self.held_back) {
             if !self.is_full(&namespace) {
                 self.lanes.join_namespace(&namespace);
+                self.gangs.stir();
             }
         }
     }

@@ -522,6 +522,26 @@ fn a_chain_keeps_to_the_quota_of_its_namespace() {
 }
 
 #[test]
+fn a_gang_is_told_of_a_quota_that_has_room_for_a_part_of_it() {
+    let mut bench = Bench::new();
+    bench.worker("lab-1", 4);
+    let set = |most| {
+        let change = NamespaceChange { max_running: Some(most), ..NamespaceChange::default() };
+        Request::SetNamespace { name: namespace(), change }
+    };
+    bench.request(set(Some(2))).unwrap();
+    let members = gang(&mut bench, 3, together());
+    assert_eq!(states(&bench, &members), [Ready; 3]);
+    for member in &members {
+        let reasons = explain(&mut bench, TaskRef::whole(*member)).unwrap().reasons;
+        let quotas: Vec<_> = reasons.iter().filter(|reason| matches!(reason, WaitReason::Quota { .. })).collect();
+        assert_eq!(quotas, [&WaitReason::Quota { namespace: namespace(), running: 0, at_most: 2 }], "{reasons:?}");
+    }
+    bench.request(set(None)).unwrap();
+    assert_eq!(states(&bench, &members), [Assigned; 3], "what it says is what keeps it");
+}
+
+#[test]
 fn a_chain_whose_link_fails_ends_there() {
     let mut bench = Bench::new();
     let session = bench.worker("lab-1", 1);

@@ -20,6 +20,12 @@ impl Engine {
         paused.take(LISTED_MAX).collect()
     }
 
+    /// The quota of its namespace, where that has no place for all members at once.
+    pub(in crate::engine) fn gang_quota(&self, id: TaskId) -> Option<WaitReason> {
+        let (first, _) = self.gang_of(id).filter(|_| self.is_bound(id))?;
+        self.quota_short_of(&self.tasks.get(&id)?.policy.namespace, self.living(first).len())
+    }
+
     /// What keeps the gang of a task that goes with that alone.
     pub(in crate::engine) fn gang_reason(&self, id: TaskId) -> Option<WaitReason> {
         let (first, gang) = self.gang_of(id).filter(|_| self.is_bound(id))?;
