@@ -6,10 +6,12 @@
 //! last byte. Appending is not durable by itself: [`LogStore::sync`] makes everything durable that
 //! was appended before it was called, and callers at the same time share one round of syncs.
 //!
-//! On disk: `TASK/1000 / TASK / INDEX.GENERATION.ATTEMPT.STREAM`, with `.sealed` at the end once it is;
+//! On disk: `TASK/1000 / TASK / INDEX.GENERATION.ATTEMPT.STREAM`, with `.sealed` at the end once it is (one that
+//! is sealed without a byte is a mark in a file that it shares: `empty.rs`);
 //! beside it, without that, `.index` holds what it says of itself ([`LogMarks`]) and when what was
 //! written. Bytes that are left out are holes in the file: offsets are those of the job's own output.
 
+mod empty;
 mod entry;
 mod key;
 mod marks;
@@ -30,9 +32,11 @@ use tokio::sync::watch;
 
 use crate::disk;
 use crate::error::LogError;
+use empty::Empties;
 use entry::Entry;
 use sync::Syncer;
 
+pub use empty::{is_empties, merge_empties};
 pub use key::{LogKey, LogStream, index, log_of, sealed};
 pub use marks::{LogMarks, records_for_copy};
 
@@ -91,6 +95,7 @@ pub struct LogStore {
     open: Mutex<HashMap<(LogKey, LogStream), Arc<Entry>>>,
     uses: AtomicU64,
     syncer: Syncer,
+    empties: Arc<Empties>,
 }
 
 impl LogStore {
@@ -100,7 +105,8 @@ impl LogStore {
         fs::create_dir_all(&root).map_err(|source| LogError::io("create", &root, source))?;
         disk::spread(&root);
         let syncer = Syncer::new(root.clone());
-        Ok(Self { root, open: Mutex::new(HashMap::new()), uses: AtomicU64::new(0), syncer })
+        let empties = Arc::new(Empties::new(root.clone()));
+        Ok(Self { root, open: Mutex::new(HashMap::new()), uses: AtomicU64::new(0), syncer, empties })
     }
 
     /// Appends a segment that begins at `offset`. What is there already is skipped; a gap is refused
@@ -202,7 +208,9 @@ impl LogStore {
             }
             stays
         });
-        tasks.iter().filter_map(|task| Some((*task, self.remove_folder(*task).err()?))).collect()
+        let mut left = self.empties.forget(tasks);
+        left.extend(tasks.iter().filter_map(|task| Some((*task, self.remove_folder(*task).err()?))));
+        left
     }
 
     fn remove_folder(&self, task: u64) -> Result<(), LogError> {
@@ -219,7 +227,7 @@ impl LogStore {
         if open.len() >= OPEN_LOGS_MAX && !open.contains_key(&(key, stream)) {
             close_idle(&mut open);
         }
-        let make = || Arc::new(Entry::new(key, stream, key.path(&self.root, stream)));
+        let make = || Arc::new(Entry::new(key, stream, (key.path(&self.root, stream), Arc::clone(&self.empties))));
         let entry = Arc::clone(open.entry((key, stream)).or_insert_with(make));
         entry.touch(used);
         entry

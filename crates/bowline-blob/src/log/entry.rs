@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::empty::{Empties, Marked};
 use super::key::{LogKey, LogStream, index, sealed};
 use super::marks::{self, LogMarks, Record};
 use super::{LogEnd, LogState, Segment};
@@ -23,6 +24,7 @@ pub(super) struct Entry {
     /// While it is open; see [`sealed`].
     path: PathBuf,
     used: AtomicU64,
+    empties: Arc<Empties>,
     inner: Mutex<Inner>,
 }
 
@@ -78,7 +80,7 @@ pub(super) struct ToSync {
 }
 
 impl Entry {
-    pub(super) fn new(key: LogKey, stream: LogStream, path: PathBuf) -> Self {
+    pub(super) fn new(key: LogKey, stream: LogStream, (path, empties): (PathBuf, Arc<Empties>)) -> Self {
         let inner = Inner {
             state: None,
             file: None,
@@ -90,7 +92,7 @@ impl Entry {
             sync: SyncState::Unknown,
             life: Life::Kept,
         };
-        Self { key, stream, path, used: AtomicU64::new(0), inner: Mutex::new(inner) }
+        Self { key, stream, path, used: AtomicU64::new(0), empties, inner: Mutex::new(inner) }
     }
 
     pub(super) fn touch(&self, used: u64) {
@@ -217,8 +219,7 @@ impl Entry {
             return Ok(state);
         }
         if length == 0 && inner.file.is_none() && length_of(&self.path)?.is_none() {
-            // Most logs of a stream are empty: one that was never written gets its last name at once.
-            self.make(&sealed(&self.path)).map_err(|source| LogError::io("seal", &self.path, source))?;
+            self.seal_empty()?;
         } else {
             let file = self.writable(&mut inner)?;
             inner.punch(&file, length);
@@ -227,6 +228,18 @@ impl Entry {
         let state = LogState { length, end: LogEnd::Sealed };
         inner.changed(state);
         Ok(state)
+    }
+
+    /// Most logs of a stream are empty: one that was never written is a mark among others, or gets its last
+    /// name at once.
+    fn seal_empty(&self) -> Result<(), LogError> {
+        match self.empties.mark(self.key, self.stream)? {
+            Marked::Yes => Ok(()),
+            Marked::NoRoom => {
+                let made = self.make(&sealed(&self.path));
+                made.map(drop).map_err(|source| LogError::io("seal", &self.path, source))
+            }
+        }
     }
 
     /// Followers are told by the end of their watch.
@@ -256,35 +269,48 @@ impl Entry {
         }
         let state = *self.look(&mut inner)?.borrow();
         let path = if state.is_sealed() { sealed(&self.path) } else { self.path.clone() };
-        let file = match &inner.file {
-            Some(file) => Arc::clone(file),
-            None => match File::open(&path) {
-                Ok(file) => Arc::new(file),
-                // Nothing was ever written.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && state == LogState::default() => {
-                    return Ok(None);
-                }
-                Err(source) => return Err(LogError::io("open", &path, source)),
-            },
+        let found = match &inner.file {
+            Some(file) => Some((Arc::clone(file), path)),
+            None => self.file_to_sync(state, path)?,
         };
+        let Some((file, path)) = found else { return Ok(None) };
         inner.sync = SyncState::Durable;
         let index = inner.index.take().map(|index| (index.file, index.path));
         Ok(Some(ToSync { file, path, index }))
     }
 
+    /// The file that holds what is said of it. `None`: nothing was ever written.
+    fn file_to_sync(&self, state: LogState, path: PathBuf) -> Result<Option<(Arc<File>, PathBuf)>, LogError> {
+        if state == (LogState { length: 0, end: LogEnd::Sealed }) && self.empties.has(self.key, self.stream)? {
+            return self.empties.to_sync(self.key);
+        }
+        match File::open(&path) {
+            Ok(file) => Ok(Some((Arc::new(file), path))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && state == LogState::default() => Ok(None),
+            Err(source) => Err(LogError::io("open", &path, source)),
+        }
+    }
+
     /// How far it is, from the disk where that is not known yet.
     fn look<'a>(&self, inner: &'a mut Inner) -> Result<&'a watch::Sender<LogState>, LogError> {
         if inner.state.is_none() {
-            let sealed = length_of(&sealed(&self.path))?;
-            let state = match sealed {
-                Some(length) => LogState { length, end: LogEnd::Sealed },
-                None => LogState { length: length_of(&self.path)?.unwrap_or(0), end: LogEnd::Open },
-            };
+            let state = self.state_on_disk()?;
             let (marks, index_end, last_ms) = marks::load(&index(&self.path), state.length)?;
             (inner.marks, inner.index_end, inner.last_ms) = (marks, index_end, last_ms);
             inner.state = Some(watch::Sender::new(state));
         }
         Ok(inner.state.as_ref().expect("it was filled in just above"))
+    }
+
+    fn state_on_disk(&self) -> Result<LogState, LogError> {
+        if let Some(length) = length_of(&sealed(&self.path))? {
+            return Ok(LogState { length, end: LogEnd::Sealed });
+        }
+        if let Some(length) = length_of(&self.path)? {
+            return Ok(LogState { length, end: LogEnd::Open });
+        }
+        let end = if self.empties.has(self.key, self.stream)? { LogEnd::Sealed } else { LogEnd::Open };
+        Ok(LogState { length: 0, end })
     }
 
     fn writable(&self, inner: &mut Inner) -> Result<Arc<File>, LogError> {

@@ -55,7 +55,12 @@ const TASKS_PER_FOLDER: u64 = 1_000;
 
 impl LogKey {
     pub(super) fn folder_of(root: &Path, task: u64) -> PathBuf {
-        root.join((task / TASKS_PER_FOLDER).to_string()).join(task.to_string())
+        Self::group_of(root, task).0.join(task.to_string())
+    }
+
+    /// The folder that a task's folder lies in, and the task's number among those there.
+    pub(super) fn group_of(root: &Path, task: u64) -> (PathBuf, u64) {
+        (root.join((task / TASKS_PER_FOLDER).to_string()), task % TASKS_PER_FOLDER)
     }
 
     pub(super) fn path(&self, root: &Path, stream: LogStream) -> PathBuf {

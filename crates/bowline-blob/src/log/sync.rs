@@ -86,6 +86,9 @@ impl Syncer {
                 Err(error) => return Err((self.root.clone(), io::Error::other(error))),
             }
         }
+        // Logs without a byte share a file.
+        to_sync.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        to_sync.dedup_by(|one, other| one.index.is_none() && one.path == other.path);
         if to_sync.len() > FILES_ONE_BY_ONE_MAX {
             return disk::sync_file_system(&self.root).map_err(|error| (self.root.clone(), error));
         }

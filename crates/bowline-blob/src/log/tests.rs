@@ -65,6 +65,95 @@ fn an_empty_log_is_sealed_too() {
     assert!(!store.state(key(9, 2), LogStream::Output).unwrap().is_sealed());
 }
 
+/// The names of the files below a folder.
+fn files_below(folder: &std::path::Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            names.extend(files_below(&entry.path()));
+        } else {
+            names.push(entry.file_name().into_string().unwrap());
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn empty_logs_share_a_file_that_goes_with_the_last_of_them() {
+    let (folder, store) = store();
+    let root = folder.path().join("logs");
+    let streams = [LogStream::Output, LogStream::Error];
+    for task in 9..40 {
+        for stream in streams {
+            for _again in 0..2 {
+                assert!(store.seal(key(task, 1), stream, 0).unwrap().is_sealed());
+            }
+        }
+    }
+    store.sync().unwrap();
+    assert_eq!(files_below(&root), ["empty"]);
+    // The place is taken.
+    assert!(store.seal(key(9, 2), LogStream::Output, 0).unwrap().is_sealed());
+    store.append(key(9, 3), LogStream::Output, 0, b"x").unwrap();
+    store.seal(key(9, 3), LogStream::Output, 1).unwrap();
+    store.sync().unwrap();
+    assert_eq!(files_below(&root), ["_.1.2.out.sealed", "_.1.3.out.sealed", "empty"]);
+    drop(store);
+    let store = LogStore::open(&root).unwrap();
+    for (task, stream) in (9..40).flat_map(|task| streams.map(|stream| (task, stream))) {
+        assert_eq!(store.state(key(task, 1), stream).unwrap(), LogState { length: 0, end: LogEnd::Sealed });
+        assert_eq!(store.read(key(task, 1), stream, 0, 9).unwrap(), b"");
+    }
+    let open = |attempt, stream| !store.state(key(9, attempt), stream).unwrap().is_sealed();
+    assert!(!open(2, LogStream::Output) && open(2, LogStream::Error) && open(4, LogStream::Output));
+    assert!(!store.state(LogKey { generation: 2, ..key(9, 1) }, LogStream::Output).unwrap().is_sealed());
+    assert!(!store.state(key(40, 1), LogStream::Output).unwrap().is_sealed());
+    let taken = store.append(key(9, 1), LogStream::Output, 0, b"x");
+    assert!(matches!(taken, Err(LogError::Sealed { sealed: 0, .. })));
+    let but_one: Vec<u64> = (10..40).collect();
+    assert!(store.delete(&but_one).is_empty());
+    assert!(!store.state(key(12, 1), LogStream::Output).unwrap().is_sealed());
+    assert!(store.state(key(9, 1), LogStream::Output).unwrap().is_sealed());
+    assert!(store.delete(&[9, 10]).is_empty());
+    assert_eq!(files_below(&root), [""; 0]);
+    assert!(store.seal(key(50, 1), LogStream::Output, 0).unwrap().is_sealed());
+    store.sync().unwrap();
+}
+
+#[test]
+fn empty_logs_of_elements_share_a_file_and_go_with_their_task() {
+    let (folder, store) = store();
+    let root = folder.path().join("logs");
+    let element = |index| LogKey { task: 7, index: Some(index), generation: 1, attempt: 1 };
+    for index in [0, 1, 999, u32::MAX] {
+        store.seal(element(index), LogStream::Output, 0).unwrap();
+    }
+    store.sync().unwrap();
+    assert_eq!(files_below(&root), ["4294967295.1.1.out.sealed", "empty"]);
+    let again = LogStore::open(&root).unwrap();
+    let sealed = |index| again.state(element(index), LogStream::Output).unwrap().is_sealed();
+    assert!([0, 1, 999, u32::MAX].into_iter().all(sealed) && !sealed(2) && !sealed(u32::MAX - 1));
+    assert!(store.delete(&[7]).is_empty());
+    assert_eq!(files_below(&root), [""; 0]);
+}
+
+#[test]
+fn marks_of_empty_logs_come_to_those_that_are_there() {
+    let (folder, store) = store();
+    let (one, other) = (folder.path().join("logs"), folder.path().join("other"));
+    store.seal(key(1, 1), LogStream::Output, 0).unwrap();
+    store.seal(key(2, 1), LogStream::Output, 0).unwrap();
+    let there = LogStore::open(&other).unwrap();
+    there.seal(key(2, 2), LogStream::Output, 0).unwrap();
+    there.seal(key(900, 1), LogStream::Output, 0).unwrap();
+    drop((store, there));
+    merge_empties(&one.join("0/empty"), &other.join("0/empty")).unwrap();
+    let both = LogStore::open(&other).unwrap();
+    let sealed = |task, attempt| both.state(key(task, attempt), LogStream::Output).unwrap().is_sealed();
+    assert!(sealed(1, 1) && sealed(2, 2) && sealed(900, 1) && !sealed(2, 1));
+}
+
 #[tokio::test]
 async fn followers_see_every_growth_and_the_seal_and_the_end() {
     let (_folder, store) = store();

@@ -162,7 +162,12 @@ fn merge(from: &Path, to: &Path) -> Result<(), BackupError> {
         }
     }
     for file in files {
-        merge_file(&from.join(&file), &to.join(&file))?;
+        let (from, to) = (from.join(&file), to.join(&file));
+        if log::is_empties(&file) {
+            log::merge_empties(&from, &to).map_err(failed("write", &to))?;
+        } else {
+            merge_file(&from, &to)?;
+        }
     }
     sync(to)
 }

@@ -143,6 +143,31 @@ fn a_log_keeps_its_gaps_and_a_longer_one_that_is_there_keeps_its_own() {
 }
 
 #[test]
+fn logs_without_a_byte_are_sealed_in_the_restored_folder_too() {
+    let (_folder, data) = data();
+    let key = |task| LogKey { task, index: None, generation: 0, attempt: 1 };
+    let sealed = |data: &std::path::Path, tasks: [u64; 3]| {
+        let logs = LogStore::open(data.join("logs")).unwrap();
+        tasks.map(|task| logs.state(key(task), LogStream::Output).unwrap().is_sealed())
+    };
+    let seal = |data: &std::path::Path, task| {
+        let logs = LogStore::open(data.join("logs")).unwrap();
+        logs.seal(key(task), LogStream::Output, 0).unwrap();
+    };
+    seal(&data, 501);
+    seal(&data, 1_501);
+    let all = backup(&data, Contents::All);
+    check(&all).unwrap();
+    let other = data.with_file_name("other");
+    seal(&other, 502);
+    for to in [data.with_file_name("fresh"), other] {
+        let had = sealed(&to, [502, 502, 502])[0];
+        restore(&all, &to, Force::Yes, AT).unwrap();
+        assert_eq!(sealed(&to, [501, 1_501, 502]), [true, true, had]);
+    }
+}
+
+#[test]
 fn of_the_blobs_only_whole_ones_are_taken() {
     let (_folder, data) = data();
     let blobs = BlobStore::open(data.join("blobs")).unwrap();
