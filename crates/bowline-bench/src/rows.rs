@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod backlog;
+mod bulk;
 mod churn;
 mod explain;
 mod idle;
@@ -59,10 +60,12 @@ pub(crate) enum Workload {
     Match,
     /// Why a task waits, among many.
     Explain,
+    /// Verbs by filter over many tasks, and an array of many elements.
+    Bulk,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Noop,
         Self::Submit,
         Self::Latency,
@@ -78,6 +81,7 @@ impl Workload {
         Self::OneLine,
         Self::Match,
         Self::Explain,
+        Self::Bulk,
     ];
 
     fn measure(self, plan: &Plan) -> Result<Vec<Row>> {
@@ -97,6 +101,7 @@ impl Workload {
             Self::OneLine => one_line::measure(plan),
             Self::Match => matching::measure(plan),
             Self::Explain => explain::measure(plan),
+            Self::Bulk => bulk::measure(plan),
         }
     }
 }

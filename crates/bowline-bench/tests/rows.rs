@@ -75,4 +75,5 @@ rows! {
     one_line: "one-line" gives ["one-line"];
     matching: "match" gives ["match"];
     explain: "explain" gives ["explain"];
+    bulk: "bulk" gives ["bulk/pause", "bulk/cancel", "bulk/array", "bulk/array/cancel"];
 }
