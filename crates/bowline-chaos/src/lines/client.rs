@@ -73,9 +73,13 @@ impl Client {
 
     /// All or none, in one commit.
     async fn submit_many(&self, number: u64, random: &mut Random) -> Result<()> {
-        let all: Vec<Work> = (0..random.within(2, BATCH_MAX + 1)).map(|_| self.maker.work(number, random)).collect();
+        let mut all: Vec<Work> =
+            (0..random.within(2, BATCH_MAX + 1)).map(|_| self.maker.work(number, random)).collect();
+        let namespace = all[0].namespace;
+        all.retain(|work| work.namespace == namespace);
         let body = json!({ "tasks": all.iter().map(|work| work.body.clone()).collect::<Vec<_>>() });
-        let answer = self.rest.post_surely("/tasks", &body, &self.key(number)).await?;
+        let path = format!("/tasks?namespace={namespace}");
+        let answer = self.rest.post_surely(&path, &body, &self.key(number)).await?;
         self.submitted(&answer, &all, all.len() as u64)
     }
 

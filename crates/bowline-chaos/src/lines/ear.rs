@@ -179,7 +179,7 @@ fn shape(document: &Value, workflow: Option<&str>) -> Option<Shape> {
             is_steady: ![PAUSED_NAMESPACE, TIGHT_NAMESPACE].contains(&namespace) && !requires,
         }),
         release_while_retrying: how.contains(&"release"),
-        key: said("key=").and_then(together::key),
+        key: said("key=").and_then(|name| together::key(namespace, name)),
         quota: together::quota(namespace),
         gang: said("gang=").map(str::to_owned),
         ..Shape::default()

@@ -89,7 +89,7 @@ impl Maker {
             body["overlap"] = "allow".into();
             words.push("overlaps=1".to_owned());
         } else {
-            words.extend(alone.filter(|_| body["array"].is_null()).map(|key| format!("alone={key}")));
+            words.extend(alone.filter(|_| body["array"].is_null()).map(|key| format!("alone={namespace}-{key}")));
             lasts(random, &mut body);
             let is_said = !body["overlap"].is_null();
             if !is_said && asks.iter().all(|ask| matches!(ask.mode, Mode::Shared | Mode::Counted)) {

@@ -47,10 +47,10 @@ pub(crate) fn under_key(random: &mut Random, body: &mut Value, how: &mut Vec<Str
     most.is_none_or(|most| most == 1).then_some(name)
 }
 
-/// The key of that name.
-pub(crate) fn key(name: &str) -> Option<Key> {
+/// The key of that name in a namespace: each has its own.
+pub(crate) fn key(namespace: &str, name: &str) -> Option<Key> {
     let (name, at_most) = KEYS.iter().find(|(of, _)| *of == name)?;
-    Some(Key { name: (*name).to_owned(), at_most: *at_most })
+    Some(Key { name: format!("{namespace}/{name}"), at_most: *at_most })
 }
 
 /// A gang to submit: two or three that ask for what one task may have beside another.
@@ -133,7 +133,12 @@ mod tests {
             let listed: Vec<Value> = held_by(name).unwrap().iter().flat_map(documents).collect();
             assert_eq!(run["resources"], Value::from(listed));
         }
-        assert!(KEYS.iter().all(|(name, _)| key(name).is_some()) && key("other").is_none());
+        assert!(KEYS.iter().all(|(name, _)| key("default", name).is_some()) && key("default", "other").is_none());
+        assert_ne!(
+            key("default", "drop").unwrap().name,
+            key(TIGHT_NAMESPACE, "drop").unwrap().name,
+            "each has its own"
+        );
         assert!(quota(TIGHT_NAMESPACE).is_some() && quota("default").is_none());
     }
 }
