@@ -402,6 +402,8 @@ impl Observe for Check {
 
     fn leads(&mut self, at: u64, cluster: ClusterId, proc: ProcId) {
         self.times.leads(at, cluster, proc);
+        let view = &mut self.views[cluster.0 as usize];
+        view.lines.led_anew(&view.book, view.limits.has_quotas());
     }
 
     fn stands_still(&mut self, at: u64, proc: ProcId) {

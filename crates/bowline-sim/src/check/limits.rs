@@ -48,6 +48,13 @@ pub struct Limits {
     foreign: BTreeSet<TaskId>,
 }
 
+impl Limits {
+    /// Whether the namespace has quotas of what it may have on workers, or hold.
+    pub fn has_quotas(&self) -> bool {
+        self.max_running.is_some() || !self.max_held.is_empty()
+    }
+}
+
 /// Takes a batch that the book has already.
 pub fn commit(limits: &mut Limits, (book, lines): (&Book, &Lines), (found, at): (&mut Found, u64), batch: &Batch) {
     let is_claim = |row: &Row| matches!(row, Row::Attempt(row) if row.version == 1);

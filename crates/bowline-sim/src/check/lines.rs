@@ -26,6 +26,15 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Somebody leads anew. Whoever is under a key or a rate, or all where there are quotas, may stand aside from then on
+    /// without a word in the history: others may have come before it there. Who stands is known when it is told again.
+    pub fn led_anew(&mut self, book: &Book, has_quotas: bool) {
+        self.standing.retain(|unit| {
+            let spec = book.tasks.get(&unit.task).map(|task| &task.spec);
+            !has_quotas && spec.is_none_or(|spec| spec.concurrency.is_none() && spec.rate.is_none())
+        });
+    }
+
     /// What each holds of a resource.
     pub fn of<'a>(&'a self, name: &'a ResourceName) -> impl Iterator<Item = (&'a TaskRef, &'a Grant)> {
         let all = self.held.iter().flat_map(|(unit, held)| held.iter().map(move |grant| (unit, grant)));
