@@ -203,6 +203,17 @@ fn the_next_element_of_an_array_stands_in_line_and_no_event_tells_so() {
 }
 
 #[test]
+fn the_next_element_of_an_array_that_only_shares_is_passed_by_who_shares_too_and_by_nobody_else() {
+    let play = |asks: &str| {
+        let shape = Shape { array: Some(array(2)), ..shape("s:db") };
+        let play = Play::new().shaped(1, shape).ticket(1, 1, 1).task(2, asks);
+        play.then("1 submitted; 1 ready; 1.1 ready; 1 running; 1.1 assigned\n2 submitted; 2 waiting")
+    };
+    play("s:db").then("2 ready; 1.2 ready").good();
+    play("x:db").then("1.1 succeeded; 2 ready").wrong(Kind::Overtaken, "before 1.2 (ticket 1)");
+}
+
+#[test]
 fn two_exclusive_holders_are_found() {
     lock(2).then("2 ready").wrong(Kind::TwoHolders, "while 1 held it");
 }

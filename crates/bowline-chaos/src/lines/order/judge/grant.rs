@@ -2,7 +2,7 @@
 
 use super::{Judge, Phase, Stand, asked};
 use crate::lines::order::Unit;
-use crate::lines::order::ask::Ask;
+use crate::lines::order::ask::{Ask, Mode};
 use crate::lines::order::resource::{Held, Place};
 use crate::lines::order::wrong::{Kind, Wrong};
 
@@ -60,13 +60,18 @@ impl Judge {
         };
         asks.iter().find_map(|ask| {
             let resource = self.resources.get(&ask.resource)?;
+            // What is only shared is not used up: the next element comes to its turn when the one before it has begun.
+            let only_shares = |other: &Place| {
+                let theirs = self.tasks.get(&other.1.task).map(|task| task.shape.asks.as_slice()).unwrap_or_default();
+                ask.mode == Mode::Shared && theirs.iter().all(|ask| ask.mode == Mode::Shared)
+            };
             let meets = |(_, other): &Place| {
                 let other = asked(&self.tasks, &ask.resource)(*other);
                 other.is_some_and(|other| {
                     resource.possible(self.now_us).all(|declared| ask.meets(&other, &declared.devices))
                 })
             };
-            resource.shadows.range(..place).find(|place| stands(place) && meets(place)).copied()
+            resource.shadows.range(..place).find(|place| stands(place) && !only_shares(place) && meets(place)).copied()
         })
     }
 }
