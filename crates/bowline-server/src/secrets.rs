@@ -52,7 +52,8 @@ impl Secrets {
     pub fn open(token_file: &Path, secret_file: &Path) -> Result<Self, SecretsError> {
         let token = read_or_make(token_file)?;
         let secret = read_or_make(secret_file)?;
-        let attempts = *blake3::hash(secret.as_bytes()).as_bytes();
+        // Nobody types this one, and tokens that were given out before stay good.
+        let attempts = *blake3::hash(secret.to_ascii_lowercase().as_bytes()).as_bytes();
         Ok(Self { admin: blake3::hash(token.as_bytes()), attempts })
     }
 
@@ -102,8 +103,9 @@ fn read_or_make(path: &Path) -> Result<String, SecretsError> {
     match fs::read_to_string(path) {
         Ok(text) => {
             let text = text.trim();
-            let hash = blake3::Hash::from_str(text).map_err(|_| SecretsError::Damaged { path: path.to_owned() })?;
-            Ok(hash.to_hex().to_string())
+            blake3::Hash::from_str(text).map_err(|_| SecretsError::Damaged { path: path.to_owned() })?;
+            // As it is written there: whoever reads it uses it so.
+            Ok(text.to_owned())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = random_secret().map_err(failed("make a secret for"))?;
@@ -165,6 +167,23 @@ mod tests {
         for odd in ["", "bat-", "bat--", "bat-1-1-1", "bat-x-1-1-00"] {
             assert_eq!(secrets.attempt_of(odd), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_token_opens_the_door_as_it_is_written_in_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, secret) = (folder.path().join("token"), folder.path().join("secret"));
+        let text = "0123456789ABCDEFabcdef".repeat(3)[..64].to_owned();
+        fs::write(&token, format!("{text}\n")).unwrap();
+        let secrets = Secrets::open(&token, &secret).unwrap();
+        assert!(secrets.is_admin(&text) && !secrets.is_admin(&text.to_lowercase()));
+        let attempt = AttemptRef {
+            task: "7".parse().unwrap(),
+            fence: Fence { generation: Generation(0), attempt: AttemptNo(1) },
+        };
+        let given = secrets.attempt_token(attempt);
+        fs::write(&secret, fs::read_to_string(&secret).unwrap().to_uppercase()).unwrap();
+        assert_eq!(Secrets::open(&token, &secret).unwrap().attempt_of(&given), Some(attempt));
     }
 
     #[test]
