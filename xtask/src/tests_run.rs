@@ -15,6 +15,7 @@ const PROGRAMS: [(&str, &str); 5] =
 
 /// Runs everything.
 pub(crate) fn all(root: &Path) -> Result<()> {
+    room(root)?;
     prepare()?;
     step("formatting", cargo(root, &["fmt", "--all", "--", "--check"]))?;
     step("formatting of fuzz/", cargo(&root.join("fuzz"), &["fmt", "--", "--check"]))?;
@@ -46,6 +47,29 @@ pub(crate) fn faults(root: &Path) -> Result<()> {
     step("chaos", chaos::bounded(root))?;
     timed("fuzz", || fuzz::bounded(root))?;
     timed("schema", || schema::bounded(root))
+}
+
+/// GiB that a whole run takes where nothing was built before.
+const WHOLE_RUN_GIB: u64 = 12;
+/// GiB below which not even a run in which all is built has a chance.
+const LEAST_GIB: u64 = 3;
+
+/// Looks at the disk before half an hour is spent on it: one that fills up on the way fails steps that have nothing to
+/// do with it.
+fn room(root: &Path) -> Result<()> {
+    let disk = rustix::fs::statvfs(root).with_context(|| format!("asking how full the disk of {} is", root.display()))?;
+    let free = (disk.f_bavail * disk.f_frsize) >> 30;
+    if free < LEAST_GIB {
+        bail!(
+            "only {free} GiB are free on the disk of {}, and a whole run writes up to {WHOLE_RUN_GIB}: make room, or \
+             have CARGO_TARGET_DIR and TMPDIR name another disk",
+            root.display()
+        );
+    }
+    if free < WHOLE_RUN_GIB {
+        say(&format!("xtask: {free} GiB are free on this disk; a run where nothing is built takes up to {WHOLE_RUN_GIB}"));
+    }
+    Ok(())
 }
 
 /// Finds what the tests need, or installs it.
