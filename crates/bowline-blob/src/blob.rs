@@ -3,7 +3,7 @@
 //! | name | what |
 //! |---|---|
 //! | `xx/HEX` | a whole blob, `xx` being the first two digits |
-//! | `xx/HEX.sums` | of one larger than a mebibyte: the hash of each mebibyte, so that any range is checked as it is read |
+//! | `xx/HEX.sums` | of one larger than a mebibyte: the sum of each mebibyte, a branch of the tree whose root is the digest, so that any range is checked as it is read |
 //! | `incoming/HEX` | the bytes that have come of an upload; what is cut off goes on from there |
 //! | `damaged/HEX` | a blob whose bytes are not what they were; never given out, replaced when it comes again |
 //!
@@ -18,9 +18,10 @@ mod many;
 mod read;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod upload;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use parking_lot::Mutex;
 
 use crate::disk::spread;
 use crate::error::BlobError;
+use tree::Tree;
 
 pub use collect::Collected;
 pub use digest::Digest;
@@ -44,6 +46,10 @@ pub struct BlobStore {
     root: PathBuf,
     /// Uploads under way: one at a time for each blob.
     uploading: Mutex<HashSet<Digest>>,
+    /// Of those that are not under way just now: what was hashed of what has come.
+    trees: Mutex<HashMap<Digest, Tree>>,
+    /// Held while many small files are made.
+    creating: Mutex<()>,
     /// Held while a blob is put in place, touched, or collected.
     steps: Mutex<()>,
 }
@@ -58,7 +64,13 @@ impl BlobStore {
         for folder in [root.join("incoming"), root.join("damaged")] {
             fs::create_dir_all(&folder).map_err(|source| BlobError::io("create", &folder, source))?;
         }
-        Ok(Self { root, uploading: Mutex::default(), steps: Mutex::default() })
+        Ok(Self {
+            root,
+            uploading: Mutex::default(),
+            trees: Mutex::default(),
+            creating: Mutex::default(),
+            steps: Mutex::default(),
+        })
     }
 
     /// A blob's size in bytes. `None`: there is no such blob, whole. Blocks.

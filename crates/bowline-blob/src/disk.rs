@@ -20,6 +20,20 @@ pub(crate) fn sync_file_system(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Asks the disk to begin writing what lies there of a file, and waits for nothing. Whether it is durable is told by a sync
+/// alone, which then has less to wait for.
+#[cfg(target_os = "linux")]
+pub(crate) fn begin_writing_back(file: &File, range: std::ops::Range<u64>) {
+    let length = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
+    // What is said of the bytes, that nobody needs them in memory soon, holds only for those that were written long ago;
+    // the others are on their way to the disk, and stay.
+    let _refused = rustix::fs::fadvise(file, range.start, length, rustix::fs::Advice::DontNeed);
+}
+
+/// Other systems begin when they see fit.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn begin_writing_back(_file: &File, _range: std::ops::Range<u64>) {}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

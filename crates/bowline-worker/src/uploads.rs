@@ -4,6 +4,7 @@
 //! What is moved into `BOWLINE_ARTIFACTS` while the job runs goes at once; all else when the job is over.
 //! One task of its own for each server, a few uploads at a time, no file in memory.
 
+mod hash;
 mod send;
 mod together;
 

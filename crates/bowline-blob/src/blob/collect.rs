@@ -89,6 +89,9 @@ impl BlobStore {
             let uploading = self.uploading.lock();
             if digest.is_none_or(|digest| !uploading.contains(&digest)) {
                 remove(&entry.path())?;
+                if let Some(digest) = digest {
+                    self.trees.lock().remove(&digest);
+                }
                 collected.uploads += 1;
             }
         }

@@ -54,6 +54,8 @@ impl BlobStore {
     /// Writes them where uploads lie, and syncs them.
     fn write_many(&self, blobs: &[(Digest, &[u8])]) -> Result<(), BlobError> {
         let mut files = Vec::new();
+        // The file system makes one file at a time in a folder, and who waits there keeps a processor busy.
+        let creating = self.creating.lock();
         for (digest, bytes) in blobs {
             let path = self.incoming(*digest);
             let written = File::create(&path).and_then(|mut file| file.write_all(bytes).map(|()| file));
@@ -62,6 +64,7 @@ impl BlobStore {
                 files.push((file, path));
             }
         }
+        drop(creating);
         if blobs.len() > FILES_ONE_BY_ONE_MAX {
             return sync_file_system(&self.root).map_err(|source| BlobError::io("sync", &self.root, source));
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::tree;
 use super::upload::{hash_file, write_sums};
 use super::{BlobStore, Digest, PIECE_BYTES, length_of};
 use crate::error::BlobError;
@@ -99,9 +100,8 @@ impl BlobReader<'_> {
         let number = offset / PIECE_BYTES;
         let from = number * PIECE_BYTES;
         let mut bytes = self.read_at(from)?;
-        let sum = &self.sums[usize::try_from(number).unwrap_or(0) * 32..][..32];
-        if blake3::hash(&bytes).as_bytes() != sum {
-            self.examine(&bytes)?;
+        if self.sum(number, &bytes) != self.sums[usize::try_from(number).unwrap_or(0) * 32..][..32] {
+            self.examine(number, &bytes)?;
         }
         bytes.drain(..usize::try_from(offset - from).unwrap_or(0));
         Ok(bytes)
@@ -116,12 +116,16 @@ impl BlobReader<'_> {
         Ok(bytes)
     }
 
-    /// A piece is not what it should be: it is, or its sum.
-    fn examine(&self, piece: &[u8]) -> Result<(), BlobError> {
+    fn sum(&self, number: u64, piece: &[u8]) -> [u8; 32] {
+        if self.size > PIECE_BYTES { tree::sum(number, piece) } else { *Digest::of(piece).as_bytes() }
+    }
+
+    /// A piece is not what it should be: it is, or its sum, which versions before this one made otherwise.
+    fn examine(&self, number: u64, piece: &[u8]) -> Result<(), BlobError> {
         let path = self.store.path(self.digest);
         let hashed = hash_file(&path).map_err(|source| BlobError::io("read", &path, source))?;
-        let is_there = |sum: &[u8]| sum == blake3::hash(piece).as_bytes();
-        if hashed.whole == self.digest && hashed.sums.chunks(32).any(is_there) {
+        let own = self.sum(number, piece);
+        if hashed.whole == self.digest && hashed.sums.chunks(32).any(|sum| sum == own) {
             return write_sums(&self.store.sums(self.digest), &hashed.sums);
         }
         self.store.put_aside(self.digest)?;

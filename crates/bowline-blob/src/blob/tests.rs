@@ -80,6 +80,62 @@ fn an_upload_that_is_cut_off_anywhere_goes_on_where_it_was() {
 }
 
 #[test]
+fn an_upload_in_parts_is_checked_against_what_lies_on_the_disk_where_nobody_saw_it_come() {
+    let (folder, store) = store();
+    let bytes = long((3 << 20) + 99);
+    let (digest, total) = (Digest::of(&bytes), bytes.len() as u64);
+    let half = (1 << 20) + 5;
+    // What this process took is remembered as it was hashed, and goes on in the next part.
+    store.upload(digest, total).unwrap().write(&bytes[..half]).unwrap();
+    assert_eq!(store.trees.lock().get(&digest).map(Tree::length), Some(half as u64));
+    // A file that is shorter than that is another one: nothing of what is remembered holds.
+    fs::write(store.incoming(digest), &bytes[..9]).unwrap();
+    store.upload(digest, total).unwrap().write(&bytes[9..half]).unwrap();
+    // What another process took is read back, and found out where it is not what it should be.
+    drop(store);
+    let store = BlobStore::open(folder.path().join("blobs")).unwrap();
+    let mut torn = bytes[..half].to_vec();
+    torn[7] ^= 1;
+    fs::write(store.incoming(digest), &torn).unwrap();
+    let mut upload = store.upload(digest, total).unwrap();
+    upload.write(&bytes[half..]).unwrap();
+    assert!(matches!(upload.finish(), Err(BlobError::Damaged { expected, .. }) if expected == digest));
+    assert!(!store.exists(digest).unwrap() && store.come(digest).unwrap() == 0 && store.trees.lock().is_empty());
+    // Thrown away, it comes whole.
+    for part in bytes.chunks(half) {
+        store.upload(digest, total).unwrap().write(part).unwrap();
+    }
+    store.upload(digest, total).unwrap().finish().unwrap();
+    assert_eq!(store.get(digest).unwrap().unwrap(), bytes);
+    assert!(store.trees.lock().is_empty());
+}
+
+#[test]
+fn what_became_of_a_file_under_an_upload_is_noticed() {
+    let (_folder, store) = store();
+    let bytes = long(2 << 20);
+    let (digest, total) = (Digest::of(&bytes), bytes.len() as u64);
+    let mut upload = store.upload(digest, total).unwrap();
+    upload.write(&bytes).unwrap();
+    File::options().write(true).open(store.incoming(digest)).unwrap().set_len(total - 1).unwrap();
+    assert!(upload.finish().is_err());
+    assert!(!store.exists(digest).unwrap());
+}
+
+#[test]
+fn sums_as_earlier_versions_made_them_are_made_anew() {
+    let (_folder, store) = store();
+    let bytes = long((3 << 20) + 1);
+    let digest = store.put(&bytes).unwrap();
+    let own = fs::read(store.sums(digest)).unwrap();
+    let earlier: Vec<u8> = bytes.chunks(1 << 20).flat_map(|piece| *Digest::of(piece).as_bytes()).collect();
+    fs::write(store.sums(digest), &earlier).unwrap();
+    assert_eq!(store.get(digest).unwrap().unwrap(), bytes);
+    assert_eq!(fs::read(store.sums(digest)).unwrap(), own);
+    assert!(!store.is_damaged(digest).unwrap());
+}
+
+#[test]
 fn bytes_with_another_digest_are_refused_and_leave_nothing() {
     let (_folder, store) = store();
     let announced = Digest::of(b"one thing");

@@ -1,13 +1,19 @@
-//! Uploads: bytes are appended to what has come before; when all are there they are read back, hashed
-//! and put in place.
+//! Uploads: bytes are appended to what has come before, and hashed as they are; when all are there and have the hash
+//! they are put in place. What came before this process began is read back, and whatever nobody can be sure of.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
+use super::tree::{Hashed, Tree};
 use super::{BlobStore, Digest, PIECE_BYTES, length_of, remove, touch};
-use crate::disk::sync_folder;
+use crate::disk::{begin_writing_back, sync_folder};
 use crate::error::BlobError;
+
+/// Cut off or between two of their parts, so many uploads keep what was hashed of them; of others it is read back.
+const TREES_MAX: usize = 256;
+/// The disk begins to write whenever so many bytes have come, so that little is left to be waited for at the end.
+const WRITTEN_BACK_BYTES: u64 = 8 << 20;
 
 /// One blob's upload. Nobody else uploads the same blob while this lives; dropped before its end, it
 /// leaves what has come, to be gone on with.
@@ -18,13 +24,10 @@ pub struct Upload<'a> {
     total: u64,
     file: File,
     offset: u64,
-}
-
-/// What reading a file in full tells of it.
-pub(super) struct Hashed {
-    pub(super) whole: Digest,
-    /// The hashes of its pieces, one after another.
-    pub(super) sums: Vec<u8>,
+    /// Of what has come, or less.
+    tree: Tree,
+    /// So many bytes the disk was told to write.
+    written_back: u64,
 }
 
 impl BlobStore {
@@ -46,7 +49,12 @@ impl BlobStore {
             Ok((file, length))
         };
         match opened() {
-            Ok((file, offset)) => Ok(Upload { store: self, digest, total, file, offset }),
+            Ok((file, offset)) => {
+                // Bytes that it has seen and the file has not are of another life of that file.
+                let tree = self.trees.lock().remove(&digest).filter(|tree| tree.length() <= offset);
+                let tree = tree.unwrap_or_else(Tree::new);
+                Ok(Upload { store: self, digest, total, file, offset, tree, written_back: offset })
+            }
             Err(source) => {
                 self.uploading.lock().remove(&digest);
                 Err(BlobError::io("open", &path, source))
@@ -76,24 +84,44 @@ impl Upload<'_> {
         if self.offset.saturating_add(bytes.len() as u64) > self.total {
             return Err(BlobError::TooMany { digest: self.digest, total: self.total });
         }
+        self.catch_up()?;
         let written = self.file.write_all(bytes);
         written.map_err(|source| {
-            // Nobody knows how much of it is there: what was there before is.
+            // Nobody knows how much of it is there: what was there before is, and it is read before it is believed.
             drop(self.file.set_len(self.offset));
+            self.tree = Tree::new();
             BlobError::io("write", &self.store.incoming(self.digest), source)
         })?;
+        self.tree.update(bytes);
         self.offset += bytes.len() as u64;
+        if self.offset - self.written_back >= WRITTEN_BACK_BYTES {
+            begin_writing_back(&self.file, self.written_back..self.offset);
+            self.written_back = self.offset;
+        }
         Ok(())
+    }
+
+    /// Hashes what has come and was not hashed.
+    fn catch_up(&mut self) -> Result<(), BlobError> {
+        let behind = self.offset - self.tree.length();
+        if behind == 0 {
+            return Ok(());
+        }
+        let read = self.file.seek(SeekFrom::Start(self.tree.length()));
+        let read = read.and_then(|_| self.tree.read(&mut (&self.file).take(behind)));
+        read.map_err(|source| BlobError::io("read back", &self.store.incoming(self.digest), source))
     }
 
     /// Checks all bytes against the name and puts the blob in place: from here on it is durable. Bytes
     /// that do not have the name are thrown away. Blocks.
-    pub fn finish(self) -> Result<(), BlobError> {
+    pub fn finish(mut self) -> Result<(), BlobError> {
         let incoming = self.store.incoming(self.digest);
         let failed = |source| BlobError::io("store", &incoming, source);
+        self.catch_up()?;
         self.file.sync_all().map_err(failed)?;
-        let hashed = hash_file(&incoming).map_err(failed)?;
-        if hashed.whole != self.digest || !self.is_whole() {
+        let length = self.file.metadata().map_err(failed)?.len();
+        let hashed = std::mem::replace(&mut self.tree, Tree::new()).finish();
+        if hashed.whole != self.digest || !self.is_whole() || length != self.total {
             remove(&incoming)?;
             return Err(BlobError::Damaged { expected: self.digest, actual: hashed.whole });
         }
@@ -116,33 +144,25 @@ impl Upload<'_> {
 
 impl Drop for Upload<'_> {
     fn drop(&mut self) {
+        let mut trees = self.store.trees.lock();
+        if self.tree.length() > 0 {
+            if trees.len() >= TREES_MAX
+                && let Some(other) = trees.keys().next().copied()
+            {
+                trees.remove(&other);
+            }
+            trees.insert(self.digest, std::mem::replace(&mut self.tree, Tree::new()));
+        }
+        drop(trees);
         self.store.uploading.lock().remove(&self.digest);
     }
 }
 
 /// Reads a file in full.
 pub(super) fn hash_file(path: &Path) -> io::Result<Hashed> {
-    let mut file = File::open(path)?;
-    let mut piece = vec![0; usize::try_from(PIECE_BYTES).unwrap_or(1 << 20)];
-    let (mut whole, mut sums) = (blake3::Hasher::new(), Vec::new());
-    loop {
-        let mut filled = 0;
-        while filled < piece.len() {
-            match file.read(&mut piece[filled..]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if filled > 0 {
-            whole.update(&piece[..filled]);
-            sums.extend_from_slice(blake3::hash(&piece[..filled]).as_bytes());
-        }
-        if filled < piece.len() {
-            return Ok(Hashed { whole: Digest(*whole.finalize().as_bytes()), sums });
-        }
-    }
+    let mut tree = Tree::new();
+    tree.read(&mut File::open(path)?)?;
+    Ok(tree.finish())
 }
 
 /// Writes them whole or not at all. They are worth nothing without their blob, whose folder is synced

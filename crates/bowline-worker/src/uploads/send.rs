@@ -1,28 +1,34 @@
 //! Sends one file's bytes: hashes it, asks the server what it has of it, and sends what it has not, in
 //! parts, until all is there or it must be given up.
 
-use std::io;
+use std::fs;
+use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bowline_core::id::AttemptRef;
 use bowline_protocol::call;
+use bytes::Bytes;
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::io::ReaderStream;
+use tokio_stream::wrappers::ReceiverStream;
 
+use super::hash::{Hashed, hash};
 use super::together::Bundles;
 use super::{File, Look};
 use crate::logs::link::Target;
 use crate::pool::chain;
 
-/// Bytes of one request: what is on its way when a connection breaks may have to be sent again.
-const PART_BYTES: u64 = 8 << 20;
-/// Bytes read at a time.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes of one request, from the first to the largest: what is on its way when a connection breaks may have to be sent
+/// again, and a request must come to its end in time.
+const PART_BYTES: (u64, u64) = (8 << 20, 64 << 20);
+/// A part that takes no longer is followed by one of twice its length.
+const PART_IS_QUICK: Duration = Duration::from_secs(1);
+/// Bytes read at a time, few enough to be memory that is used again, and how often ahead of what is sent.
+const READ_BYTES: u64 = 64 << 10;
+const READS_AHEAD: usize = 16;
 /// A request that is not answered for so long is given up, and begun anew.
 const REQUEST_WITHIN: Duration = Duration::from_mins(2);
 /// A file that changes while it is sent is begun anew so often.
@@ -64,12 +70,6 @@ enum Step {
     Later(String),
 }
 
-/// A file as it was hashed.
-struct Hashed {
-    digest: String,
-    look: Look,
-}
-
 impl Sender {
     pub(super) async fn send(mut self, file: &File) -> Sent {
         for _ in 0..CHANGES_MAX {
@@ -94,15 +94,21 @@ impl Sender {
     /// `Err(None)`: the file has changed.
     async fn send_hashed(&mut self, file: &File, hashed: &Hashed) -> Result<(), Option<String>> {
         let (mut pause, mut best, mut begun) = (PAUSE.0, None, Instant::now());
-        let mut known: Option<u64> = None;
+        let (mut known, mut length): (Option<u64>, u64) = (None, PART_BYTES.0);
         loop {
             let (target, waited) = self.target().await;
             if waited {
                 (pause, begun, known) = (PAUSE.0, Instant::now(), None);
             }
+            let asked = Instant::now();
             let step = match known.take() {
                 None => self.ask(&target, hashed).await,
-                Some(from) => self.put(&target, file, hashed, from).await,
+                Some(from) => {
+                    let step = self.put(&target, file, hashed, (from, length)).await;
+                    length =
+                        if asked.elapsed() < PART_IS_QUICK { (length * 2).min(PART_BYTES.1) } else { PART_BYTES.0 };
+                    step
+                }
             };
             match step {
                 Step::There => return Ok(()),
@@ -165,20 +171,31 @@ impl Sender {
         }
     }
 
-    async fn put(&self, target: &Target, file: &File, hashed: &Hashed, from: u64) -> Step {
-        let length = PART_BYTES.min(hashed.look.size.saturating_sub(from));
-        let part = match part(&file.path, (from, length)).await {
-            Ok(part) => part,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Step::Changed,
-            Err(error) => return Step::Refused(format!("reading it failed: {error}")),
-        };
+    async fn put(&self, target: &Target, file: &File, hashed: &Hashed, (from, most): (u64, u64)) -> Step {
+        let length = most.min(hashed.look.size.saturating_sub(from));
+        let (pieces, body) = mpsc::channel(READS_AHEAD);
+        let unread = Arc::new(OnceLock::new());
+        let (path, why) = (file.path.clone(), Arc::clone(&unread));
+        // It ends with the body that it feeds, which need not be before the answer.
+        let _reading = tokio::task::spawn_blocking(move || feed(&path, (from, length), &pieces, &why));
         let request = self.request(target, Method::PUT, hashed);
-        let request = request.header("upload-offset", from).header("upload-length", hashed.look.size).body(part);
-        match request.send().await {
+        let request = request.header("upload-offset", from).header("upload-length", hashed.look.size);
+        let answer = request.body(Body::wrap_stream(ReceiverStream::new(body))).send().await;
+        match unread.get() {
+            Some(error) if is_shorter(error) => return Step::Changed,
+            Some(error) => return Step::Refused(format!("reading it failed: {error}")),
+            None => {}
+        }
+        match answer {
             Err(error) => Step::Later(chain(&error.without_url())),
             Ok(response) => answered(response).await,
         }
     }
+}
+
+/// It is not what it was when it was hashed.
+fn is_shorter(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 async fn answered(response: Response) -> Step {
@@ -211,20 +228,112 @@ fn offset(response: &Response) -> Option<u64> {
     response.headers().get("upload-offset")?.to_str().ok()?.parse().ok()
 }
 
-/// So many bytes of a file, read as they are taken.
-async fn part(path: &Path, (from, length): (u64, u64)) -> io::Result<Body> {
-    let mut file = tokio::fs::File::open(path).await?;
-    file.seek(io::SeekFrom::Start(from)).await?;
-    Ok(Body::wrap_stream(ReaderStream::with_capacity(file.take(length), READ_BYTES)))
+/// So many bytes of a file, read as they are taken, until nobody takes them any more. What keeps them from being read is
+/// noted before they break off. Blocks.
+fn feed(path: &Path, range: (u64, u64), pieces: &mpsc::Sender<io::Result<Bytes>>, why: &OnceLock<io::Error>) {
+    if let Err(error) = read(path, range, pieces) {
+        let kind = error.kind();
+        let _first = why.set(error);
+        let _gone = pieces.blocking_send(Err(kind.into()));
+    }
 }
 
 /// Blocks.
-fn hash(path: &Path) -> io::Result<Hashed> {
-    let mut file = std::fs::File::open(path)?;
-    let look = Look::of(&file.metadata()?);
-    let mut hasher = blake3::Hasher::new();
-    let copied = io::copy(&mut file, &mut hasher)?;
-    // Of one that grows meanwhile, what was hashed is sent.
-    let look = Look { size: copied, ..look };
-    Ok(Hashed { digest: hasher.finalize().to_hex().to_string(), look })
+fn read(path: &Path, (from, mut left): (u64, u64), pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    let mut file = fs::File::open(path)?;
+    file.seek(io::SeekFrom::Start(from))?;
+    while left > 0 {
+        let now = left.min(READ_BYTES);
+        let mut piece = Vec::with_capacity(usize::try_from(now).unwrap_or_default());
+        if ((&mut file).take(now).read_to_end(&mut piece)? as u64) < now {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= now;
+        if pieces.blocking_send(Ok(piece.into())).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_core::id::{AttemptNo, Fence, Generation, TaskId, TaskRef};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::Why;
+    use super::*;
+
+    #[test]
+    fn a_part_is_read_as_it_is_and_a_file_that_became_shorter_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let bytes: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
+        fs::write(&path, &bytes).unwrap();
+        let all = |range| {
+            let ((pieces, mut taken), why) = (mpsc::channel(100), OnceLock::new());
+            feed(&path, range, &pieces, &why);
+            drop(pieces);
+            let mut come = Vec::new();
+            while let Some(piece) = taken.blocking_recv() {
+                match piece {
+                    Ok(piece) => come.extend_from_slice(&piece),
+                    Err(_) => return Err(why.into_inner().unwrap()),
+                }
+            }
+            assert!(why.get().is_none());
+            Ok(come)
+        };
+        let length = bytes.len() as u64;
+        assert_eq!(all((0, length)).unwrap(), bytes);
+        assert_eq!(all((5, 300_000)).unwrap(), bytes[5..300_005]);
+        assert!(is_shorter(&all((5, length)).unwrap_err()));
+        fs::remove_file(&path).unwrap();
+        assert!(is_shorter(&all((0, 1)).unwrap_err()));
+    }
+
+    /// Takes each request whole, says that so many bytes of the blob have come, and closes the connection.
+    async fn says_always(come: u64, listener: TcpListener) {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let (mut asked, mut piece) = (Vec::new(), [0; 4096]);
+            let is_whole = |asked: &[u8]| {
+                let end: &[u8] = if asked.starts_with(b"HEAD") { b"\r\n\r\n" } else { b"\r\n0\r\n\r\n" };
+                asked.ends_with(end)
+            };
+            while !is_whole(&asked) {
+                match connection.read(&mut piece).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => asked.extend_from_slice(&piece[..read]),
+                }
+            }
+            let status = if asked.starts_with(b"HEAD") { "404 Not Found" } else { "202 Accepted" };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nupload-offset: {come}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _gone = connection.write_all(answer.as_bytes()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_becomes_shorter_while_it_is_sent_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, [1; 500]).unwrap();
+        let mut hashed = hash(&path).unwrap();
+        hashed.look.size = 1_000;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let mut serving = tokio::task::JoinSet::new();
+        serving.spawn(says_always(500, listener));
+        let caller = call::Caller { worker: "w".parse().unwrap(), pool: None, key: "k".into() };
+        let (_session, session) = watch::channel(Some(Target { server, caller, process: "p".into() }));
+        let (progress, _progressed) = mpsc::unbounded_channel();
+        let (client, patience) = (crate::http_action::client().unwrap(), Duration::from_mins(1));
+        let mut sender = Sender { client, session, patience, progress, together: Arc::default() };
+        let fence = Fence { generation: Generation(1), attempt: AttemptNo(1) };
+        let attempt = AttemptRef { task: TaskRef { task: TaskId(1), index: None }, fence };
+        let file = File { attempt, name: "file".into(), path, why: Why::Left, bytes: 1_000 };
+        let sent = tokio::time::timeout(Duration::from_secs(20), sender.send_hashed(&file, &hashed)).await;
+        assert_eq!(sent.unwrap(), Err(None));
+    }
 }
