@@ -125,7 +125,7 @@ impl First {
 
 /// Writes a change of an attempt that lies in its task's row by itself. `false`: it does not lie there.
 pub(crate) fn update(writer: &mut Writer<'_>, row: &AttemptRow) -> rusqlite::Result<bool> {
-    if row.version == 1 || !may_lie(row.attempt) {
+    if row.version <= 1 || !may_lie(row.attempt) {
         return Ok(false);
     }
     let was = key(row.attempt.fence.generation, row.version - 1);

@@ -48,7 +48,7 @@ pub(crate) struct Lines<'b> {
     all: &'b [HistoryRow],
     /// Places of the lines of tasks as a whole, by task.
     of_tasks: Vec<(TaskId, usize)>,
-    /// Of each line, whether it lies in a row.
+    /// Of each line, whether it lies in a row that is still to be written.
     in_row: Vec<bool>,
     /// Used again and again.
     text: Vec<u8>,
@@ -87,12 +87,12 @@ impl<'b> Lines<'b> {
         }
     }
 
-    /// What this row takes along: to be appended to what it has.
+    /// What this row takes along: to be appended to what it has. A row that comes twice takes it along once.
     pub(crate) fn of(&mut self, row: &TaskRow) -> rusqlite::Result<&str> {
         self.text.clear();
         for at in self.places(row.id) {
             let place = self.of_tasks[at].1;
-            if self.in_row[place] {
+            if std::mem::take(&mut self.in_row[place]) {
                 let line = &self.all[place];
                 let since = line.at.0.wrapping_sub(row.submitted_at.0);
                 let (actor, reason) = (&*line.actor.0, &line.reason);

@@ -513,3 +513,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_row_that_comes_twice_takes_its_lines_along_once() {
+    let (_folder, path) = folder();
+    let mut pair = Pair::new(&path);
+    let new = rows::task(3, StateKind::Ready, 1);
+    let line = rows::line(Subject::Task(TaskRef::whole(TaskId(3))), "ready", 1);
+    let line = HistoryRow { namespace: Some(new.namespace.clone()), ..line };
+    let moved = rows::moved(&new, StateKind::Assigned, 1);
+    let batch = Batch {
+        rows: vec![rows::new_task(new, rows::spec(&[])), Row::Task(Box::new(moved))],
+        history: vec![line],
+        ..Batch::default()
+    };
+    pair.commit(pair.epoch, &batch).expect("a task may come twice");
+    pair.compare();
+}
