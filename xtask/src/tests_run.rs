@@ -57,7 +57,8 @@ const LEAST_GIB: u64 = 3;
 /// Looks at the disk before half an hour is spent on it: one that fills up on the way fails steps that have nothing to
 /// do with it.
 fn room(root: &Path) -> Result<()> {
-    let disk = rustix::fs::statvfs(root).with_context(|| format!("asking how full the disk of {} is", root.display()))?;
+    let disk =
+        rustix::fs::statvfs(root).with_context(|| format!("asking how full the disk of {} is", root.display()))?;
     let free = (disk.f_bavail * disk.f_frsize) >> 30;
     if free < LEAST_GIB {
         bail!(
@@ -67,7 +68,9 @@ fn room(root: &Path) -> Result<()> {
         );
     }
     if free < WHOLE_RUN_GIB {
-        say(&format!("xtask: {free} GiB are free on this disk; a run where nothing is built takes up to {WHOLE_RUN_GIB}"));
+        say(&format!(
+            "xtask: {free} GiB are free on this disk; a run where nothing is built takes up to {WHOLE_RUN_GIB}"
+        ));
     }
     Ok(())
 }

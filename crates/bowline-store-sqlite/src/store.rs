@@ -28,14 +28,14 @@ pub struct SqliteStore {
     path: PathBuf,
     // Fields are dropped in this order: the checkpoints end, then the writer closes, then the file
     // is free for others.
-    _checkpoints: Checkpoints,
+    checkpoints: Checkpoints,
     connection: Connection,
     _lock: OwnerLock,
 }
 
 impl SqliteStore {
     pub(crate) fn new(path: &Path, connection: Connection, checkpoints: Checkpoints, lock: OwnerLock) -> Self {
-        Self { path: path.to_owned(), _checkpoints: checkpoints, connection, _lock: lock }
+        Self { path: path.to_owned(), checkpoints, connection, _lock: lock }
     }
 
     #[cfg(test)]
@@ -51,9 +51,11 @@ impl SqliteStore {
     ) -> Result<T, CommitError> {
         let operation = format!("{operation} `{}`", self.path.display());
         let failed = |error: rusqlite::Error| WriteError::Sql(error).during(&operation);
+        let before = self.connection.total_changes();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let done = work(&transaction).map_err(|error| error.during(&operation))?;
         transaction.commit().map_err(failed)?;
+        self.checkpoints.note(self.connection.total_changes().saturating_sub(before));
         Ok(done)
     }
 }

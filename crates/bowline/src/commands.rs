@@ -25,6 +25,7 @@ pub(crate) mod worker;
 pub(crate) mod workflow;
 
 use std::future::Future;
+use std::num::NonZero;
 
 use anyhow::Context;
 use bowline_core::name::Namespace;
@@ -87,9 +88,12 @@ fn narrow(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result
     runtime.block_on(command)
 }
 
-/// On all processors: for what serves.
+/// On half of the processors: for what serves. What decides and what writes have threads of their own beside these, and
+/// each further one that sleeps is woken for nothing when a lone request comes.
 fn wide(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((processors / 2).max(1))
         .enable_all()
         .build()
         .context("The asynchronous runtime cannot be started.")?;

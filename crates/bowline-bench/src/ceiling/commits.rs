@@ -1,6 +1,7 @@
 //! The store alone: batches of the engine, committed one by one.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bowline_core::effect::Batch;
@@ -11,9 +12,10 @@ use bowline_store::{LeaderStore, ReadStore};
 use crate::clock::{self, Stopwatch, millis};
 use crate::engine::submit;
 
-/// Commits one task each, as a submit does: milliseconds of each commit.
-pub(crate) fn of_one_task(folder: &Path, count: u64) -> Result<Vec<f64>> {
-    let mut store = bowline_store_sqlite::open(&folder.join("commits.db"))?.store;
+/// Commits one task each, as a submit does, with so long a pause before each: milliseconds of each commit. A disk that has
+/// just been idle may take several times as long as one that is kept busy.
+pub(crate) fn of_one_task(folder: &Path, count: u64, pause: Duration) -> Result<Vec<f64>> {
+    let mut store = bowline_store_sqlite::open(&folder.join(format!("commits-{}.db", pause.as_micros())))?.store;
     let led = store.take_leadership(clock::now())?;
     let mut engine = Engine::new(EngineConfig::new(led.epoch, led.generation, 1));
     store.load(&mut |row| engine.load(row))?;
@@ -22,12 +24,18 @@ pub(crate) fn of_one_task(folder: &Path, count: u64) -> Result<Vec<f64>> {
     for _ in 0..count {
         engine.apply(clock::now(), submit(1));
         let batch = engine.take_batch();
+        rest(pause);
         let watch = Stopwatch::start();
         store.commit(led.epoch, clock::now(), &batch)?;
         each.push(millis(watch.elapsed()));
         engine.durable(batch.number);
     }
     Ok(each)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pace is what is measured, and nothing is waited for")]
+fn rest(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 /// Commits these batches to a fresh store. How many tasks a second that is.

@@ -1,5 +1,6 @@
 //! One command at a time, from the moment its submit is sent until it has begun in the worker, where it is journaled
-//! by then, and its process is started next: two commits, one after the other. Beside the store's own commit of one task in the same run.
+//! by then, and its process is started next: two commits, one after the other. Beside the store's own commit of one task in the same run,
+//! at the same pace.
 
 use std::time::Duration;
 
@@ -23,11 +24,14 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let [mut middle, mut worst] = [(); 2].map(|()| Runs::default());
     for _ in 0..plan.runs {
         let folder = plan.folder()?;
-        let commit = median(&commits::of_one_task(folder.path(), plan.size.latency)?);
+        let [commit, hurried] = [PAUSE, Duration::ZERO]
+            .map(|pause| commits::of_one_task(folder.path(), plan.size.latency, pause).map(|each| median(&each)));
+        let (commit, hurried) = (commit?, hurried?);
         let mut site = Site::start(plan)?;
         site.employ(2, Voice::Steps, &[])?;
         let each = runtime()?.block_on(one_at_a_time(&site, plan.size.latency))?;
-        middle.add(median(&each)).ceiling(2.0 * commit + 1.0).more("commit_p50_ms", commit);
+        middle.add(median(&each)).ceiling(2.0 * commit + 1.0);
+        middle.more("commit_p50_ms", commit).more("commit_p50_without_pause_ms", hurried);
         worst.add(percentile(&each, 99)).ceiling(10.0);
         site.stop()?;
     }

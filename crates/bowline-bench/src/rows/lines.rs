@@ -1,4 +1,5 @@
-//! Tasks that hold one to three of a thousand resources, beside as many that hold none.
+//! Tasks that hold one to three of a thousand resources, beside as many that hold none, and beside as many that hold none
+//! and are not given to a worker beforehand either: those that take two slots each of a worker with twice as many.
 
 use anyhow::Result;
 use bowline_api::{Ask, NewTask};
@@ -13,19 +14,28 @@ const SLOTS: u32 = 8;
 
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let (resources, tasks) = plan.size.lines;
-    let mut runs = Runs::default();
+    let [mut runs, mut in_turn] = [(); 2].map(|()| Runs::default());
     for _ in 0..plan.runs {
-        let (without, _) = run(plan, tasks, |_| noop())?;
-        let (with, cpu) = run(plan, tasks, |number| holding(number, resources))?;
+        let (without, _) = run(plan, (SLOTS, tasks), |_| noop())?;
+        let (with, cpu) = run(plan, (SLOTS, tasks), |number| holding(number, resources))?;
+        let (two_slots, other) = run(plan, (2 * SLOTS, tasks), |_| NewTask { slots: Some(2), ..noop() })?;
         runs.add(with).ceiling(without).more("server_cpu_us", cpu.server);
+        in_turn.add(with).ceiling(two_slots).more("ceiling_server_cpu_us", other.server);
     }
-    Ok(vec![runs.row("lines", "tasks/s", Some("≥ 60 % of the rate without"))])
+    Ok(vec![
+        runs.row("lines", "tasks/s", Some("≥ 60 % of the rate without")),
+        in_turn.row(
+            "lines/in-turn",
+            "tasks/s",
+            Some("≥ 60 % of the rate without, where nothing is given out beforehand"),
+        ),
+    ])
 }
 
 /// Starts anew and works these off.
-fn run(plan: &Plan, tasks: u64, make: impl Fn(u64) -> NewTask) -> Result<(f64, Cpu)> {
+fn run(plan: &Plan, (slots, tasks): (u32, u64), make: impl Fn(u64) -> NewTask) -> Result<(f64, Cpu)> {
     let mut site = Site::start(plan)?;
-    site.employ(SLOTS, Voice::Quiet, &[])?;
+    site.employ(slots, Voice::Quiet, &[])?;
     let runtime = runtime()?;
     runtime.block_on(site.manned())?;
     let before = site.cpu();

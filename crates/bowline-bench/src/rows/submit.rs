@@ -1,6 +1,8 @@
 //! Submits: one by one from one client, beside the store's own commits of one task; from 64 clients, beside the one;
 //! in bulk of 1,000. Nobody works meanwhile.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use bowline_client::{Client, Write};
 use tokio::task::JoinSet;
@@ -23,7 +25,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let [mut one, mut many, mut bulk] = [(); 3].map(|()| Runs::default());
     for _ in 0..plan.runs {
         let folder = plan.folder()?;
-        let commits = commits::of_one_task(folder.path(), from_one)?;
+        let commits = commits::of_one_task(folder.path(), from_one, Duration::ZERO)?;
         let possible = as_f64(from_one) / (commits.iter().sum::<f64>() / 1e3);
         let site = Site::start(plan)?;
         let runtime = runtime()?;
