@@ -13,7 +13,7 @@ use bowline_core::explain::{Explanation, WorkerReason};
 use bowline_core::id::{AttemptRef, Epoch, Incarnation, ReplyTo, SessionId, TaskRef};
 use bowline_core::input::{Completion, Input, Request, TaskVerb};
 use bowline_core::message::{Finished, FromWorker, Hello, JobEnd, KnownAs};
-use bowline_core::name::{Actor, ResourceName, WorkerName};
+use bowline_core::name::{Actor, Namespace, ResourceName, WorkerName};
 use bowline_core::row::{Loaded, WorkerRow};
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
@@ -22,7 +22,7 @@ use bowline_core::{Engine, EngineConfig};
 use bowline_leader::facts;
 use bowline_store::{LeaderStore, MemoryStore, ReadStore};
 
-use crate::workload::verbs::{namespace, verb};
+use crate::workload::verbs::namespace;
 
 /// Batches that follow from one input at most.
 const TURNS_MAX: usize = 100;
@@ -152,10 +152,17 @@ impl Fork {
 
     /// Why it waits.
     fn explain(&mut self, task: TaskRef) -> Option<Explanation> {
-        match self.request(Request::Explain { namespace: namespace(), task }) {
+        let namespace = self.namespace_of(task);
+        match self.request(Request::Explain { namespace, task }) {
             Ok(Answer::Explained(explanation)) => Some(*explanation),
             _ => None,
         }
+    }
+
+    /// Where a task lives: others than those that are asked about may be in its way.
+    fn namespace_of(&self, unit: TaskRef) -> Namespace {
+        let found = self.store.task(unit.task).ok().flatten();
+        found.map_or_else(namespace, |found| found.row.namespace)
     }
 
     /// Why a worker is given nothing.
@@ -289,7 +296,8 @@ impl Fork {
 
     fn act(&mut self, unit: TaskRef, what: TaskVerb) {
         // What cannot be done is seen when it is asked for again.
-        self.request(verb(unit, what)).ok();
+        let namespace = self.namespace_of(unit);
+        self.request(Request::Tasks { namespace, tasks: vec![unit], verb: what }).ok();
     }
 
     /// It is over, however.

@@ -211,6 +211,21 @@ impl Client {
     }
 }
 
+/// Whatever is still paused goes on: whoever paused it found that it had ended when he came to resume it, and it was
+/// retried since.
+pub(crate) async fn settle_pauses(rest: &Rest, shared: &Shared) -> Result<()> {
+    for task in rest.items("/tasks?state=unfinished&namespace=*").await? {
+        if !task["paused"].is_null() {
+            let path = format!("/tasks/{}/resume?namespace={}", text(&task, "id"), text(&task, "namespace"));
+            // It may have ended just now.
+            if rest.post_surely(&path, &Value::Null, "").await?.is_good() {
+                shared.done("resume at the end");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Somebody who knows says how those ended of whom nobody knows it, or that they are to run again.
 pub(crate) async fn settle_doubts(rest: &Rest, shared: &Shared, random: &mut Random) -> Result<()> {
     for task in rest.items("/tasks?state=in_doubt&namespace=*").await? {

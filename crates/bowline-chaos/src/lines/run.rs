@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
 use super::books::{Books, Shared};
-use super::client::{Client, settle_doubts};
+use super::client::{Client, settle_doubts, settle_pauses};
 use super::deeds::Deeds;
 use super::fleet::Fleet;
 use super::shape::Maker;
@@ -158,6 +158,7 @@ impl<'a> Run<'a> {
         fleet.is_ready(rest).await?;
         change::end(rest, &self.shared).await?;
         self.drop_some(rest).await?;
+        settle_pauses(rest, &self.shared).await?;
         let watch = Stopwatch::start();
         // Where something was found that may last for ever.
         let within = if self.shared.books().found() == 0 { END_WITHIN } else { END_WITHIN_IF_FOUND };
