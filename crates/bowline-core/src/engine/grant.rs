@@ -485,16 +485,15 @@ impl Engine {
         if is_waiting.is_none_or(|hot| hot.state.kind() != StateKind::Waiting) {
             return true;
         }
-        if self.gate_why(unit).is_some()
-            || !self.place_of(unit).is_some_and(|place| self.lines.can_grant(place, &wants))
-        {
-            return false;
-        }
+        let place = self.place_of(unit).filter(|place| self.lines.can_grant(*place, &wants));
+        let Some(place) = place.filter(|_| self.gate_why(unit).is_none()) else { return false };
+        let was_aside = self.lines.aside(unit).is_some();
         self.unstand(unit);
-        let held = self.lines.grant(unit, &wants, self.now);
-        if let Some(hot) = self.hot_mut(unit) {
-            hot.held = (!held.is_empty()).then_some(held);
+        if was_aside {
+            probe::reached(Path::SteppedBackToItsNumber);
+            self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
         }
+        self.grant(place, &wants);
         true
     }
 

@@ -472,6 +472,7 @@ fn a_late_attempt_goes_on_where_its_resources_can_be_granted_now() {
     assert_eq!(states(&bench, [task, second]), [StateKind::Running, Ready]);
     assert_eq!(view(&mut bench, "A").holders.len(), 2);
     assert_eq!(bench.tables.tasks[&task].unit.attempt.0, 1, "under the same fence");
+    assert!(history(&bench, task).ends_with(&["stands_aside", "steps_back", "ready", "running"].map(str::to_owned)));
 }
 
 #[test]
