@@ -252,6 +252,8 @@ listed! {
         StartByPassed = "start-by-passed",
         /// What was on a worker and had not begun was given back because the worker was not fit.
         UnfitWithQueue = "unfit-with-queue",
+        /// What had been made ready before there was a slot for it began.
+        BegunMadeReady = "begun-made-ready",
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Attempt {
     pub(crate) folder: PathBuf,
     /// Where it comes from.
     pub(crate) origin: Origin,
+    /// Whether it is made ready before there is a slot for it.
+    pub(crate) ahead: Ahead,
     /// What the supervisor is to start; kept until it says that it has.
     pub(crate) start: Option<Box<Start>>,
     /// Whether the request of an `http` action is under way.
@@ -49,6 +51,20 @@ pub(crate) struct Attempt {
     pub(crate) outcome: Option<Collected>,
     /// Why it is given back, for people.
     pub(crate) why: &'static str,
+}
+
+/// How far an attempt is made ready before there is a slot for it. Its machine knows nothing of that: it waits, and can be
+/// called back.
+#[derive(Debug)]
+pub(crate) enum Ahead {
+    /// It is not, or has begun.
+    No,
+    /// Its folder and files are being made: whatever becomes of it, they are removed only after that.
+    UnderWay,
+    /// What the supervisor is to start.
+    Ready(Option<Box<Start>>),
+    /// It could not be: it is tried again when it begins.
+    Failed,
 }
 
 /// Whether a request is under way that this process makes itself.
@@ -88,6 +104,7 @@ impl Attempt {
             logs: Vec::new(),
             folder,
             origin,
+            ahead: Ahead::No,
             start: None,
             request: Requested::No,
             outcome: None,

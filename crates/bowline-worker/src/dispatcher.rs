@@ -342,6 +342,7 @@ impl Dispatcher {
                         After::Begin(attempt) => self.may_begin(attempt),
                         After::Deliver(seq) => self.outbox.durable(seq),
                         After::Forget(attempt) => self.forget_job(attempt),
+                        After::Remove(attempt) => self.remove_folder(attempt),
                     }
                 }
             }

@@ -19,12 +19,17 @@ use bowline_core::id::AttemptRef;
 use bowline_protocol::{LogStream, Sealed};
 use tokio::sync::mpsc as channel;
 
+use crate::clock;
 use crate::error::WorkerError;
 use file::JournalFile;
 pub use file::{Journaled, JournaledLog, Kept, Recovered};
 
 /// Most batches in one commit.
 const BATCHES_PER_COMMIT_MAX: usize = 256;
+/// What nothing waits for is written with what comes next, or after so long.
+const UNHURRIED_WITHIN: Duration = Duration::from_millis(20);
+/// So many batches that nothing waits for are written without waiting for more: the dispatcher counts them too.
+const UNHURRIED_MAX: usize = 16;
 /// Between two tries of a commit that the disk refuses.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -133,6 +138,8 @@ pub enum After {
     Deliver(u64),
     /// The supervisor may forget this attempt's job.
     Forget(AttemptRef),
+    /// Nothing about this attempt is known any more: its folder may go.
+    Remove(AttemptRef),
 }
 
 /// Changes that belong together, and what follows.
@@ -145,6 +152,23 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Whether nobody waits for it, and the worst that follows where it is lost is that something is said once more.
+    fn is_unhurried(&self) -> bool {
+        let is_unhurried = |op: &Op| match op {
+            Op::DropAttempt { .. } | Op::DropMessage { .. } | Op::LogAcked { .. } => true,
+            Op::PutAttempt { .. }
+            | Op::MarkStarted { .. }
+            | Op::MarkEnded { .. }
+            | Op::PutMessage { .. }
+            | Op::Seen { .. } => false,
+        };
+        let can_wait = |after: &After| match after {
+            After::Remove(_) => true,
+            After::Begin(_) | After::Deliver(_) | After::Forget(_) => false,
+        };
+        self.ops.iter().all(is_unhurried) && self.after.iter().all(can_wait)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty() && self.after.is_empty()
     }
@@ -215,8 +239,7 @@ impl Journal {
 
 fn write(file: &mut JournalFile, folder: &Path, inbox: &mpsc::Receiver<Batch>, says: &channel::UnboundedSender<Said>) {
     while let Ok(first) = inbox.recv() {
-        let mut batches = vec![first];
-        batches.extend(inbox.try_iter().take(BATCHES_PER_COMMIT_MAX - 1));
+        let batches = gather(first, inbox);
         let mut has_room = true;
         while let Err(error) = file.commit(batches.iter().flat_map(|batch| &batch.ops)) {
             if std::mem::take(&mut has_room) {
@@ -236,6 +259,24 @@ fn write(file: &mut JournalFile, folder: &Path, inbox: &mpsc::Receiver<Batch>, s
         if says.send(Said::Durable { batches: count, after }).is_err() {
             // Nobody waits for what follows, but what was handed over is still written.
             tracing::debug!("the dispatcher has left");
+        }
+    }
+}
+
+/// What goes into the next commit: all that has come, and where nothing waits for any of it, what comes within a while.
+fn gather(first: Batch, inbox: &mpsc::Receiver<Batch>) -> Vec<Batch> {
+    let begun = clock::moment();
+    let mut batches = vec![first];
+    loop {
+        let so_far = batches.len();
+        batches.extend(inbox.try_iter().take(BATCHES_PER_COMMIT_MAX - so_far));
+        if batches.len() >= UNHURRIED_MAX || !batches.iter().all(Batch::is_unhurried) {
+            return batches;
+        }
+        match inbox.recv_timeout(UNHURRIED_WITHIN.saturating_sub(clock::moment().since(begun))) {
+            Ok(next) => batches.push(next),
+            // None comes in time, or none any more.
+            Err(_) => return batches,
         }
     }
 }

@@ -13,12 +13,15 @@ use bowline_supervisor::wire::{Request, Start};
 
 use super::{Action as Wanted, Dispatcher, Plan, Timer, Trouble, Unprepared};
 use crate::attempt::machine::{End, Event, Over, State, Step, Then};
-use crate::attempt::{Announced, Origin, Requested};
+use crate::attempt::{Ahead, Announced, Attempt, Origin, Requested, key_of};
 use crate::collect::Collected;
 use crate::config::GRACE;
 use crate::journal::{After, Op};
 use crate::shares::Weight;
+use crate::state_dir::jobs;
 
+/// So many are made ready before there is a slot for them.
+const AHEAD_MAX: usize = 8;
 /// Before the supervisor has told of its jobs nobody knows what is set up: it is looked again after so long.
 const SETUP_AGAIN: Duration = Duration::from_secs(1);
 
@@ -30,8 +33,40 @@ impl Dispatcher {
         }
     }
 
-    /// Begins what waits for a slot, in order.
+    /// Begins what waits for a slot, in order, and makes ready what comes next.
     pub(super) fn begin_queued(&mut self) {
+        self.begin_all();
+        self.prepare_ahead();
+    }
+
+    /// While short jobs take all slots the next ones are made ready: when a slot is free they have only to be started.
+    fn prepare_ahead(&mut self) {
+        let can_be_called_for = self.leaving.is_none() && self.unfit().is_none() && !self.outbox.is_full();
+        if !can_be_called_for || !self.demand.is_quick() || !self.supervision.is_known() {
+            return;
+        }
+        let most = (self.config.room.slots as usize).min(AHEAD_MAX);
+        for attempt in self.queue.iter().take(most).copied().collect::<Vec<_>>() {
+            let is_next = |known: &Attempt| {
+                known.state == State::Queued
+                    && matches!(known.ahead, Ahead::No)
+                    && matches!(known.work.action, Action::Command(_))
+                    // A secret is as it is when the job begins.
+                    && known.work.secrets.is_empty()
+            };
+            if !self.attempts.get(&attempt).is_some_and(is_next) {
+                continue;
+            }
+            if let Some(plan) = self.plan(attempt)
+                && let Some(known) = self.attempts.get_mut(&attempt)
+            {
+                known.ahead = Ahead::UnderWay;
+                self.want(Wanted::Prepare(attempt, Box::new(plan)));
+            }
+        }
+    }
+
+    fn begin_all(&mut self) {
         if self.is_handing_over() {
             return;
         }
@@ -133,9 +168,7 @@ impl Dispatcher {
     fn prepare(&mut self, attempt: AttemptRef) {
         let Some(plan) = self.plan(attempt) else { return };
         match &plan.work.action {
-            Action::Command(_) => {
-                self.want(Wanted::Prepare(attempt, Box::new(plan)));
-            }
+            Action::Command(_) => self.prepare_command(attempt, plan),
             // They have nothing to prepare.
             Action::Noop | Action::Http(_) => self.happen(attempt, Event::Prepared),
             Action::Wait | Action::Sleep(_) => {
@@ -143,6 +176,19 @@ impl Dispatcher {
                 self.failed(attempt, Collected::failure(format!("a worker has no driver for the action `{name}`")));
                 self.happen(attempt, Event::PrepareFailed);
             }
+        }
+    }
+
+    fn prepare_command(&mut self, attempt: AttemptRef, plan: Plan) {
+        let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        match std::mem::replace(&mut known.ahead, Ahead::No) {
+            Ahead::Ready(start) => {
+                probe::reached(Path::BegunMadeReady);
+                self.prepared(attempt, Ok(start));
+            }
+            // It will be said that it is, as if it had been asked for now.
+            Ahead::UnderWay => known.ahead = Ahead::UnderWay,
+            Ahead::No | Ahead::Failed => self.want(Wanted::Prepare(attempt, Box::new(plan))),
         }
     }
 
@@ -154,6 +200,21 @@ impl Dispatcher {
 
     pub(super) fn prepared(&mut self, attempt: AttemptRef, outcome: Result<Option<Box<Start>>, Unprepared>) {
         let Some(known) = self.attempts.get_mut(&attempt) else { return };
+        if let Ahead::UnderWay = std::mem::replace(&mut known.ahead, Ahead::No) {
+            match known.state {
+                State::Queued => {
+                    known.ahead = outcome.map_or(Ahead::Failed, Ahead::Ready);
+                    return;
+                }
+                // Called back or stopped meanwhile: now its folder may go.
+                State::Ended => {
+                    self.ending.insert(attempt);
+                    return;
+                }
+                // Its slot came first.
+                State::Preparing | State::Stopping { .. } | State::Starting | State::Running | State::Collecting => {}
+            }
+        }
         match outcome {
             Ok(start) => {
                 known.start = start;
@@ -211,7 +272,7 @@ impl Dispatcher {
             self.happen(attempt, Event::JobOver(Over::Asked));
         } else {
             let grace = known.work.grace.map_or(GRACE, |span| span.0);
-            self.ask(Request::Kill { key: crate::attempt::key_of(attempt), grace });
+            self.ask(Request::Kill { key: key_of(attempt), grace });
         }
     }
 
@@ -345,15 +406,24 @@ impl Dispatcher {
         while let Some(attempt) = self.ending.pop_first() {
             let Some(known) = self.attempts.get(&attempt) else { continue };
             let done = known.state == State::Ended
+                && !matches!(known.ahead, Ahead::UnderWay)
                 && !self.outbox.holds(attempt)
                 && known.logs.iter().all(crate::logs::LogMark::is_delivered);
             if done {
-                let folder = known.folder.clone();
                 self.attempts.remove(&attempt);
                 self.drop_bulk(attempt);
                 self.batch.ops.push(Op::DropAttempt { attempt });
-                self.want(Wanted::Remove(folder));
+                // A process that finds the attempt in the journal finds its log too.
+                self.batch.after.push(After::Remove(attempt));
             }
+        }
+    }
+
+    /// Nothing of it is in the journal any more.
+    pub(super) fn remove_folder(&mut self, attempt: AttemptRef) {
+        // Handed over again meanwhile: its folder is cleared when it begins.
+        if !self.attempts.contains_key(&attempt) {
+            self.want(Wanted::Remove(jobs(&self.folder).join(key_of(attempt))));
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::shares::TURN;
 const AHEAD: Duration = Duration::from_millis(200);
 /// Of tasks that take longer than this nothing is held ready: another worker may have room.
 const LONG: Duration = Duration::from_secs(5);
+/// Tasks that take no longer are made ready before there is a slot for them: it would be a part of their length.
+const QUICK: Duration = Duration::from_millis(200);
 /// The most that is held ready of the shortest tasks.
 const AHEAD_ATTEMPTS_MAX: u32 = 2_048;
 /// Where servers share, what one may use changes all the time: it is told so often at most.
@@ -43,6 +45,11 @@ impl Demand {
     /// How long tasks are.
     pub(super) fn pace(&self) -> Pace {
         if self.mean_seconds.is_some_and(|mean| mean > LONG.as_secs_f64()) { Pace::Long } else { Pace::Short }
+    }
+
+    /// Whether tasks are over as soon as they have begun.
+    pub(super) fn is_quick(&self) -> bool {
+        self.mean_seconds.is_some_and(|mean| mean <= QUICK.as_secs_f64())
     }
 
     /// Time has passed.

@@ -15,8 +15,8 @@ use bowline_core::message::{Drain, DrainMode, Exit, FromWorker};
 use bowline_supervisor::wire::{Request, ShutdownMode};
 
 use super::{Dispatcher, Timer, Told};
-use crate::attempt::Requested;
 use crate::attempt::machine::{Event, State, Then};
+use crate::attempt::{Ahead, Requested};
 use crate::config::{HANDOFF_WITHIN, LEAVE_WITHIN, OnTerm, WorkerExit};
 
 /// How a worker leaves.
@@ -235,6 +235,7 @@ impl Dispatcher {
     fn settle_work_at_hand(&mut self) {
         let at_hand = self.attempts.values().any(|known| match known.state {
             State::Preparing | State::Collecting => true,
+            State::Queued if matches!(known.ahead, Ahead::UnderWay) => true,
             State::Queued | State::Starting | State::Running | State::Stopping { .. } => {
                 known.request == Requested::Yes
             }

@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::{Action as Wanted, Dispatcher, Timer};
 use crate::attempt::machine::{Event, State, Then};
-use crate::attempt::{Attempt, Origin, key_of};
+use crate::attempt::{Ahead, Attempt, Origin, key_of};
 use crate::journal::{After, Op};
 use crate::pool::chain;
 use crate::state_dir::jobs;
@@ -58,6 +58,12 @@ impl Dispatcher {
     fn named(&mut self, name: WorkerName) {
         if self.config.pool.is_some() {
             self.want(Wanted::NoteName(name.clone()));
+        }
+        if self.name != name {
+            // A job is told the name, and these were made ready with the one before.
+            for known in self.attempts.values_mut().filter(|known| matches!(known.ahead, Ahead::Ready(_))) {
+                known.ahead = Ahead::No;
+            }
         }
         self.name = name;
     }

@@ -38,6 +38,37 @@ fn what_follows_comes_in_order_and_only_when_it_is_durable() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_written_with_what_comes_next() {
+    let one = attempt(1, None);
+    let unhurried = || Batch { ops: vec![Op::DropAttempt { attempt: one }], after: vec![After::Remove(one)] };
+    let acked = Op::LogAcked { attempt: one, stream: LogStream::Output, up_to: 7, sealed: Sealed::Yes };
+    let (batches, inbox) = mpsc::channel();
+    // Somebody waits for the third.
+    batches.send(Batch { ops: vec![Op::DropMessage { seq: 1 }, acked], after: vec![] }).unwrap();
+    batches.send(Batch { ops: vec![], after: vec![After::Deliver(1)] }).unwrap();
+    assert_eq!(gather(unhurried(), &inbox).len(), 3);
+    // Nobody does: it waits for more, and not for long.
+    let begun = clock::moment();
+    assert_eq!(gather(unhurried(), &inbox).len(), 1);
+    assert!(clock::moment().since(begun) >= UNHURRIED_WITHIN);
+    // As many as that wait for no more; and nothing waits where no more can come.
+    for _ in 1..UNHURRIED_MAX {
+        batches.send(unhurried()).unwrap();
+    }
+    assert_eq!(gather(unhurried(), &inbox).len(), UNHURRIED_MAX);
+    drop(batches);
+    assert_eq!(gather(unhurried(), &inbox).len(), 1);
+    let seen = Op::Seen { generation: 1, commit_no: 2, incarnation: 3 };
+    let said = Op::PutMessage { seq: 1, attempt: one, message: vec![], said_us: 0 };
+    for op in [seen, said, Op::PutAttempt { attempt: one, assign: vec![] }, Op::MarkEnded { attempt: one }] {
+        assert!(!Batch { ops: vec![Op::DropMessage { seq: 1 }, op], after: vec![] }.is_unhurried());
+    }
+    for after in [After::Begin(one), After::Deliver(1), After::Forget(one)] {
+        assert!(!Batch { ops: vec![], after: vec![After::Remove(one), after] }.is_unhurried());
+    }
+}
+
+#[test]
 fn everything_is_there_again_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (attempt(1, None), attempt(2, Some(9)));
