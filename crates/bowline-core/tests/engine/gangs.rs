@@ -3,6 +3,7 @@
 
 mod among;
 mod kept;
+mod wishes;
 
 use std::time::Duration;
 

@@ -1,12 +1,15 @@
 //! Room for a whole gang at once, and its claim: all members in one commit, or none.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::gang::{Board, Form, Stage};
 use crate::id::{TaskId, TaskRef, WorkerId};
 use crate::mutant::{self, Mutant};
+use crate::placement::Fill;
 use crate::probe::{self, Path};
+use crate::spec::Requirement;
 use crate::worker::Room;
 
 use super::super::Engine;
@@ -21,6 +24,8 @@ struct Vacancy {
     worker: WorkerId,
     room: Room,
     attempts: u32,
+    /// Slots that are taken.
+    used: u32,
 }
 
 /// Where members could go now.
@@ -33,8 +38,22 @@ pub(super) struct Placement {
 /// Members that ask for the same.
 struct Kind {
     key: Arc<LaneKey>,
-    /// Vacancies whose workers fit, by place.
-    fits: Vec<bool>,
+    /// Places of the vacancies whose workers fit, those that suit their wishes best first.
+    order: Vec<usize>,
+    /// What they wish, where they wish anything: of each vacancy, how little it suits.
+    wishes: Option<Vec<Unlike>>,
+}
+
+/// How many of what they would avoid a worker has, and how many of what they would prefer.
+type Unlike = (usize, Reverse<usize>);
+
+impl Kind {
+    /// The best vacancy with room: without wishes the first.
+    fn best(&self, vacancies: &[Vacancy]) -> Option<usize> {
+        let mut open = self.order.iter().copied().filter(|at| vacancies[*at].has_room(&self.key));
+        let Some(wishes) = &self.wishes else { return open.next() };
+        open.min_by_key(|at| (wishes[*at], vacancies[*at].load(self.key.placement.fill), *at))
+    }
 }
 
 /// One member, by the place of its kind.
@@ -91,15 +110,14 @@ impl Engine {
             let Some(policy) = self.tasks.get(id).map(|task| &task.policy) else { continue };
             let kind = *by_lane.entry(policy.lane).or_insert_with(|| {
                 let key = Arc::clone(&policy.lane_key);
-                let fits = vacancies.iter().map(|vacancy| self.offers(vacancy.worker, &key)).collect();
-                kinds.push(Kind { key, fits });
+                kinds.push(self.kind(key, &vacancies));
                 kinds.len() - 1
             });
             wanting.push((*id, kind));
         }
         // The hardest to place come first.
-        let choices: Vec<usize> = kinds.iter().map(|kind| kind.fits.iter().filter(|fits| **fits).count()).collect();
-        wanting.sort_by_key(|(id, kind)| (choices[*kind], std::cmp::Reverse(kinds[*kind].key.slots), *kind, *id));
+        let choices: Vec<usize> = kinds.iter().map(|kind| kind.order.len()).collect();
+        wanting.sort_by_key(|(id, kind)| (choices[*kind], Reverse(kinds[*kind].key.slots), *kind, *id));
         match form {
             Form::Distinct => place_apart(&wanting, &kinds, &vacancies),
             Form::Together | Form::Chain => place_anywhere(&wanting, &kinds, &mut vacancies),
@@ -119,7 +137,7 @@ impl Engine {
         able.sort_by_key(|(id, worker)| (worker.in_the_way(), *id));
         let empty = able.into_iter().map(|(worker, of)| {
             let demand = of.session.as_ref().and_then(|session| session.demand.as_ref());
-            Vacancy { worker, room: of.room(), attempts: demand.map_or(u32::MAX, |(most, _)| *most) }
+            Vacancy { worker, room: of.room(), attempts: demand.map_or(u32::MAX, |(most, _)| *most), used: 0 }
         });
         let Placement { given, lacking } = self.place_in(first, &living, empty.collect());
         if !lacking.is_empty() {
@@ -155,6 +173,23 @@ impl Engine {
         workers.map(|(id, worker)| vacancy(id, worker)).collect()
     }
 
+    fn kind(&self, key: Arc<LaneKey>, vacancies: &[Vacancy]) -> Kind {
+        let mut order: Vec<usize> =
+            (0..vacancies.len()).filter(|at| self.offers(vacancies[*at].worker, &key)).collect();
+        let wishes = (!key.placement.is_plain()).then(|| {
+            let all = vacancies.iter().map(|vacancy| self.unlike(vacancy.worker, &key)).collect::<Vec<_>>();
+            order.sort_by_key(|at| (all[*at], vacancies[*at].load(key.placement.fill), *at));
+            all
+        });
+        Kind { key, order, wishes }
+    }
+
+    fn unlike(&self, worker: WorkerId, key: &LaneKey) -> Unlike {
+        let offer = self.workers.get(&worker).and_then(|worker| worker.row.offer.as_ref());
+        let has = |all: &[Requirement]| offer.map_or(0, |offer| all.iter().filter(|one| offer.has(one)).count());
+        (has(&key.placement.avoid), Reverse(has(&key.placement.prefer)))
+    }
+
     fn offers(&self, worker: WorkerId, key: &LaneKey) -> bool {
         self.workers.get(&worker).and_then(|worker| worker.row.offer.as_ref()).is_some_and(|offer| key.fits(offer))
     }
@@ -171,7 +206,7 @@ fn vacancy(id: WorkerId, worker: &Worker) -> Vacancy {
     let most = demand.map_or(u32::MAX, |(most, _)| *most);
     // One that was put aside is tried with one task.
     let most = if worker.row.aside.is_some() { most.min(1) } else { most };
-    Vacancy { worker: id, room, attempts: most.saturating_sub(held) }
+    Vacancy { worker: id, room, attempts: most.saturating_sub(held), used: used.slots }
 }
 
 impl Vacancy {
@@ -179,8 +214,17 @@ impl Vacancy {
         self.attempts > 0 && key.too_small(&self.room).is_empty()
     }
 
+    /// Who is least loaded, or most, goes first.
+    fn load(&self, fill: Fill) -> u32 {
+        match fill {
+            Fill::Spread => self.used,
+            Fill::Pack => u32::MAX - self.used,
+        }
+    }
+
     fn take(&mut self, key: &LaneKey) {
         self.attempts -= 1;
+        self.used += key.slots;
         self.room.slots -= key.slots;
         for (name, amount) in &key.room {
             if let Some(left) = self.room.amounts.get_mut(name) {
@@ -191,6 +235,7 @@ impl Vacancy {
 
     fn give_back(&mut self, key: &LaneKey) {
         self.attempts += 1;
+        self.used -= key.slots;
         self.room.slots += key.slots;
         for (name, amount) in &key.room {
             if let Some(left) = self.room.amounts.get_mut(name) {
@@ -202,11 +247,9 @@ impl Vacancy {
 
 /// A worker of its own for each, where there are enough: an augmenting path for each.
 fn place_apart(wanting: &[Wanting], kinds: &[Kind], vacancies: &[Vacancy]) -> Placement {
-    let open: Vec<Vec<bool>> = kinds
+    let open: Vec<Vec<usize>> = kinds
         .iter()
-        .map(|kind| {
-            kind.fits.iter().zip(vacancies).map(|(fits, vacancy)| *fits && vacancy.has_room(&kind.key)).collect()
-        })
+        .map(|kind| kind.order.iter().copied().filter(|at| vacancies[*at].has_room(&kind.key)).collect())
         .collect();
     let mut taken: Vec<Option<usize>> = vec![None; vacancies.len()];
     let mut lacking = Vec::new();
@@ -224,13 +267,13 @@ fn place_apart(wanting: &[Wanting], kinds: &[Kind], vacancies: &[Vacancy]) -> Pl
 
 fn find_worker(
     place: usize,
-    graph: &(&[Wanting], &[Vec<bool>]),
+    graph: &(&[Wanting], &[Vec<usize>]),
     taken: &mut [Option<usize>],
     seen: &mut [bool],
 ) -> bool {
     let (wanting, open) = graph;
-    for vacancy in 0..taken.len() {
-        if seen[vacancy] || !open[wanting[place].1][vacancy] {
+    for vacancy in open[wanting[place].1].iter().copied() {
+        if seen[vacancy] {
             continue;
         }
         seen[vacancy] = true;
@@ -242,18 +285,16 @@ fn find_worker(
     false
 }
 
-/// Wherever there is room beside the others: the first that fits for each; where that leaves somebody out, a bounded
+/// Wherever there is room beside the others: the first that fits, or that suits best, for each; where that leaves somebody out, a bounded
 /// search for another way.
 fn place_anywhere(wanting: &[Wanting], kinds: &[Kind], vacancies: &mut [Vacancy]) -> Placement {
     let mut given: Vec<(TaskId, WorkerId)> = Vec::with_capacity(wanting.len());
     let mut taken: Vec<(usize, usize)> = Vec::with_capacity(wanting.len());
     let mut lacking = Vec::new();
     for (id, kind) in wanting {
-        let Kind { key, fits } = &kinds[*kind];
-        let found = (0..vacancies.len()).find(|at| fits[*at] && vacancies[*at].has_room(key));
-        match found {
+        match kinds[*kind].best(vacancies) {
             Some(at) => {
-                vacancies[at].take(key);
+                vacancies[at].take(&kinds[*kind].key);
                 taken.push((*kind, at));
                 given.push((*id, vacancies[at].worker));
             }
@@ -286,14 +327,14 @@ impl Search<'_> {
         let Some((_, kind)) = self.wanting.get(self.places.len()) else { return true };
         // Of those who ask for the same, one never goes before the one before him: it would change nothing.
         let like = self.places.len().checked_sub(1).filter(|before| self.wanting[*before].1 == *kind);
-        let from = like.map_or(0, |before| self.places[before]);
-        for at in from..vacancies.len() {
+        let Kind { key, order, .. } = &self.kinds[*kind];
+        let from = like.and_then(|before| order.iter().position(|at| *at == self.places[before])).unwrap_or_default();
+        for at in order[from..].iter().copied() {
             self.steps += 1;
             if self.steps > STEPS_MAX {
                 return false;
             }
-            let Kind { key, fits } = &self.kinds[*kind];
-            if !fits[at] || !vacancies[at].has_room(key) {
+            if !vacancies[at].has_room(key) {
                 continue;
             }
             vacancies[at].take(key);
