@@ -208,9 +208,12 @@ impl Sessions {
         }
     }
 
-    /// Assured messages that nobody has acknowledged: whose, and what.
+    /// Assured messages that nobody has acknowledged: whose, and what. Not those to a server that fenced whoever said them:
+    /// another one acts in his place there, and he may live on for other servers.
     pub fn unacknowledged(&self) -> impl Iterator<Item = (ProcId, ClusterId, AttemptRef, String)> {
-        self.unacked.iter().map(|said| (said.worker, said.cluster, said.attempt, format!("{:?}", said.kind)))
+        let is_owed = |said: &&Said| !self.fenced.contains(&(said.worker, said.cluster));
+        let owed = self.unacked.iter().filter(is_owed);
+        owed.map(|said| (said.worker, said.cluster, said.attempt, format!("{:?}", said.kind)))
     }
 
     /// A process has ended: where another one acts in its place, nobody owes it anything.

@@ -116,6 +116,8 @@ impl Facts {
         self.count += 1;
         let Some((worker, cluster)) = self.dirs.get(&job.dir).cloned() else { return };
         let Some(attempt) = attempt_of(&job.key) else { return };
+        // Where the store was put back its name may have meant another one before.
+        self.well.remove(&(job.dir.clone(), attempt));
         let book = &views[cluster.0 as usize].book;
         let times = self.began.entry((cluster, attempt)).or_default();
         *times += 1;
