@@ -228,17 +228,34 @@ pub(crate) async fn settle_pauses(rest: &Rest, shared: &Shared) -> Result<()> {
 
 /// Somebody who knows says how those ended of whom nobody knows it, or that they are to run again.
 pub(crate) async fn settle_doubts(rest: &Rest, shared: &Shared, random: &mut Random) -> Result<()> {
-    for task in rest.items("/tasks?state=in_doubt&namespace=*").await? {
+    for task in doubtful(rest).await? {
         let (verb, body) = match random.within(0, 3) {
             0 => ("retry", Value::Null),
             1 => ("resolve", json!({})),
             _ => ("resolve", json!({ "failure": "nobody saw it end" })),
         };
-        let path = format!("/tasks/{}/{verb}?namespace={}", text(&task, "id"), text(&task, "namespace"));
+        let (id, namespace) = task;
+        let path = format!("/tasks/{id}/{verb}?namespace={namespace}");
         // It may have been cancelled, or its result have come.
         if rest.post_surely(&path, &body, "").await?.is_good() {
             shared.done(&format!("{verb} in doubt"));
         }
     }
     Ok(())
+}
+
+/// Tasks and elements of which nobody knows how they ended, each with its namespace.
+async fn doubtful(rest: &Rest) -> Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for task in rest.items("/tasks?state=in_doubt,running&namespace=*").await? {
+        let (id, namespace) = (text(&task, "id").to_owned(), text(&task, "namespace").to_owned());
+        if !task["array"].is_null() {
+            let path = format!("/tasks/{id}/elements?namespace={namespace}&state=in_doubt");
+            let elements = rest.items(&path).await?;
+            all.extend(elements.iter().map(|element| (text(element, "id").to_owned(), namespace.clone())));
+        } else if task["state"] == "in_doubt" {
+            all.push((id, namespace));
+        }
+    }
+    Ok(all)
 }

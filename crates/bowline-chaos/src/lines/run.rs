@@ -173,8 +173,9 @@ impl<'a> Run<'a> {
             tokio::time::sleep(LOOK_EVERY).await;
         };
         for task in left.iter().take(5) {
-            let id = text(task, "id");
-            let why = rest.document(&format!("/tasks/{id}/explain?namespace=*")).await.map(|why| why.to_string());
+            let (id, namespace) = (text(task, "id"), text(task, "namespace"));
+            let why =
+                rest.document(&format!("/tasks/{id}/explain?namespace={namespace}")).await.map(|why| why.to_string());
             self.shared.find(&format!("not ended: {task}: {}", why.unwrap_or_else(|error| format!("{error:#}"))));
         }
         if left.is_empty() {

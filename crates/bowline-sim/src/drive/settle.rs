@@ -1,7 +1,7 @@
 //! Once the faults have stopped: everything is healed, whatever waits for people is settled by people who know, and
 //! then everything that was acknowledged must end (I6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::gang::Form;
 use bowline_core::id::{TaskId, TaskRef};
@@ -162,11 +162,18 @@ impl Drive {
     }
 
     fn settle_tasks(&mut self, cluster: ClusterId, slice: u32) {
+        let left = self.slots_left(cluster);
         let book = &self.check().view(cluster).book;
+        let slots =
+            |id: TaskId| book.tasks.get(&id).filter(|task| !task.unit.state.is_ended()).map(|task| task.spec.slots);
         let of = |(id, task): (TaskId, &TaskSeen)| {
             let waits = matches!(task.spec.work.action, Action::Wait);
-            // A gang on distinct workers may have been asked for when there were more of them.
-            let is_apart = task.spec.gang.is_some_and(|member| member.terms.form == Form::Distinct);
+            // A gang may have been asked for when there were more workers.
+            let is_apart = task.spec.gang.is_some_and(|member| match member.terms.form {
+                Form::Distinct => true,
+                Form::Together => member.all().filter_map(slots).sum::<u32>() > left,
+                Form::Chain => false,
+            });
             let is_picky = is_apart || !task.spec.requires.is_empty() || !task.spec.placement.excludes.is_empty();
             (id, waits, is_picky || task.spec.slots > 1 || is_endless(&task.spec.work.action))
         };
@@ -179,6 +186,18 @@ impl Drive {
                 self.ask(cluster, verb(TaskRef::whole(id), TaskVerb::Cancel { why: "it never ends".to_owned() }));
             }
         }
+    }
+
+    /// What all workers that somebody still starts have together.
+    fn slots_left(&self, cluster: ClusterId) -> u32 {
+        let there = self.staff.iter().filter(|staff| !staff.retired);
+        let roles = there.filter_map(|staff| match &self.world.slots[staff.proc.0 as usize].role {
+            Role::Worker(role) if role.servers.contains(&cluster) => Some((&role.name, role.slots)),
+            _ => None,
+        });
+        // Of those of one name one acts.
+        let by_name: BTreeMap<_, _> = roles.collect();
+        by_name.values().sum()
     }
 
     fn complete(&mut self, cluster: ClusterId, id: TaskId) {
