@@ -506,3 +506,27 @@ fn a_run_holds_what_it_asks_for_as_a_whole_to_its_end() {
     });
     lines.fleet.over(vec![worker]);
 }
+
+#[test]
+fn a_run_that_must_wait_is_warned_of_and_refused_where_that_is_not_wanted() {
+    let lines = Lines::new();
+    let worker = lines.worker("lab", "8");
+    lines.good(&["resource", "set", "rig", "--capacity", "1"]);
+    lines.good(&["resource", "set", "rig", "--out-of-service", "the rack is moved"]);
+    let path = lines.fleet.room.write("rig.yaml", "name: rig\nlock: rig\nsteps:\n  only:\n    run: echo done\n");
+    let path = path.to_str().unwrap();
+    let strict = lines.run(&["run", "--strict", path]);
+    assert_eq!(strict.status, Some(5), "{strict:?}");
+    assert!(strict.stderr.contains("`rig`") && strict.stderr.contains("the rack is moved"), "{strict:?}");
+    assert_eq!(lines.json(&["runs", "list"]), json!([]), "nothing of it is left");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| lines.run(&["run", path]));
+        let state = || lines.json(&["runs", "list"])[0]["state"].clone();
+        until("the run is there", || state() == json!("running"));
+        lines.good(&["resource", "set", "rig", "--in-service"]);
+        let ran = run.join().unwrap();
+        assert!(ran.status == Some(0) && ran.stderr.contains("the rack is moved"), "{ran:?}");
+    });
+    lines.good(&["run", "--strict", path]);
+    lines.fleet.over(vec![worker]);
+}
