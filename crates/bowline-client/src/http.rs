@@ -20,6 +20,9 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 const USER_BYTES_MAX: usize = 64;
 /// How often a connection that says nothing is probed.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// A connection that was idle for so long is not used again: the server closes it after 10 s, and whoever was kept from
+/// looking meanwhile would send on what is closed.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How long a submit is sent again, where its connection broke or the server was busy.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long whoever waits or follows bears with a server that is away.
@@ -56,7 +59,10 @@ impl Client {
         install_crypto();
         let base = parse_base(base_url)?;
         let token = token.map(bearer).transpose()?;
-        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_keepalive(KEEPALIVE);
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_keepalive(KEEPALIVE)
+            .pool_idle_timeout(IDLE_MAX);
         if is_loopback(&base) {
             builder = builder.no_proxy();
         }
