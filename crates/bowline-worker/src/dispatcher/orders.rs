@@ -85,14 +85,12 @@ impl Dispatcher {
             return;
         }
         self.stats.attempt_taken();
-        let held = self.attempts.len();
-        let most = (self.config.room.slots.saturating_add(limits::PREFETCH_MAX)) as usize;
         // What comes while jobs are handed over is for the next process.
         let leaves = self.leaving.is_some() && !self.is_handing_over();
         if self.leaving.is_some() {
             probe::reached(if leaves { Path::AssignedWhileLeaving } else { Path::AssignedWhileHandingOver });
         }
-        if held >= most || leaves || self.outbox.is_full() {
+        if self.holds_too_many() || leaves || self.outbox.is_full() {
             self.give_back_unstarted(attempt, "the worker has no room for it, or is leaving");
             return;
         }
@@ -143,6 +141,14 @@ impl Dispatcher {
     fn give_back_unstarted(&mut self, attempt: AttemptRef, why: &str) {
         let released = FromWorker::Released { attempt, started: false, why: why.to_owned() };
         self.say(attempt, WorkerMessage::Engine(released));
+    }
+
+    /// Whether more is here than any server may hand over. What has ended, and of which only the log is under way, takes no
+    /// room: however long the server is without a place for logs, work goes on.
+    fn holds_too_many(&self) -> bool {
+        let most = (self.config.room.slots.saturating_add(limits::PREFETCH_MAX)) as usize;
+        let has_not_ended = |known: &&Attempt| known.state != State::Ended;
+        self.attempts.len() >= most && self.attempts.values().filter(has_not_ended).count() >= most
     }
 
     /// Whether it has ended here, its end was answered, and nothing but its log is left.

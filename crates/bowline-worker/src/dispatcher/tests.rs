@@ -666,3 +666,29 @@ fn what_cannot_be_made_ready_is_tried_once_more_when_it_begins() {
     let wanted = bench.supervisor(exited(key_of(second), 0));
     assert_eq!(prepares(&wanted), [next]);
 }
+
+#[test]
+fn what_has_ended_and_whose_log_is_stuck_takes_no_room() {
+    let mut bench = Bench::new(Left::default(), |_| {});
+    bench.supervisor_is_up();
+    bench.listed();
+    let most = u64::from(bench.dispatcher.config.room.slots + bowline_protocol::limits::PREFETCH_MAX);
+    for number in 1..=most + 1 {
+        let attempt = sample::attempt(number, None);
+        if number == 1 {
+            bench.is_given(attempt);
+        } else {
+            let link = LinkEvent::Messages { messages: vec![assign(attempt)], generation: 0, commit_no: 2 };
+            bench.happens(Event::Link(LinkNo(1), link));
+        }
+        bench.runs(attempt);
+        bench.supervisor(exited(key_of(attempt), 0));
+        bench.happens(Event::Collected(attempt, Box::new(Collected::bare(JobEnd::Success)), vec![]));
+        bench.happens(Event::Uploads(FromUploads::Done(attempt)));
+        bench.is_durable();
+        let acks = [Assured::Started, Assured::Finished].map(|of| ServerMessage::Engine(ToWorker::Ack { attempt, of }));
+        bench.server_says(acks.into());
+        assert!(bench.dispatcher.attempts.contains_key(&attempt), "its log is on its way");
+    }
+    assert!(bench.dispatcher.attempts.len() as u64 > most);
+}
