@@ -68,10 +68,9 @@ impl LeaderStore for SqliteStore {
 
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StoreError> {
         let path = &self.path;
-        let loaded = self.connection.transaction().and_then(|transaction| load(&transaction, each));
-        // The pages that were read for it will hardly be read again.
-        loaded
-            .and_then(|()| self.connection.execute_batch("PRAGMA shrink_memory"))
+        let transaction = self.connection.transaction();
+        transaction
+            .and_then(|transaction| load(&transaction, each))
             .map_err(|error| StoreError::new(format!("loading `{}`", path.display()), error))
     }
 
