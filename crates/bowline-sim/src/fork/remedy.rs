@@ -21,8 +21,10 @@ use super::Fork;
 use crate::workload::resource::all_there;
 use crate::workload::verbs::run_verb;
 
-/// Rounds of asking and removing for one task.
-const ROUNDS_MAX: usize = 200;
+/// Rounds of asking and removing for one task: each may bring it on by one place, and lines are long.
+const ROUNDS_MAX: usize = 2_000;
+/// The same for one on which it depends.
+const ROUNDS_BEFORE_MAX: usize = 200;
 /// Dependencies of dependencies are gone through so far.
 pub(super) const DEPTH_MAX: u32 = 8;
 /// How long is waited where what has the room has ended.
@@ -252,7 +254,7 @@ impl Fork {
 
     /// A dependency is brought to a good end, by what is said to keep it.
     fn succeed(&mut self, task: TaskRef, depth: u32) {
-        for _ in 0..ROUNDS_MAX {
+        for _ in 0..ROUNDS_BEFORE_MAX {
             let Some(told) = self.explain(task) else { return };
             if told.state.is_ended() {
                 return;
