@@ -180,6 +180,14 @@ impl Fork {
         }
     }
 
+    /// How many tasks and elements have not ended.
+    fn unfinished(&mut self) -> u64 {
+        match self.request(Request::Overview) {
+            Ok(Answer::Overview(overview)) => overview.states.iter().map(|(_, count)| count).sum(),
+            _ => u64::MAX,
+        }
+    }
+
     /// Live attempts, each with who has it.
     fn live(&mut self) -> Vec<(WorkerName, AttemptRef)> {
         let workers = self.workers().into_iter();

@@ -94,7 +94,8 @@ fn run(connection: &Connection, shared: &Shared) {
         if !is_due && !failing && rest == 0 {
             continue;
         }
-        (rounds, _) = (0, shared.changed.fetch_sub(changed, Ordering::Relaxed));
+        rounds = 0;
+        shared.changed.fetch_sub(changed, Ordering::Relaxed);
         match checkpoint(connection, &mut rest) {
             Ok(()) => failing = false,
             Err(error) if failing => tracing::debug!(%error, "store checkpoint failed again"),

@@ -1,6 +1,5 @@
 //! Matching: lanes against workers with room, in one fixed order; and the claim itself.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,9 +8,9 @@ use crate::id::{AttemptNo, AttemptRef, Fence, Generation, Incarnation, SessionId
 use crate::machine::{Event, Holder, State};
 use crate::message::{Assign, ToWorker};
 use crate::mutant::{self, Mutant};
-use crate::placement::Fill;
+use crate::placement::Unlike;
 use crate::row::AttemptRow;
-use crate::spec::{Requirement, SETUP_TIMEOUT_DEFAULT};
+use crate::spec::SETUP_TIMEOUT_DEFAULT;
 use crate::state::{Outcome, StateKind};
 
 use super::Engine;
@@ -25,8 +24,7 @@ use super::worker::{Beyond, FreeKey};
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     beyond: Beyond,
-    avoided: usize,
-    preferred: Reverse<usize>,
+    unlike: Unlike,
     load: FreeKey,
     id: WorkerId,
 }
@@ -126,17 +124,8 @@ impl Engine {
     fn rank(&self, key: &LaneKey, line: &Line, (free, id): (FreeKey, WorkerId)) -> Option<Rank> {
         let worker = self.workers.get(&id)?;
         let beyond = worker.takes(key, line)?;
-        let has = |all: &[Requirement]| match &worker.row.offer {
-            Some(offer) if !all.is_empty() => all.iter().filter(|one| offer.has(one)).count(),
-            Some(_) | None => 0,
-        };
-        let placement = &key.placement;
-        let load = match placement.fill {
-            Fill::Spread => free.1,
-            Fill::Pack => u32::MAX - free.1,
-        };
-        let (avoided, preferred) = (has(&placement.avoid), Reverse(has(&placement.prefer)));
-        Some(Rank { beyond, avoided, preferred, load: (free.0, load), id })
+        let unlike = key.placement.unlike(worker.row.offer.as_ref());
+        Some(Rank { beyond, unlike, load: (free.0, key.placement.fill.weigh(free.1)), id })
     }
 
     /// What the server holds itself needs no worker.

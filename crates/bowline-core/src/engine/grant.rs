@@ -185,6 +185,11 @@ impl Engine {
         self.tell_state(unit, "stands_aside", &Cause::server(say_aside(why)));
     }
 
+    fn tell_back(&mut self, unit: TaskRef) {
+        probe::reached(Path::SteppedBackToItsNumber);
+        self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
+    }
+
     fn tell_state(&mut self, unit: TaskRef, what: &str, cause: &Cause) {
         let attempt = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).map(|hot| hot.attempt);
         self.tell(unit, attempt.unwrap_or_default(), what, cause);
@@ -381,10 +386,7 @@ impl Engine {
     pub(super) fn put_right_and_tell(&mut self, place: Place, wants: &[Want]) {
         let unit = place.1;
         match self.put_right(place, wants) {
-            Put::Back => {
-                probe::reached(Path::SteppedBackToItsNumber);
-                self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
-            }
+            Put::Back => self.tell_back(unit),
             Put::Aside(why) => self.tell_aside(unit, &why),
             Put::AsBefore => {}
         }
@@ -490,8 +492,7 @@ impl Engine {
         let was_aside = self.lines.aside(unit).is_some();
         self.unstand(unit);
         if was_aside {
-            probe::reached(Path::SteppedBackToItsNumber);
-            self.tell_state(unit, "steps_back", &Cause::server("what kept it aside is over"));
+            self.tell_back(unit);
         }
         self.grant(place, &wants);
         true

@@ -208,18 +208,21 @@ impl Sessions {
         }
     }
 
-    /// Assured messages that nobody has acknowledged: whose, and what. Not those to a server that fenced whoever said them:
-    /// another one acts in his place there, and he may live on for other servers.
+    /// Assured messages that nobody has acknowledged: whose, and what.
     pub fn unacknowledged(&self) -> impl Iterator<Item = (ProcId, ClusterId, AttemptRef, String)> {
-        let is_owed = |said: &&Said| !self.fenced.contains(&(said.worker, said.cluster));
-        let owed = self.unacked.iter().filter(is_owed);
-        owed.map(|said| (said.worker, said.cluster, said.attempt, format!("{:?}", said.kind)))
+        self.unacked.iter().map(|said| (said.worker, said.cluster, said.attempt, format!("{:?}", said.kind)))
     }
 
     /// A process has ended: where another one acts in its place, nobody owes it anything.
     pub(super) fn ended(&mut self, proc: ProcId) {
         self.unacked.retain(|said| said.worker != proc || !self.fenced.contains(&(proc, said.cluster)));
         self.fenced.retain(|(of, _)| *of != proc);
+    }
+
+    /// Another process acts in its place for this server, which has sent it away, and it goes on for others: that one owes it
+    /// nothing.
+    pub fn replaced(&mut self, proc: ProcId, cluster: ClusterId) {
+        self.unacked.retain(|said| said.worker != proc || said.cluster != cluster);
     }
 
     /// A worker begins anew without what it had: nobody owes it anything.

@@ -66,6 +66,7 @@ impl Drive {
             if staff.retired || staff.held.is_some() || is_down {
                 continue;
             }
+            self.note_who_is_replaced(proc);
             if self.has_left_a_server(proc) {
                 // Only its next process serves that one again.
                 self.world.kill(proc);
@@ -107,6 +108,18 @@ impl Drive {
             let mut left = worker.seats().iter().filter(|seat| seat.is_over());
             left.any(|seat| !seat.is_fenced() || !self.is_served_by_another(seat.cluster(), &role.name, proc))
         })
+    }
+
+    /// Of a worker that one of its servers sent away for another one, which is there.
+    fn note_who_is_replaced(&mut self, proc: ProcId) {
+        let Role::Worker(role) = &self.world.slots[proc.0 as usize].role else { return };
+        let Some(worker) = self.worker(proc) else { return };
+        let fenced = worker.seats().iter().filter(|seat| seat.is_over() && seat.is_fenced()).map(Seat::cluster);
+        let replaced: Vec<ClusterId> =
+            fenced.filter(|cluster| self.is_served_by_another(*cluster, &role.name, proc)).collect();
+        for cluster in replaced {
+            self.check().sessions.replaced(proc, cluster);
+        }
     }
 
     fn is_served_by_another(&self, cluster: ClusterId, name: &WorkerName, than: ProcId) -> bool {

@@ -21,10 +21,9 @@ use super::Fork;
 use crate::workload::resource::all_there;
 use crate::workload::verbs::run_verb;
 
-/// Rounds of asking and removing for one task: each may bring it on by one place, and lines are long.
-const ROUNDS_MAX: usize = 2_000;
-/// The same for one on which it depends.
-const ROUNDS_BEFORE_MAX: usize = 200;
+/// Rounds of asking and removing for one task in which less is left than ever before do not count: lines are long, and
+/// each such round brings it on. So many others are enough.
+const ROUNDS_MAX: usize = 200;
 /// Dependencies of dependencies are gone through so far.
 pub(super) const DEPTH_MAX: u32 = 8;
 /// How long is waited where what has the room has ended.
@@ -49,7 +48,11 @@ pub enum Word {
 /// Asks why this waits, removes what is said, and sees whether it begins.
 pub fn hold_to_its_word(fork: &mut Fork, unit: TaskRef) -> Word {
     let mut before: Option<Seen> = None;
-    for _ in 0..ROUNDS_MAX {
+    let (mut rounds, mut least) = (0, u64::MAX);
+    while rounds < ROUNDS_MAX {
+        let left = fork.unfinished();
+        rounds += usize::from(left >= least);
+        least = least.min(left);
         let Some(told) = fork.explain(unit) else { return Word::Open };
         if told.state.is_ended() {
             return Word::Open;
@@ -254,7 +257,7 @@ impl Fork {
 
     /// A dependency is brought to a good end, by what is said to keep it.
     fn succeed(&mut self, task: TaskRef, depth: u32) {
-        for _ in 0..ROUNDS_BEFORE_MAX {
+        for _ in 0..ROUNDS_MAX {
             let Some(told) = self.explain(task) else { return };
             if told.state.is_ended() {
                 return;

@@ -1,6 +1,8 @@
 //! The dispatcher by itself: what it wants done after what has happened, in orders that a whole worker meets too
 //! seldom to be tried there.
 
+mod ahead;
+
 use bowline_core::id::Epoch;
 use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, StopWhy, ToWorker, Verdict};
 use bowline_core::spec::{Action as Work, Command};
@@ -134,6 +136,14 @@ impl Bench {
         let start = Start::new(key_of(attempt), vec!["true".into()], "/w".into(), "/w/log".into());
         self.happens(Event::Prepared(attempt, Ok(Some(Box::new(start)))));
         self.supervisor(started(attempt));
+    }
+
+    /// Its job ends well, with nothing to be kept.
+    fn ends(&mut self, attempt: AttemptRef) {
+        self.supervisor(exited(key_of(attempt), 0));
+        self.happens(Event::Collected(attempt, Box::new(Collected::bare(JobEnd::Success)), vec![]));
+        self.happens(Event::Uploads(FromUploads::Done(attempt)));
+        self.is_durable();
     }
 }
 
@@ -424,10 +434,7 @@ fn an_old_name_of_what_has_ended_here_is_given_back_and_its_stop_is_answered() {
         bench.listed();
         bench.is_given(attempt);
         bench.runs(attempt);
-        bench.supervisor(exited(key_of(attempt), 0));
-        bench.happens(Event::Collected(attempt, Box::new(Collected::bare(JobEnd::Success)), vec![]));
-        bench.happens(Event::Uploads(FromUploads::Done(attempt)));
-        bench.is_durable();
+        bench.ends(attempt);
         let says = |bench: &mut Bench, message: ServerMessage| {
             let link = LinkEvent::Messages { messages: vec![message], generation: 0, commit_no: 2 };
             bench.happens(Event::Link(LinkNo(1), link))
@@ -566,107 +573,6 @@ fn what_another_server_takes_and_gives_back_leaves_no_timers_behind() {
     assert!(awaited <= 10, "{awaited} wait");
 }
 
-/// A worker of two slots, both taken by jobs that are short as a rule, and these that wait.
-fn full(waiting: &[AttemptRef]) -> (Bench, Vec<Action>) {
-    let (first, second, third) = (sample::attempt(1, None), sample::attempt(2, None), sample::attempt(3, None));
-    let mut bench = Bench::new(Left::default(), |config| config.room.slots = 2);
-    bench.supervisor_is_up();
-    bench.listed();
-    bench.is_given(first);
-    bench.runs(first);
-    // So short is one of them.
-    bench.supervisor(exited(key_of(first), 0));
-    bench.happens(Event::Collected(first, Box::new(Collected::bare(JobEnd::Success)), vec![]));
-    bench.happens(Event::Uploads(FromUploads::Done(first)));
-    bench.is_durable();
-    let wanted = bench.server_says([&[second, third], waiting].concat().into_iter().map(assign).collect());
-    (bench, wanted)
-}
-
-fn prepares(actions: &[Action]) -> Vec<AttemptRef> {
-    let prepares = |action: &Action| if let Action::Prepare(of, _) = action { Some(*of) } else { None };
-    actions.iter().filter_map(prepares).collect()
-}
-
-fn is_ready(attempt: AttemptRef) -> Event {
-    let start = Start::new(key_of(attempt), vec!["true".into()], "/w".into(), "/w/log".into());
-    Event::Prepared(attempt, Ok(Some(Box::new(start))))
-}
-
-fn starts(actions: &[Action]) -> Vec<String> {
-    let starts =
-        |action: &Action| if let Action::Job(Request::Start(start)) = action { Some(start.key.clone()) } else { None };
-    actions.iter().filter_map(starts).collect()
-}
-
-fn removes(actions: &[Action], attempt: AttemptRef) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Remove(folder) if folder.ends_with(key_of(attempt))))
-}
-
-#[test]
-fn while_short_jobs_take_all_slots_the_next_are_made_ready_and_begin_at_once() {
-    let [second, third, next, after, last] = [2, 3, 4, 5, 6].map(|task| sample::attempt(task, None));
-    let (mut bench, wanted) = full(&[next, after, last]);
-    // As many as there are slots.
-    assert_eq!(prepares(&wanted), [second, third, next, after]);
-    for attempt in [second, third, next] {
-        let wanted = bench.happens(is_ready(attempt));
-        assert_eq!(starts(&wanted), if attempt == next { vec![] } else { vec![key_of(attempt)] }, "I4");
-    }
-    bench.supervisor(started(second));
-    assert_eq!(bench.dispatcher.begun().collect::<Vec<_>>(), [second, third]);
-    let wanted = bench.supervisor(exited(key_of(second), 0));
-    assert_eq!(starts(&wanted), [key_of(next)], "nothing more is to be prepared");
-    assert_eq!(prepares(&wanted), [last]);
-    // Its slot is there before it is ready: it is not made ready twice.
-    bench.supervisor(started(third));
-    let wanted = bench.supervisor(exited(key_of(third), 0));
-    assert!(starts(&wanted).is_empty() && prepares(&wanted).is_empty());
-    assert_eq!(starts(&bench.happens(is_ready(after))), [key_of(after)]);
-    assert_eq!(bench.dispatcher.begun().collect::<Vec<_>>(), [next, after]);
-}
-
-#[test]
-fn what_is_made_ready_can_be_called_back_and_its_folder_goes_when_nobody_makes_anything_in_it() {
-    let [next, after] = [4, 5].map(|task| sample::attempt(task, None));
-    let (mut bench, wanted) = full(&[next, after]);
-    assert!(prepares(&wanted).contains(&next) && prepares(&wanted).contains(&after));
-    bench.happens(is_ready(after));
-    for attempt in [next, after] {
-        let cancel = ToWorker::Cancel { attempt, why: StopWhy::Recall };
-        bench.happens(Event::Link(
-            LinkNo(1),
-            LinkEvent::Messages { messages: vec![ServerMessage::Engine(cancel)], generation: 0, commit_no: 3 },
-        ));
-        let said = said_of(&bench.held, attempt);
-        let released = |message: &WorkerMessage| {
-            matches!(message, WorkerMessage::Engine(FromWorker::Released { started: false, .. }))
-        };
-        assert!(said.iter().any(|(_, message)| released(message)), "{said:?}");
-        bench.is_durable();
-        let ack = ToWorker::Ack { attempt, of: Assured::Released };
-        let wanted = bench.server_says(vec![ServerMessage::Engine(ack)]);
-        assert_eq!(removes(&wanted, attempt), attempt == after, "{wanted:?}");
-    }
-    // Its folder is still being made.
-    let mut wanted = bench.happens(is_ready(next));
-    assert!(starts(&wanted).is_empty());
-    wanted.extend(bench.is_durable());
-    assert!(removes(&wanted, next), "{wanted:?}");
-}
-
-#[test]
-fn what_cannot_be_made_ready_is_tried_once_more_when_it_begins() {
-    let [second, next] = [2, 4].map(|task| sample::attempt(task, None));
-    let (mut bench, _) = full(&[next]);
-    let wanted = bench.happens(Event::Prepared(next, Err(Unprepared::NoRoom("no space left on device".to_owned()))));
-    assert!(prepares(&wanted).is_empty() && end_said(&bench.held).is_none());
-    bench.happens(is_ready(second));
-    bench.supervisor(started(second));
-    let wanted = bench.supervisor(exited(key_of(second), 0));
-    assert_eq!(prepares(&wanted), [next]);
-}
-
 #[test]
 fn what_has_ended_and_whose_log_is_stuck_takes_no_room() {
     let mut bench = Bench::new(Left::default(), |_| {});
@@ -682,10 +588,7 @@ fn what_has_ended_and_whose_log_is_stuck_takes_no_room() {
             bench.happens(Event::Link(LinkNo(1), link));
         }
         bench.runs(attempt);
-        bench.supervisor(exited(key_of(attempt), 0));
-        bench.happens(Event::Collected(attempt, Box::new(Collected::bare(JobEnd::Success)), vec![]));
-        bench.happens(Event::Uploads(FromUploads::Done(attempt)));
-        bench.is_durable();
+        bench.ends(attempt);
         let acks = [Assured::Started, Assured::Finished].map(|of| ServerMessage::Engine(ToWorker::Ack { attempt, of }));
         bench.server_says(acks.into());
         assert!(bench.dispatcher.attempts.contains_key(&attempt), "its log is on its way");

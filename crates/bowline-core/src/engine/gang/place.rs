@@ -7,9 +7,8 @@ use std::sync::Arc;
 use crate::gang::{Board, Form, Stage};
 use crate::id::{TaskId, TaskRef, WorkerId};
 use crate::mutant::{self, Mutant};
-use crate::placement::Fill;
+use crate::placement::Unlike;
 use crate::probe::{self, Path};
-use crate::spec::Requirement;
 use crate::worker::Room;
 
 use super::super::Engine;
@@ -44,15 +43,12 @@ struct Kind {
     wishes: Option<Vec<Unlike>>,
 }
 
-/// How many of what they would avoid a worker has, and how many of what they would prefer.
-type Unlike = (usize, Reverse<usize>);
-
 impl Kind {
     /// The best vacancy with room: without wishes the first.
     fn best(&self, vacancies: &[Vacancy]) -> Option<usize> {
         let mut open = self.order.iter().copied().filter(|at| vacancies[*at].has_room(&self.key));
         let Some(wishes) = &self.wishes else { return open.next() };
-        open.min_by_key(|at| (wishes[*at], vacancies[*at].load(self.key.placement.fill), *at))
+        open.min_by_key(|at| (wishes[*at], self.key.placement.fill.weigh(vacancies[*at].used), *at))
     }
 }
 
@@ -178,16 +174,14 @@ impl Engine {
             (0..vacancies.len()).filter(|at| self.offers(vacancies[*at].worker, &key)).collect();
         let wishes = (!key.placement.is_plain()).then(|| {
             let all = vacancies.iter().map(|vacancy| self.unlike(vacancy.worker, &key)).collect::<Vec<_>>();
-            order.sort_by_key(|at| (all[*at], vacancies[*at].load(key.placement.fill), *at));
+            order.sort_by_key(|at| (all[*at], key.placement.fill.weigh(vacancies[*at].used), *at));
             all
         });
         Kind { key, order, wishes }
     }
 
     fn unlike(&self, worker: WorkerId, key: &LaneKey) -> Unlike {
-        let offer = self.workers.get(&worker).and_then(|worker| worker.row.offer.as_ref());
-        let has = |all: &[Requirement]| offer.map_or(0, |offer| all.iter().filter(|one| offer.has(one)).count());
-        (has(&key.placement.avoid), Reverse(has(&key.placement.prefer)))
+        key.placement.unlike(self.workers.get(&worker).and_then(|worker| worker.row.offer.as_ref()))
     }
 
     fn offers(&self, worker: WorkerId, key: &LaneKey) -> bool {
@@ -212,14 +206,6 @@ fn vacancy(id: WorkerId, worker: &Worker) -> Vacancy {
 impl Vacancy {
     fn has_room(&self, key: &LaneKey) -> bool {
         self.attempts > 0 && key.too_small(&self.room).is_empty()
-    }
-
-    /// Who is least loaded, or most, goes first.
-    fn load(&self, fill: Fill) -> u32 {
-        match fill {
-            Fill::Spread => self.used,
-            Fill::Pack => u32::MAX - self.used,
-        }
     }
 
     fn take(&mut self, key: &LaneKey) {
@@ -307,7 +293,9 @@ fn place_anywhere(wanting: &[Wanting], kinds: &[Kind], vacancies: &mut [Vacancy]
         }
         let mut search = Search { wanting, kinds, steps: 0, places: Vec::with_capacity(wanting.len()) };
         if search.go_on(vacancies) {
-            let found = wanting.iter().zip(&search.places).map(|((id, _), at)| (*id, vacancies[*at].worker));
+            let at = |kind: &usize, place: &usize| kinds[*kind].order[*place];
+            let found = wanting.iter().zip(&search.places);
+            let found = found.map(|((id, kind), place)| (*id, vacancies[at(kind, place)].worker));
             (given, lacking) = (found.collect(), Vec::new());
         }
     }
@@ -319,6 +307,7 @@ struct Search<'a> {
     wanting: &'a [Wanting],
     kinds: &'a [Kind],
     steps: u32,
+    /// Of each so far, its place in the order of its kind.
     places: Vec<usize>,
 }
 
@@ -328,8 +317,8 @@ impl Search<'_> {
         // Of those who ask for the same, one never goes before the one before him: it would change nothing.
         let like = self.places.len().checked_sub(1).filter(|before| self.wanting[*before].1 == *kind);
         let Kind { key, order, .. } = &self.kinds[*kind];
-        let from = like.and_then(|before| order.iter().position(|at| *at == self.places[before])).unwrap_or_default();
-        for at in order[from..].iter().copied() {
+        let from = like.map_or(0, |before| self.places[before]);
+        for (place, at) in order.iter().copied().enumerate().skip(from) {
             self.steps += 1;
             if self.steps > STEPS_MAX {
                 return false;
@@ -338,7 +327,7 @@ impl Search<'_> {
                 continue;
             }
             vacancies[at].take(key);
-            self.places.push(at);
+            self.places.push(place);
             if self.go_on(vacancies) {
                 return true;
             }
