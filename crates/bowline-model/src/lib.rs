@@ -5,6 +5,10 @@
 //! one is not a mistake of the other. Task 0 may overlap (`overlap: allow`), task 1 may not
 //! (`overlap: forbid`). Each claim has a number that no part of the protocol sees: by it the
 //! properties tell whether a report ended the attempt that it was about.
+//!
+//! What no promise and no later step can tell apart is one state: which worker is called the first, which numbers sessions
+//! have, what was on record before a restore. A worker's crash is no trouble of its own: its journal has all that counts, so it
+//! is a connection that breaks.
 
 mod server;
 mod world;

@@ -31,6 +31,13 @@ pub enum Task {
     },
 }
 
+impl Task {
+    /// Ended. By whom is of no interest where it is who should have.
+    fn ended(claim: u8, by: u8) -> Self {
+        if claim == by { Self::Ended { claim: 0, by: 0 } } else { Self::Ended { claim, by } }
+    }
+}
+
 /// What a commit makes durable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Store {
@@ -116,11 +123,15 @@ impl Server {
         self.sessions = [0; WORKERS];
     }
 
+    /// A copy of what is durable. Which claims there ever were is a fact outside the store.
+    pub(super) fn back_up(&mut self) {
+        self.backup = Some(Box::new(Store { recorded: 0, ..self.store.clone() }));
+    }
+
     /// The store is put back, by `restore`: one generation further.
     pub(super) fn restore(&mut self) {
         if let Some(backup) = self.backup.take() {
             let generation = self.store.generation + 1;
-            // Which claims there ever were is a fact outside the store.
             let recorded = self.store.recorded;
             self.store = Store { generation, recorded, ..*backup };
             self.restart();
@@ -156,7 +167,7 @@ impl Server {
             }
             let job = named.iter().find(|(known, _)| is_same(*known, attempt, self.flaw)).map(|(_, job)| *job);
             self.memory.tasks[task] = match job {
-                Some(Job::Ended) if self.flaw == Flaw::HelloRequeuesPending => {
+                Some(job) if job.is_over() && self.flaw == Flaw::HelloRequeuesPending => {
                     Task::Ready { number: attempt.number, lost: None }
                 }
                 Some(_) => continue,
@@ -165,7 +176,7 @@ impl Server {
                 None => Task::Ready { number: attempt.number, lost: Some(attempt) },
             };
         }
-        let stop = named.iter().filter(|(attempt, job)| *job != Job::Ended && !self.goes_on(worker, *attempt));
+        let stop = named.iter().filter(|(attempt, job)| !job.is_over() && !self.goes_on(worker, *attempt));
         let stop = stop.map(|(attempt, _)| *attempt).collect();
         self.held.insert(Message::Welcome { worker, session, stop });
     }
@@ -195,7 +206,7 @@ impl Server {
         };
         let newest = newest.filter(|newest| is_same(*newest, attempt, self.flaw));
         if let Some(newest) = newest {
-            self.memory.tasks[attempt.task] = Task::Ended { claim: newest.claim, by: attempt.claim };
+            self.memory.tasks[attempt.task] = Task::ended(newest.claim, attempt.claim);
         }
         self.held.insert(Message::Ack { worker, session, attempt });
         newest.is_some() && is_late

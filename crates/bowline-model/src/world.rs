@@ -33,6 +33,8 @@ pub enum Job {
     Running,
     /// Over; the report is in the outbox.
     Ended,
+    /// Over; the report was sent, once in this session.
+    Reported,
 }
 
 /// A worker: what is durable of it, and its session.
@@ -168,6 +170,13 @@ pub struct State {
     pub was_redone: bool,
 }
 
+impl Job {
+    /// Whether it is over.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Reported)
+    }
+}
+
 impl State {
     /// The beginning: both workers are about to connect.
     pub(super) fn new(troubles: Troubles, tasks: &[usize], flaw: Flaw) -> Self {
@@ -208,7 +217,7 @@ impl State {
                     Job::Assigned => actions.push(Action::Begin(index, *attempt)),
                     Job::Running => actions.push(Action::End(index, *attempt)),
                     Job::Ended if worker.link == Link::Up => actions.push(Action::Report(index, *attempt)),
-                    Job::Ended => {}
+                    Job::Ended | Job::Reported => {}
                 }
             }
             if self.troubles.cuts > 0 && worker.link != Link::Down {
@@ -271,6 +280,7 @@ impl State {
             Action::End(worker, attempt) => self.workers[worker].set(attempt, Job::Ended),
             Action::Report(worker, attempt) => {
                 let session = self.workers[worker].session;
+                self.workers[worker].set(attempt, Job::Reported);
                 self.network.insert(Message::Finished { worker, session, attempt });
             }
             Action::Cut(worker) => {
@@ -280,7 +290,7 @@ impl State {
             Action::Reboot(worker) => {
                 self.troubles.reboots -= 1;
                 self.workers[worker].boot += 1;
-                self.workers[worker].jobs.retain(|(_, job)| *job == Job::Ended);
+                self.workers[worker].jobs.retain(|(_, job)| job.is_over());
                 self.hang_up(worker);
             }
             Action::LeaseRunsOut(task) => {
@@ -292,7 +302,7 @@ impl State {
                 self.server.restart();
                 (0..WORKERS).for_each(|worker| self.hang_up(worker));
             }
-            Action::Backup => self.server.backup = Some(Box::new(self.server.store.clone())),
+            Action::Backup => self.server.back_up(),
             Action::Restore => {
                 self.troubles.restores -= 1;
                 self.server.restore();
@@ -317,7 +327,10 @@ impl State {
 
     /// What was sent in a session that is over finds nobody who listens, so it may as well be gone.
     fn hang_up(&mut self, worker: usize) {
-        self.workers[worker].link = Link::Down;
+        let of = &mut self.workers[worker];
+        of.link = Link::Down;
+        let reported = of.jobs.iter_mut().map(|(_, job)| job).filter(|job| **job == Job::Reported);
+        reported.for_each(|job| *job = Job::Ended);
         self.server.sessions[worker] = 0;
         if self.server.flaw != Flaw::StaleAssignBegun {
             self.network.retain(|message| message.worker() != worker);
@@ -325,14 +338,55 @@ impl State {
         }
     }
 
+    /// What no promise looks at any more is forgotten: after a restore only who ended what is asked for.
+    fn without_past(mut self) -> Self {
+        if self.is_restored {
+            self.server.store.recorded = 0;
+            self.server.memory.recorded = 0;
+            (self.ended, self.was_late, self.was_redone) = ([false; TASKS], false, false);
+        }
+        (0..WORKERS).for_each(|worker| self.renumber_sessions(worker));
+        self
+    }
+
+    /// Sessions are told apart by their numbers, and which numbers these are is of no interest.
+    fn renumber_sessions(&mut self, worker: usize) {
+        let of = &mut self.workers[worker];
+        let messages = self.network.iter().chain(&self.server.held).filter(|message| message.worker() == worker);
+        let mut known: Vec<u8> =
+            messages.map(Message::session).chain([self.server.sessions[worker], of.session]).collect();
+        known.retain(|session| *session != 0);
+        known.sort_unstable();
+        known.dedup();
+        if known.iter().zip(1..).all(|(session, new)| *session == new) {
+            return;
+        }
+        let new = |session: u8| {
+            let place = known.iter().position(|known| *known == session);
+            place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(0)
+        };
+        of.session = new(of.session);
+        self.server.sessions[worker] = new(self.server.sessions[worker]);
+        for messages in [&mut self.network, &mut self.server.held] {
+            let renumbered = take(messages).into_iter().map(|mut message| {
+                if message.worker() == worker {
+                    *message.session_mut() = new(message.session());
+                }
+                message
+            });
+            *messages = renumbered.collect();
+        }
+    }
+
     /// Which of the two is called the first makes no difference: of both views the lesser one stands
     /// for the two.
     pub(super) fn canonical(self) -> Self {
-        let mut other = self.clone();
+        let this = self.without_past();
+        let mut other = this.clone();
         other.workers.reverse();
         other.server.swap_workers();
         other.network = take(&mut other.network).into_iter().map(Message::swapped).collect();
-        self.min(other)
+        this.min(other)
     }
 
     fn connect(&mut self, worker: usize) {
@@ -344,7 +398,7 @@ impl State {
     }
 
     fn begin(&mut self, worker: usize, attempt: Attempt) {
-        let ended = self.jobs().any(|(_, other, job)| other.task == FORBID && job == Job::Ended);
+        let ended = self.jobs().any(|(_, other, job)| other.task == FORBID && job.is_over());
         self.was_redone |= attempt.task == FORBID && ended;
         self.workers[worker].set(attempt, Job::Running);
     }
@@ -365,7 +419,7 @@ impl State {
                 let of = &mut self.workers[worker];
                 if of.session == session && of.link == Link::Greeting {
                     of.link = Link::Up;
-                    of.jobs.retain(|(attempt, job)| *job == Job::Ended || !stop.contains(attempt));
+                    of.jobs.retain(|(attempt, job)| job.is_over() || !stop.contains(attempt));
                 }
             }
             Message::Assign { worker, session, attempt } => {
@@ -380,7 +434,7 @@ impl State {
             Message::Ack { worker, session, attempt } => {
                 let of = &mut self.workers[worker];
                 if of.session == session {
-                    of.jobs.retain(|(known, job)| *known != attempt || *job != Job::Ended);
+                    of.jobs.retain(|(known, job)| *known != attempt || !job.is_over());
                 }
             }
         }
@@ -395,6 +449,26 @@ impl Message {
             | Self::Welcome { worker, .. }
             | Self::Assign { worker, .. }
             | Self::Ack { worker, .. } => *worker,
+        }
+    }
+
+    fn session(&self) -> u8 {
+        match self {
+            Self::Hello { session, .. }
+            | Self::Finished { session, .. }
+            | Self::Welcome { session, .. }
+            | Self::Assign { session, .. }
+            | Self::Ack { session, .. } => *session,
+        }
+    }
+
+    fn session_mut(&mut self) -> &mut u8 {
+        match self {
+            Self::Hello { session, .. }
+            | Self::Finished { session, .. }
+            | Self::Welcome { session, .. }
+            | Self::Assign { session, .. }
+            | Self::Ack { session, .. } => session,
         }
     }
 
