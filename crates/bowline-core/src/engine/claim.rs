@@ -55,7 +55,7 @@ impl Engine {
             if self.free.is_empty() {
                 return;
             }
-            self.claim_gangs(&mut gangs, Some(&line));
+            self.claim_gangs(&mut gangs, Some((line, lane)));
             // A claim in another lane may have taken it away: an array's window is full, or a quota.
             let first = self.open_head(lane);
             if first != Some((line, lane)) {
@@ -152,7 +152,7 @@ impl Engine {
         let now = self.now;
         let Some(task) = self.tasks.get_mut(&unit.task) else { return };
         let (ready_at, whole_ready) = (task.hot.ready_at, task.hot.state == State::Ready);
-        let Some(array) = task.array.as_mut() else { return };
+        let Some(array) = task.array_mut() else { return };
         let mut is_new = false;
         array.elements.entry(index).or_insert_with(|| {
             is_new = true;
@@ -244,7 +244,7 @@ impl Engine {
         self.touch_attempt(attempt);
         self.note_start(unit);
         if let Some(worker) = worker {
-            if let Some(held) = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)?.held.as_deref()) {
+            if let Some(held) = self.tasks.get(&unit.task).and_then(|task| Some(task.unit(unit)?.held())) {
                 self.lines.note_warm(held, worker);
             }
             self.load_worker(worker, attempt, key);

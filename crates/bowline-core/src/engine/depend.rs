@@ -15,7 +15,7 @@ impl Engine {
     pub(super) fn dependency_state(&self, target: TaskRef) -> Option<StateKind> {
         let task = self.tasks.get(&target.task)?;
         let whole = task.hot.state.kind();
-        match (target.index, &task.array) {
+        match (target.index, task.array()) {
             (None, _) => Some(whole),
             (Some(index), Some(array)) => array.element_state(index, whole),
             (Some(_), None) => None,
@@ -28,7 +28,7 @@ impl Engine {
             self.dependents.entry(dependency.task).or_default().insert(id);
         }
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.open = (!open.is_empty()).then(|| Box::new(open.into_boxed_slice()));
+            task.set_open(open);
         }
     }
 
@@ -54,11 +54,11 @@ impl Engine {
 
     fn dependency_of(&mut self, id: TaskId, target: TaskRef, end: StateKind) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let Some(open) = task.open.take() else { return };
+        let Some(open) = task.take_open() else { return };
         let is_lost = open.iter().any(|dependency| dependency.task == target && !is_met(dependency.on, end));
-        let left: Box<[Dependency]> = open.iter().filter(|dependency| dependency.task != target).copied().collect();
+        let left: Vec<Dependency> = open.iter().filter(|dependency| dependency.task != target).copied().collect();
         let is_free = left.is_empty();
-        task.open = (!is_free).then(|| Box::new(left));
+        task.set_open(left);
         let whole = TaskRef::whole(id);
         if is_lost {
             probe::reached(Path::DependencyLost);

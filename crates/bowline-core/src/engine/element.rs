@@ -19,12 +19,11 @@ impl Engine {
         let is_up = !self.is_stood_down(id);
         let Some(whole) = self.line_of(TaskRef::whole(id)) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let lane = task.policy.lane;
+        let (lane, asks) = (task.policy.lane, task.policy.asks());
         let is_claimable = matches!(task.hot.state, State::Ready | State::Running { .. });
-        let Some(array) = task.array.as_mut() else { return };
+        let Some(array) = task.array_mut() else { return };
         let stand = if is_claimable && is_up && array.has_window() { Stand::In } else { Stand::Out };
         let line = |index: u32| Line { unit: TaskRef::element(id, index), ..whole };
-        let asks = task.policy.asks();
         let next = if stand == Stand::In { array.next_index() } else { None };
         if !asks && array.next_lined != next {
             if let Some(index) = array.next_lined {
@@ -53,7 +52,7 @@ impl Engine {
 
     /// An element's round is over.
     pub(super) fn element_ended(&mut self, id: TaskId, index: u32, kind: StateKind, cause: &Cause) {
-        let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) else { return };
+        let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array_mut()) else { return };
         array.mark_ended(index, kind);
         array.count_end(kind, 1);
         array.elements.remove(&index);
@@ -67,7 +66,7 @@ impl Engine {
     /// The array ends with its last element.
     pub(super) fn end_array_if_done(&mut self, id: TaskId, cause: &Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let Some(array) = task.array.as_ref() else { return };
+        let Some(array) = task.array() else { return };
         if task.is_ended() || array.ended() < array.counts.count {
             return;
         }
@@ -78,7 +77,7 @@ impl Engine {
     /// The whole has ended or is being stopped: what was never started will not be. It costs no row.
     pub(super) fn drop_unstarted(&mut self, id: TaskId, kind: StateKind) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let Some(array) = task.array.as_mut() else { return };
+        let Some(array) = task.array_mut() else { return };
         let rest = array.unstarted();
         if rest == 0 {
             return;
@@ -116,7 +115,7 @@ impl Engine {
         let indexes: Vec<u32> = self
             .tasks
             .get(&id)
-            .and_then(|task| task.array.as_ref())
+            .and_then(|task| task.array())
             .map(|array| array.elements.keys().copied().collect())
             .unwrap_or_default();
         for index in indexes.into_iter().filter(|_| !mutant::is(Mutant::CancelForgetsElements)) {
@@ -129,7 +128,7 @@ impl Engine {
     pub(super) fn cancel_unstarted(&mut self, id: TaskId, index: u32, cause: &Cause) -> StateKind {
         probe::reached(Path::ElementCancelledBeforeItBegan);
         let now = self.now;
-        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) {
+        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array_mut()) {
             let hot = super::table::Hot::new(State::Ready, now);
             array.elements.insert(index, super::array::Element { version: 0, hot });
             array.advance();
@@ -159,7 +158,7 @@ impl Engine {
         for target in targets {
             let is_started = target
                 .index
-                .and_then(|index| self.tasks.get(&id)?.array.as_ref().map(|array| array.elements.contains_key(&index)));
+                .and_then(|index| self.tasks.get(&id)?.array().map(|array| array.elements.contains_key(&index)));
             if is_started == Some(false) {
                 self.dependency_ended(target, kind);
             }
@@ -169,7 +168,7 @@ impl Engine {
     /// A new round of an ended array: its elements that did not succeed. Needs all its rows.
     pub(super) fn rewind_array(&mut self, id: TaskId) {
         let now = self.now;
-        let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) else { return };
+        let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array_mut()) else { return };
         let started = array.elements.iter().filter(|(_, element)| element.hot.attempt.0 > 0);
         let cursor = started.filter_map(|(index, _)| array.spec.place_of(*index)).max().map_or(0, |place| place + 1);
         array.forget_ended();

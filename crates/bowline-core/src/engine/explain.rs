@@ -15,6 +15,7 @@ use crate::row::PauseMark;
 use crate::state::{Outcome, StateKind};
 
 use super::Engine;
+use super::array::Array;
 use super::lane::{LaneKey, Line};
 use super::lines::{Place, Resource, Want};
 use super::side::Only;
@@ -81,7 +82,7 @@ impl Engine {
         }
         let is_array_with_rest = unit.index.is_none()
             && matches!(task.hot.state, State::Running { on: Holder::Elements })
-            && task.array.as_ref().is_some_and(|array| array.next_index().is_some() || !array.ready.is_empty());
+            && task.array().is_some_and(|array| array.next_index().is_some() || !array.ready.is_empty());
         let is_waiting = matches!(state, StateKind::Ready | StateKind::Waiting) || is_array_with_rest;
         if is_waiting || matches!(state, StateKind::Scheduled | StateKind::Blocked) {
             self.pauses_of(task, unit, &mut reasons);
@@ -94,6 +95,9 @@ impl Engine {
             self.in_line(task, unit, &mut reasons);
             if !reasons.iter().any(|reason| matches!(reason, WaitReason::Quota { .. })) {
                 reasons.extend(self.gang_quota(unit.task));
+            }
+            if state == StateKind::Ready && self.is_bound(unit.task) {
+                reasons.extend(self.turn_of_others(task));
             }
         }
         reasons
@@ -108,7 +112,7 @@ impl Engine {
             return;
         }
         // An array asks by the next of its elements.
-        let next = task.array.as_ref().and_then(|array| array.next_index());
+        let next = task.array().and_then(Array::next_index);
         let asks = next.filter(|_| unit.index.is_none()).map_or(unit, |index| TaskRef::element(unit.task, index));
         let (asks, wants) = self.standing_for(asks);
         if wants.is_empty() && !task.policy.asks() {
@@ -128,7 +132,7 @@ impl Engine {
 
     /// Elements before this one that never began, other than the next, which stands in line itself.
     fn unstarted_before(&self, unit: TaskRef) -> u64 {
-        let array = self.tasks.get(&unit.task).and_then(|task| task.array.as_ref());
+        let array = self.tasks.get(&unit.task).and_then(|task| task.array());
         let Some((array, index)) = array.zip(unit.index) else { return 0 };
         let place = array.spec.place_of(index).filter(|_| !array.elements.contains_key(&index));
         place.map_or(0, |place| u64::from(place.saturating_sub(array.counts.cursor.saturating_add(1))))
@@ -209,7 +213,7 @@ impl Engine {
     }
 
     fn open_dependencies_of(&self, task: &Task, reasons: &mut Vec<WaitReason>) {
-        for dependency in task.open.iter().flat_map(|open| open.iter()) {
+        for dependency in task.open().iter().flat_map(|open| open.iter()) {
             let state = self.dependency_state(dependency.task).unwrap_or(StateKind::Waiting);
             reasons.push(WaitReason::Dependency { task: dependency.task, on: dependency.on, state });
         }
@@ -222,7 +226,7 @@ impl Engine {
         let mut add = |what: PausedThing, mark: &PauseMark| {
             reasons.push(WaitReason::Paused { what, by: mark.by.0.as_ref().to_owned(), since: mark.since });
         };
-        if let Some(mark) = self.tasks.get(&unit.task).and_then(|task| task.paused.as_deref()) {
+        if let Some(mark) = self.tasks.get(&unit.task).and_then(|task| task.paused()) {
             add(PausedThing::Task, mark);
         }
         for (member, mark) in self.paused_members(unit.task) {
@@ -240,7 +244,7 @@ impl Engine {
     }
 
     fn in_line(&self, task: &Task, unit: TaskRef, reasons: &mut Vec<WaitReason>) {
-        if let Some(array) = &task.array
+        if let Some(array) = task.array()
             && let Some(at_most) = array.spec.at_most
             && array.live >= at_most
         {
@@ -268,7 +272,7 @@ impl Engine {
         let whole = self.line_of(TaskRef::whole(unit.task))?;
         let line = Line { unit, ..whole };
         let mut ahead = lane.ahead_of(&line) + self.aside_of_lane(task.policy.lane, &line);
-        if let (Some(array), Some(index)) = (&task.array, unit.index)
+        if let (Some(array), Some(index)) = (task.array(), unit.index)
             && !lane.contains(&line)
             && !self.sides.contains_key(&unit)
             && let Some(place) = array.spec.place_of(index)
@@ -281,7 +285,7 @@ impl Engine {
             }
             let Some(other) = self.tasks.get(array).filter(|_| *array != unit.task) else { continue };
             let is_before = self.line_of(TaskRef::whole(*array)).is_some_and(|other| other < whole);
-            if is_before && let Some(array) = &other.array {
+            if is_before && let Some(array) = other.array() {
                 ahead += u64::from(array.unstarted().saturating_sub(1));
             }
         }
@@ -379,7 +383,7 @@ impl Engine {
 
 /// Whether it waits for a worker alone.
 fn is_through(task: &Task, unit: TaskRef) -> bool {
-    let claims = unit.index.is_some() || task.array.is_none();
+    let claims = unit.index.is_some() || task.array().is_none();
     claims && task.unit(unit).is_some_and(|hot| hot.state == State::Ready)
 }
 

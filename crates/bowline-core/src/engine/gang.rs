@@ -157,7 +157,7 @@ impl Engine {
 
     /// The gang of a task, where it has one that has not ended.
     fn gang_of(&self, id: TaskId) -> Option<(TaskId, &Gang)> {
-        let first = self.tasks.get(&id)?.gang.as_ref()?.first;
+        let first = self.tasks.get(&id)?.gang()?.first;
         Some((first, self.gangs.all.get(&first)?))
     }
 
@@ -177,7 +177,7 @@ impl Engine {
         let size = self.gangs.all.get(&first).map_or(0, |gang| gang.size);
         let is_member = |id: &TaskId| {
             let task = self.tasks.get(id).filter(|task| !task.is_ended());
-            task.and_then(|task| task.gang.as_ref()).is_some_and(|member| member.first == first)
+            task.and_then(|task| task.gang()).is_some_and(|member| member.first == first)
         };
         (0..u64::from(size)).map(|index| TaskId(first.0 + index)).filter(is_member).collect()
     }
@@ -387,7 +387,7 @@ impl Engine {
 
     /// A new round of all members: together, once all have ended.
     pub(super) fn retry_gang(&mut self, id: TaskId, cause: &Cause) -> Option<Result<StateKind, Refusal>> {
-        let member = *self.tasks.get(&id)?.gang.as_deref()?;
+        let member = *self.tasks.get(&id)?.gang()?;
         if self.gangs.all.contains_key(&member.first) {
             let message = format!(
                 "Task {id} is a member of a gang of which not all have ended; retry it then: all begin anew together."
@@ -399,6 +399,15 @@ impl Engine {
             task.is_some_and(|task| self.check_not_swept(task.hot.ended_at.get(), "It").is_ok())
         };
         let members: Vec<TaskId> = member.all().filter(is_here).collect();
+        if member.terms.form == Form::Chain
+            && let Some((gone, next)) = gap(&members)
+        {
+            let message = format!(
+                "Task {gone}, which came before task {next} in its chain, was deleted, and a chain is run anew as a whole; \
+                 submit what is left of it as a new one."
+            );
+            return Some(Err(Refusal::new(RefusalCode::Conflict, message)));
+        }
         self.begin_gang(member.first, member.terms, member.size);
         for member in &members {
             if let Some(task) = self.tasks.get_mut(member) {
@@ -410,4 +419,10 @@ impl Engine {
         }
         Some(Ok(self.kind_of(id)))
     }
+}
+
+/// The last one that is missing between two of these, and the one after it.
+fn gap(members: &[TaskId]) -> Option<(TaskId, TaskId)> {
+    let gap = members.windows(2).find(|pair| pair[1].0 - pair[0].0 > 1)?;
+    Some((TaskId(gap[1].0 - 1), gap[1]))
 }

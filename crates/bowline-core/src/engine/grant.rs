@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 use crate::worker::Offer;
 
 use super::Engine;
-use super::array::Element;
+use super::array::{Array, Element};
 use super::lane::{LaneId, LaneKey};
 use super::lines::{Aside, Place, Want};
 use super::out::Cause;
@@ -207,7 +207,7 @@ impl Engine {
 
     /// What it holds is free again, in this very commit.
     pub(super) fn release_held(&mut self, unit: TaskRef) {
-        let Some(held) = self.hot_mut(unit).and_then(|hot| hot.held.take()) else { return };
+        let Some(held) = self.hot_mut(unit).and_then(Hot::take_held) else { return };
         for grant in &held {
             self.lines.release(unit, grant);
         }
@@ -219,7 +219,8 @@ impl Engine {
 
     /// Whether it still holds all from before a retry. Whoever would stand aside now gives it up.
     pub(super) fn still_holds(&mut self, unit: TaskRef) -> bool {
-        let holds = self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).is_some_and(|hot| hot.held.is_some());
+        let holds =
+            self.tasks.get(&unit.task).and_then(|task| task.unit(unit)).is_some_and(|hot| !hot.held().is_empty());
         if holds && let Some(place) = self.place_of(unit).filter(|_| self.kept_aside(unit).is_none()) {
             // Whoever comes after it may have been let through meanwhile: it goes before them.
             self.join_gates(place);
@@ -234,7 +235,7 @@ impl Engine {
 
     /// Elements of an array that wait and have no place yet take theirs: of a new round, and after a take-over.
     pub(super) fn stand_elements(&mut self, id: TaskId) {
-        let Some(array) = self.tasks.get(&id).and_then(|task| task.array.as_ref()).filter(|array| array.asks) else {
+        let Some(array) = self.tasks.get(&id).and_then(|task| task.array()).filter(|array| array.asks) else {
             return;
         };
         let waiting = array.elements.iter().filter(|(_, element)| element.hot.state == State::Waiting);
@@ -289,7 +290,7 @@ impl Engine {
         if let Some(asking) = self.asking.get(&task.policy.lane).filter(|asking| asking.is_aside) {
             return Some(AsideWhy::NoWorker { since: asking.unable_since.unwrap_or(self.now) });
         }
-        let array = task.array.as_ref().filter(|_| unit.index.is_some())?;
+        let array = task.array().filter(|_| unit.index.is_some())?;
         let is_granted = unit.index.is_some_and(|index| array.ready.contains(&index));
         (!is_granted && !array.has_room_for_a_grant()).then_some(AsideWhy::Window)
     }
@@ -335,7 +336,7 @@ impl Engine {
         let cause = if held.is_empty() { String::new() } else { format!("granted {}", say_held(&held)) };
         let cause = Cause::server(cause);
         if let Some(hot) = self.hot_mut(unit) {
-            hot.held = (!held.is_empty()).then_some(held);
+            hot.set_held(held);
         }
         self.shift(unit, Event::Granted, &cause).expect("what waits can be granted");
     }
@@ -344,7 +345,7 @@ impl Engine {
     fn begin_waiting_element(&mut self, unit: TaskRef) {
         let Some(index) = unit.index else { return };
         let now = self.now;
-        let Some(array) = self.tasks.get_mut(&unit.task).and_then(|task| task.array.as_mut()) else { return };
+        let Some(array) = self.tasks.get_mut(&unit.task).and_then(|task| task.array_mut()) else { return };
         if array.elements.contains_key(&index) {
             return;
         }
@@ -393,7 +394,7 @@ impl Engine {
     }
 
     fn is_array(&self, id: TaskId) -> bool {
-        self.tasks.get(&id).is_some_and(|task| task.array.is_some())
+        self.tasks.get(&id).is_some_and(|task| task.array().is_some())
     }
 
     /// Every unit of a task.
@@ -401,7 +402,7 @@ impl Engine {
         if self.restand_gang_of(id) || !self.asks(id) {
             return;
         }
-        let elements = self.tasks.get(&id).and_then(|task| task.array.as_ref());
+        let elements = self.tasks.get(&id).and_then(|task| task.array());
         match elements.map(|array| array.elements.keys().copied().collect::<Vec<u32>>()) {
             Some(indexes) => {
                 for index in indexes {
@@ -436,11 +437,7 @@ impl Engine {
     pub(super) fn restand_window(&mut self, id: TaskId) {
         let (first, last) = units_of(id);
         for unit in self.lines.aside_of(first, last) {
-            let has_room = self
-                .tasks
-                .get(&id)
-                .and_then(|task| task.array.as_ref())
-                .is_some_and(|array| array.has_room_for_a_grant());
+            let has_room = self.tasks.get(&id).and_then(|task| task.array()).is_some_and(Array::has_room_for_a_grant);
             if !has_room {
                 return;
             }
@@ -454,7 +451,7 @@ impl Engine {
     /// has not come to its turn, or is being stopped.
     pub(super) fn line_up_next(&mut self, id: TaskId, is_claimable: bool) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let Some(array) = task.array.as_ref() else { return };
+        let Some(array) = task.array() else { return };
         let is_shared = task.policy.wants.iter().all(|want| want.mode == Mode::Shared) && task.policy.limits.is_none();
         // What is only shared is not used up: it is granted as it is claimed.
         let ahead_max = if is_shared { 1 } else { GRANTED_AHEAD_MAX };
@@ -471,7 +468,7 @@ impl Engine {
         if let Some(index) = next {
             self.put_right((ticket, TaskRef::element(id, index)), &wants);
         }
-        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) {
+        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array_mut()) {
             array.next_lined = next;
         }
     }

@@ -77,6 +77,11 @@ impl Engine {
         }
     }
 
+    /// The gang that was the first when that was looked at last.
+    pub(super) fn noted_gang(&self) -> Option<Line> {
+        self.keeping.firsts.get(&Whom::Gang).map(|(line, _)| *line)
+    }
+
     fn drop_keeps_of(&mut self, whom: Whom) {
         for id in self.workers_kept_for(whom) {
             self.keeping.kept.remove(&id);

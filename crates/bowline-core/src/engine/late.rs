@@ -124,7 +124,7 @@ impl Engine {
 
     /// Whether as many elements of its array are under way as may be.
     fn is_window_full(&self, unit: TaskRef) -> bool {
-        let array = self.tasks.get(&unit.task).and_then(|task| task.array.as_ref());
+        let array = self.tasks.get(&unit.task).and_then(|task| task.array());
         array.is_some_and(|array| !array.has_window())
     }
 }

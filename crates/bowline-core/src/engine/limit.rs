@@ -134,10 +134,10 @@ impl Engine {
             GateKey::Rate(..) | GateKey::Running(_) => kind == StateKind::Ready,
             GateKey::Held(_, name) => {
                 let hot = self.tasks.get(&unit.task).and_then(|task| task.unit(unit));
-                hot.is_some_and(|hot| hot.held.iter().flatten().any(|grant| grant.name == *name))
+                hot.is_some_and(|hot| hot.held().iter().any(|grant| grant.name == *name))
             }
         };
-        let whole_array = unit.index.is_none() && self.tasks.get(&unit.task).is_some_and(|task| task.array.is_some());
+        let whole_array = unit.index.is_none() && self.tasks.get(&unit.task).is_some_and(|task| task.array().is_some());
         if whole_array {
             return;
         }

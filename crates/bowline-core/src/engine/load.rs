@@ -60,17 +60,17 @@ impl Engine {
         };
         let task = Self::task_with(row, &spec, Arc::clone(&policy));
         self.policies.note_loaded(spec, policy);
-        if task.array.is_some() {
+        if task.array().is_some() {
             self.unfinished_arrays.insert(id);
         }
-        if let Some(member) = task.gang.as_deref() {
+        if let Some(member) = task.gang() {
             self.load_member(member);
         }
         self.tasks.insert(id, task);
     }
 
     fn load_element(&mut self, row: &ElementRow) {
-        let Some(array) = self.tasks.get_mut(&row.task).and_then(|task| task.array.as_mut()) else { return };
+        let Some(array) = self.tasks.get_mut(&row.task).and_then(|task| task.array_mut()) else { return };
         if row.unit.state.is_ended() {
             array.mark_ended(row.index, row.unit.state);
         } else {
@@ -91,7 +91,7 @@ impl Engine {
             return;
         }
         let key = self.claimed_as(attempt.task);
-        let held = self.tasks.get(&attempt.task.task).and_then(|task| task.unit(attempt.task)?.held.as_deref());
+        let held = self.tasks.get(&attempt.task.task).and_then(|task| Some(task.unit(attempt.task)?.held()));
         if let Some((held, worker)) = held.zip(row.worker) {
             self.lines.note_warm(held, worker);
         }
@@ -140,10 +140,10 @@ impl Engine {
         }
         self.begin_asking(id);
         let Some(task) = self.tasks.get(&id) else { return };
-        let elements = task.array.iter().flat_map(|array| &array.elements);
+        let elements = task.array().into_iter().flat_map(|array| &array.elements);
         let elements = elements.map(|(index, element)| (TaskRef::element(id, *index), &element.hot));
         for (unit, hot) in std::iter::once((TaskRef::whole(id), &task.hot)).chain(elements) {
-            for grant in hot.held.iter().flatten() {
+            for grant in hot.held() {
                 self.lines.hold(unit, grant);
             }
         }
@@ -158,7 +158,7 @@ impl Engine {
         if !is_early || task.hot.failures > 0 {
             return;
         }
-        let after = task.after.clone();
+        let after = task.after().cloned();
         let open: Vec<Dependency> = after
             .iter()
             .flat_map(|after| after.iter())
@@ -178,12 +178,12 @@ impl Engine {
         let whole = TaskRef::whole(id);
         let Some(task) = self.tasks.get(&id) else { return };
         let kind = task.hot.state.kind();
-        let elements: Vec<(u32, StateKind)> = task.array.as_ref().map_or_else(Vec::new, |array| {
+        let elements: Vec<(u32, StateKind)> = task.array().map_or_else(Vec::new, |array| {
             array.elements.iter().map(|(index, element)| (*index, element.hot.state.kind())).collect()
         });
         self.count_loaded(whole, kind);
         // Who waits comes first: counting the live ones may already open or shut the window.
-        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array.as_mut()) {
+        if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array_mut()) {
             let waiting = elements.iter().filter(|(_, kind)| *kind == StateKind::Ready);
             array.ready.extend(waiting.map(|(index, _)| *index));
         }
@@ -202,7 +202,7 @@ impl Engine {
             self.retime(whole);
         }
         self.line_up(whole);
-        let is_free = self.tasks.get(&id).is_some_and(|task| task.open.is_none() && task.hot.state == State::Blocked);
+        let is_free = self.tasks.get(&id).is_some_and(|task| task.open().is_none() && task.hot.state == State::Blocked);
         if is_free {
             self.shift(whole, Event::Met, &Cause::server("nothing that it depends on is left")).ok();
         }

@@ -128,7 +128,7 @@ impl Engine {
 
     /// The element's row is to be written as it is now.
     pub(super) fn touch_element(&mut self, task: TaskId, index: u32) {
-        let element = self.tasks.get_mut(&task).and_then(|task| task.array.as_mut()?.elements.get_mut(&index));
+        let element = self.tasks.get_mut(&task).and_then(|task| task.array_mut()?.elements.get_mut(&index));
         if let Some(element) = element {
             if !self.out.elements.contains_key(&(task, index)) {
                 element.version += 1;

@@ -34,7 +34,7 @@ impl Engine {
         let mut counts: BTreeMap<StateKind, u64> = self.counts.clone();
         for id in &self.unfinished_arrays {
             let Some(task) = self.tasks.get(id) else { continue };
-            let Some(array) = task.array.as_ref() else { continue };
+            let Some(array) = task.array() else { continue };
             let kind = match task.hot.state.kind() {
                 StateKind::Ready | StateKind::Running | StateKind::Stopping if array.asks => StateKind::Waiting,
                 StateKind::Running | StateKind::Stopping => StateKind::Ready,
@@ -49,7 +49,7 @@ impl Engine {
         let unstarted: u64 = lane
             .arrays
             .iter()
-            .filter_map(|id| self.tasks.get(id)?.array.as_ref())
+            .filter_map(|id| self.tasks.get(id)?.array())
             .map(|array| u64::from(array.unstarted().saturating_sub(1)))
             .sum();
         let oldest = lane.first().and_then(|line| {

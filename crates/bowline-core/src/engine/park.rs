@@ -21,7 +21,7 @@ use crate::spec::{Action, Command, Work};
 use super::Engine;
 use super::array::{Array, Element, Whole};
 use super::run::{NodeHot, Run};
-use super::table::{Hot, IsArray, Origin, Policy, Task};
+use super::table::{Hot, IsArray, Origin, Policy, Rare, Task};
 
 /// Most inputs that wait for rows at a time.
 pub(super) const PARKED_MAX: usize = 10_000;
@@ -209,7 +209,7 @@ impl Engine {
             return;
         }
         let mut task = self.task_from(row, &spec);
-        if let Some(array) = task.array.as_mut() {
+        if let Some(array) = task.array_mut() {
             for element in elements {
                 array.mark_ended(element.index, element.unit.state);
                 let hot = Hot::from_row(&element.unit, IsArray::No);
@@ -225,7 +225,7 @@ impl Engine {
     /// A fact came for what memory knows better.
     fn note_stale_fact(&self, id: TaskId) {
         match self.tasks.get(&id) {
-            Some(task) if task.array.is_some() => probe::reached(Path::ArrayRecalledWhileAnotherWaits),
+            Some(task) if task.array().is_some() => probe::reached(Path::ArrayRecalledWhileAnotherWaits),
             Some(task) if !task.is_ended() => probe::reached(Path::RetriedWhileAnotherWaits),
             Some(_) => probe::reached(Path::TaskRecalledWhileAnotherWaits),
             None if self.tasks_gone.contains_key(&id) => probe::reached(Path::TaskRemovedWhileAnotherWaits),
@@ -256,6 +256,14 @@ impl Engine {
             .clone()
             .zip(row.array)
             .map(|(shape, counts)| Box::new(Array::with(shape, counts).asking(spec.asks())));
+        let rare = Rare {
+            name: row.name.map(Into::into),
+            paused: row.paused.map(Box::new),
+            after: (!spec.after.is_empty()).then(|| spec.after.as_slice().into()),
+            open: None,
+            array,
+            gang: spec.gang.map(Box::new),
+        };
         Task {
             policy,
             version: row.version,
@@ -264,13 +272,8 @@ impl Engine {
             submitted_at: row.submitted_at,
             ticket: row.ticket,
             ticket_at: row.ticket_at.into(),
-            name: row.name.map(|name| Box::new(name.into())),
-            paused: row.paused.map(Box::new),
-            after: (!spec.after.is_empty()).then(|| Box::new(Arc::from(spec.after.as_slice()))),
-            open: None,
             hot: Hot::from_row(&row.unit, is_array),
-            array,
-            gang: spec.gang.map(Box::new),
+            rare: rare.kept(),
             written: 0,
         }
     }
@@ -394,7 +397,7 @@ impl Needs<'_> {
     /// The others of its gang, where that has ended.
     fn members(&mut self, id: TaskId) {
         let engine = self.engine;
-        let member = engine.tasks.get(&id).filter(|task| task.is_ended()).and_then(|task| task.gang.as_deref());
+        let member = engine.tasks.get(&id).filter(|task| task.is_ended()).and_then(|task| task.gang());
         member.into_iter().flat_map(crate::gang::Member::all).for_each(|id| self.task(id));
     }
 

@@ -78,10 +78,10 @@ impl Engine {
 
     /// The task itself.
     pub(super) fn pause_task(&mut self, actor: &Actor, id: TaskId, paused: Paused) {
-        let is_marked = self.tasks.get(&id).is_some_and(|task| task.paused.is_some());
+        let is_marked = self.tasks.get(&id).is_some_and(|task| task.paused().is_some());
         if let Some(mark) = self.new_mark(is_marked, paused, actor) {
             if let Some(task) = self.tasks.get_mut(&id) {
-                task.paused = mark.map(Box::new);
+                task.set_paused(mark);
             }
             self.touch_task(id);
             self.tell(TaskRef::whole(id), AttemptNo(0), word(paused), &Cause::new(actor, ""));
@@ -92,7 +92,7 @@ impl Engine {
     /// After a pause began or ended: in the lane or out of it.
     pub(super) fn stand_anew(&mut self, id: TaskId) {
         let whole = TaskRef::whole(id);
-        if self.is_stood_down(id) && self.tasks.get(&id).is_some_and(|task| task.array.is_none()) {
+        if self.is_stood_down(id) && self.tasks.get(&id).is_some_and(|task| task.array().is_none()) {
             self.unline(whole);
         } else {
             self.line_up(whole);

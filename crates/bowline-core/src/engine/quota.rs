@@ -145,7 +145,7 @@ impl Engine {
     }
 
     pub(super) fn units_of(&self, id: TaskId) -> Vec<TaskRef> {
-        match self.tasks.get(&id).map(|task| &task.array) {
+        match self.tasks.get(&id).map(|task| task.array()) {
             Some(Some(array)) => array.elements.keys().map(|index| TaskRef::element(id, *index)).collect(),
             Some(None) => vec![TaskRef::whole(id)],
             None => Vec::new(),
@@ -274,7 +274,7 @@ impl Engine {
     fn unstarted(&self) -> impl Iterator<Item = (&Namespace, u64)> {
         let arrays = self.unfinished_arrays.iter().filter_map(|id| self.tasks.get(id));
         let arrays = arrays.filter(|task| !task.hot.state.kind().is_ended());
-        arrays.filter_map(|task| Some((&task.policy.namespace, u64::from(task.array.as_ref()?.unstarted()))))
+        arrays.filter_map(|task| Some((&task.policy.namespace, u64::from(task.array()?.unstarted()))))
     }
 
     fn unstarted_in(&self, namespace: &Namespace) -> u64 {
@@ -358,7 +358,7 @@ impl Engine {
         let Some(line) = self.line_of(whole) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let (lane, asks) = (task.policy.lane, task.policy.asks());
-        let Some(array) = task.array.as_mut() else { return self.unline(whole) };
+        let Some(array) = task.array_mut() else { return self.unline(whole) };
         array.stand = Stand::Out;
         let ready: Vec<u32> = array.ready.iter().copied().collect();
         let next = if asks { None } else { array.next_lined.take() };

@@ -109,7 +109,7 @@ impl Engine {
     pub(super) fn standing(&self, id: WorkerId, attempt: AttemptRef) -> Standing {
         let Some(task) = self.tasks.get(&attempt.task.task) else { return Standing::Gone };
         let Some(hot) = task.unit(attempt.task) else {
-            let exists = attempt.task.index.zip(task.array.as_ref());
+            let exists = attempt.task.index.zip(task.array());
             let exists = exists.is_some_and(|(index, array)| array.spec.place_of(index).is_some());
             return if exists { Standing::Old } else { Standing::Gone };
         };

@@ -113,7 +113,7 @@ impl Shares {
     }
 
     /// Whether they say who is next.
-    fn decide(&self) -> bool {
+    pub(super) fn decide(&self) -> bool {
         self.is_on && !mutant::is(Mutant::SharesIgnored)
     }
 
@@ -311,6 +311,42 @@ impl Engine {
         }
     }
 
+    /// Which of these gangs is claimed next, where its turn comes before that of this head.
+    pub(super) fn next_gang(&self, gangs: &BTreeSet<Line>, before: Option<(Line, LaneId)>) -> Option<Line> {
+        if !self.shares.decide() {
+            return gangs.first().copied().filter(|line| before.is_none_or(|(before, _)| *line < before));
+        }
+        let turn = |(line, lane)| {
+            let key = self.lanes.get(lane).map(|lane| &lane.key);
+            key.map_or(((0, 0), line), |key| (self.counted_for(key), line))
+        };
+        let first = self.first_by_turn(gangs, None)?;
+        before.is_none_or(|before| self.turn_of_gang(first) < turn(before)).then_some(first)
+    }
+
+    /// Of these gangs the one whose turn it is; or this one, as long as it is by no more than [`CREDIT`] not its turn: what
+    /// runs moves turns to and fro, and nobody would be kept workers for long enough.
+    pub(super) fn first_by_turn(&self, gangs: &BTreeSet<Line>, known: Option<Line>) -> Option<Line> {
+        let first = gangs.iter().copied().min_by_key(|line| self.turn_of_gang(*line))?;
+        let known = known.filter(|line| gangs.contains(line) && !self.is_far_behind(*line, first));
+        Some(known.unwrap_or(first))
+    }
+
+    fn is_far_behind(&self, gang: Line, first: Line) -> bool {
+        let namespace = |line: Line| self.tasks.get(&line.unit.task).map(|task| &task.policy.namespace);
+        let ((own, own_user), (least, least_user)) = (self.turn_of_gang(gang).0, self.turn_of_gang(first).0);
+        if namespace(gang) == namespace(first) { own_user > least_user + CREDIT } else { own > least + CREDIT }
+    }
+
+    fn turn_of_gang(&self, line: Line) -> ((u128, u128), Line) {
+        let task = self.tasks.get(&line.unit.task);
+        (task.map_or((0, 0), |task| self.counted_for(&task.policy.lane_key)), line)
+    }
+
+    fn counted_for(&self, key: &LaneKey) -> (u128, u128) {
+        self.shares.counted(&(key.namespace.clone(), key.user.clone()), self.now)
+    }
+
     /// What runs counts from now on.
     pub(super) fn count_shares(&mut self) {
         if !self.shares.is_on() {
@@ -331,12 +367,14 @@ impl Engine {
         }
         let own = &task.policy.lane_key;
         let whose = (own.namespace.clone(), own.user.clone());
-        let counted = self.shares.counted(&whose, self.now);
+        let counted = self.counted_for(own);
         let lanes =
             self.lanes.occupied().filter_map(|id| self.lanes.get(id)).filter(|lane| !lane.key.is_held_by_server);
         let open = lanes.filter(|lane| self.pauses.of(&lane.key.namespace).is_none());
         let open = open.filter(|lane| !self.is_held_up(&lane.key));
-        let all: BTreeSet<Whose> = open.map(|lane| (lane.key.namespace.clone(), lane.key.user.clone())).collect();
+        let mut all: BTreeSet<Whose> = open.map(|lane| (lane.key.namespace.clone(), lane.key.user.clone())).collect();
+        let gang = self.first_gang().and_then(|line| self.tasks.get(&line.unit.task));
+        all.extend(gang.map(|task| (task.policy.namespace.clone(), task.policy.lane_key.user.clone())));
         let others = all.into_iter().map(|other| (self.shares.counted(&other, self.now), other));
         let (theirs, (namespace, user)) =
             others.filter(|(theirs, other)| *other != whose && *theirs < counted).min()?;

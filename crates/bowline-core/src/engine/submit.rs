@@ -19,7 +19,7 @@ use super::check::check_task;
 use super::element::is_met;
 use super::lane::LaneKey;
 use super::out::{Cause, Changed};
-use super::table::{At, Hot, Origin, Policy, Task};
+use super::table::{At, Hot, Origin, Policy, Rare, Task};
 
 /// The task that was made last in a submit: most are followed by their like.
 pub(super) struct Made {
@@ -154,6 +154,14 @@ impl Engine {
             *last = Some(Made { spec: Arc::clone(&spec), policy: Arc::clone(&policy) });
             policy
         });
+        let rare = Rare {
+            name: spec.name.as_deref().map(Into::into),
+            paused: None,
+            after: (!spec.after.is_empty()).then(|| spec.after.as_slice().into()),
+            open: None,
+            array: spec.array.as_ref().map(|array| Box::new(Array::new(array.clone()).asking(spec.asks()))),
+            gang: spec.gang.map(Box::new),
+        };
         let task = Task {
             policy,
             version: 0,
@@ -162,16 +170,11 @@ impl Engine {
             submitted_at: self.now,
             ticket: Ticket(0),
             ticket_at: At::default(),
-            name: spec.name.as_deref().map(|name| Box::new(name.into())),
-            paused: None,
-            after: (!spec.after.is_empty()).then(|| Box::new(Arc::from(spec.after.as_slice()))),
-            open: None,
             hot: Hot::new(State::Waiting, self.now),
-            array: spec.array.as_ref().map(|array| Box::new(Array::new(array.clone()).asking(spec.asks()))),
-            gang: spec.gang.map(Box::new),
+            rare: rare.kept(),
             written: 0,
         };
-        if task.array.is_some() {
+        if task.array().is_some() {
             self.unfinished_arrays.insert(id);
         }
         self.tasks.insert(id, task);

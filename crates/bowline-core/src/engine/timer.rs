@@ -119,7 +119,7 @@ impl Engine {
             Fires::Limit(which) => {
                 let cause = Cause::server(format!("the {} limit ran out", which.name()));
                 let event = Event::Expired(*which);
-                let is_array = self.tasks.get(&unit.task).is_some_and(|task| task.array.is_some());
+                let is_array = self.tasks.get(&unit.task).is_some_and(|task| task.array().is_some());
                 if is_array && unit.index.is_none() && is_rounds(*which) {
                     self.stop_array(unit.task, &event, &cause).ok();
                 } else {

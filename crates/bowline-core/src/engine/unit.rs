@@ -29,7 +29,7 @@ impl Engine {
         };
         let step = machine::step(&hot.state, event, &cx)?;
         self.enter(unit, step, cause);
-        let state = self.tasks.get(&unit.task).map(|task| match (task.unit(unit), unit.index, &task.array) {
+        let state = self.tasks.get(&unit.task).map(|task| match (task.unit(unit), unit.index, task.array()) {
             (Some(hot), _, _) => hot.state.kind(),
             (None, Some(index), Some(array)) => {
                 array.element_state(index, task.hot.state.kind()).unwrap_or(StateKind::Cancelled)
@@ -47,7 +47,7 @@ impl Engine {
         let attempt = AttemptRef { task: unit, fence: hot.fence() };
         let late = self.lost.get(&attempt).is_some_and(is_plainly_lost);
         Some(Context {
-            blocked: if task.open.is_some() { Blocked::Yes } else { Blocked::No },
+            blocked: if task.open().is_some() { Blocked::Yes } else { Blocked::No },
             late: if late { Late::Wanted } else { Late::No },
             extra_left: policy.retry.extra.saturating_sub(hot.failures)
                 + u32::from(mutant::is(Mutant::OneAttemptTooMany)),
@@ -57,7 +57,7 @@ impl Engine {
             begun: if hot.started_at.get().is_some() { Begun::Yes } else { Begun::No },
             on_loss: policy.on_worker_loss,
             retry_at: self.now.plus(crate::rng::backoff(self.config.seed, &attempt, &policy.retry, failures)),
-            live_elements: match (unit.index, &task.array) {
+            live_elements: match (unit.index, task.array()) {
                 (None, Some(array)) => array.live,
                 (None, None) | (Some(_), _) => 0,
             },
@@ -230,7 +230,7 @@ impl Engine {
         let asks = self
             .tasks
             .get(&unit.task)
-            .is_some_and(|task| task.policy.asks() && (unit.index.is_some() || task.array.is_none()));
+            .is_some_and(|task| task.policy.asks() && (unit.index.is_some() || task.array().is_none()));
         if !asks || self.still_holds(unit) {
             self.shift(unit, Event::Granted, cause).expect("what waits can be granted");
             return;
@@ -285,7 +285,7 @@ impl Engine {
             row.started_at = Some(now);
             self.touch_attempt(attempt);
         }
-        if self.tasks.get(&unit.task).is_some_and(|task| unit.index.is_none() && task.array.is_some()) {
+        if self.tasks.get(&unit.task).is_some_and(|task| unit.index.is_none() && task.array().is_some()) {
             self.line_up_array(unit.task);
         }
     }
@@ -334,7 +334,7 @@ impl Engine {
         self.unfinished_arrays.remove(&id);
         self.end_asking(id);
         if let Some(task) = self.tasks.get_mut(&id)
-            && let Some(open) = task.open.take()
+            && let Some(open) = task.take_open()
         {
             self.forget_open(id, &open);
         }
@@ -361,7 +361,7 @@ impl Engine {
             return;
         }
         let Some(task) = self.tasks.get_mut(&unit.task) else { return };
-        if let Some(array) = &mut task.array {
+        if let Some(array) = task.array_mut() {
             let stand = array.stand;
             if let Some(index) = unit.index {
                 array.ready.insert(index);
@@ -392,7 +392,7 @@ impl Engine {
     pub(super) fn unline(&mut self, unit: TaskRef) {
         let Some(line) = self.line_of(unit) else { return };
         let Some(task) = self.tasks.get_mut(&unit.task) else { return };
-        match (&mut task.array, unit.index) {
+        match (task.array_mut(), unit.index) {
             (Some(array), Some(index)) => {
                 array.ready.remove(&index);
                 let asks = array.asks;
@@ -409,7 +409,7 @@ impl Engine {
     /// Whether the task itself, or its run, is paused.
     pub(super) fn is_stood_down(&self, id: TaskId) -> bool {
         let Some(task) = self.tasks.get(&id) else { return true };
-        (task.paused.is_some() || self.run_pause(id).is_some()) && !mutant::is(Mutant::PauseIgnored)
+        (task.paused().is_some() || self.run_pause(id).is_some()) && !mutant::is(Mutant::PauseIgnored)
     }
 
     /// The pause of the run that a task acts for. A task that was retried by itself after its step had
@@ -423,7 +423,7 @@ impl Engine {
     }
 
     fn count(&mut self, unit: TaskRef, kind: StateKind, way: Count) {
-        let is_array = self.tasks.get(&unit.task).is_some_and(|task| task.array.is_some());
+        let is_array = self.tasks.get(&unit.task).is_some_and(|task| task.array().is_some());
         if kind.is_ended() || (is_array && unit.index.is_none()) {
             return;
         }
@@ -436,7 +436,7 @@ impl Engine {
     }
 
     fn count_live(&mut self, unit: TaskRef, way: Count) {
-        let Some(array) = self.tasks.get_mut(&unit.task).and_then(|task| task.array.as_mut()) else { return };
+        let Some(array) = self.tasks.get_mut(&unit.task).and_then(|task| task.array_mut()) else { return };
         if unit.index.is_none() {
             return;
         }

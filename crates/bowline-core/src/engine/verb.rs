@@ -56,7 +56,7 @@ impl Engine {
     pub(super) fn cancel_unit(&mut self, unit: TaskRef, cause: &Cause) -> Result<StateKind, Refused> {
         let event = Event::Cancelled(cause.reason.clone());
         let Some(task) = self.tasks.get(&unit.task) else { return Err(Refused::Ended) };
-        match (unit.index, &task.array) {
+        match (unit.index, task.array()) {
             (None, Some(_)) => self.stop_array(unit.task, &event, cause),
             (Some(index), Some(array)) if !array.elements.contains_key(&index) => {
                 let state = array.element_state(index, task.hot.state.kind());
@@ -148,7 +148,7 @@ impl Engine {
             return Err(conflict(unit, "retried", Refused::NotEnded));
         }
         self.check_not_swept(task.hot.ended_at.get(), &format!("Task {unit}"))?;
-        if let Some(array) = &task.array {
+        if let Some(array) = task.array() {
             if array.counts.succeeded == array.counts.count {
                 let message = format!("Every element of task {unit} succeeded, so there is nothing to retry.");
                 return Err(Refusal::new(RefusalCode::Conflict, message));
@@ -170,7 +170,7 @@ impl Engine {
         let whole = TaskRef::whole(id);
         let now = self.now;
         self.replace_others(id, cause);
-        let after = self.tasks.get(&id).and_then(|task| task.after.clone());
+        let after = self.tasks.get(&id).and_then(|task| task.after().cloned());
         let open: Vec<Dependency> = after
             .iter()
             .flat_map(|after| after.iter())
@@ -183,7 +183,7 @@ impl Engine {
         }
         self.watch(id, open);
         self.begin_asking(id);
-        if self.tasks.get(&id).is_some_and(|task| task.array.is_some()) {
+        if self.tasks.get(&id).is_some_and(|task| task.array().is_some()) {
             self.unfinished_arrays.insert(id);
             self.rewind_array(id);
         }

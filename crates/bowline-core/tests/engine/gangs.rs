@@ -3,6 +3,7 @@
 
 mod among;
 mod kept;
+mod shares;
 mod wishes;
 
 use std::time::Duration;
@@ -553,6 +554,32 @@ fn a_chain_whose_link_fails_ends_there() {
     assert!(bench.tables.gangs.is_empty());
     assert!(bench.verb(TaskRef::whole(links[1]), TaskVerb::Retry).is_ok());
     assert_eq!(states(&bench, &links), [Assigned, Blocked, Blocked]);
+}
+
+#[test]
+fn a_chain_of_which_a_link_between_was_deleted_is_not_run_anew() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 2);
+    let links = gang(&mut bench, 3, terms(Form::Chain, OnLost::RerunAll));
+    start(&mut bench, session, links[0]);
+    end(&mut bench, session, links[0], error("no"));
+    assert_eq!(states(&bench, &links), [Failed, StateKind::Skipped, StateKind::Skipped]);
+    let verb = |bench: &mut Bench, task: TaskId, verb: TaskVerb| {
+        let request = Request::Tasks { namespace: namespace(), tasks: vec![TaskRef::whole(task)], verb };
+        match bench.request(request) {
+            Ok(Answer::Tasks(mut answers)) => answers.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
+    verb(&mut bench, links[1], TaskVerb::Delete).unwrap();
+    let refusal = verb(&mut bench, links[2], TaskVerb::Retry).expect_err("nothing comes before it");
+    assert_eq!(refusal.code, RefusalCode::Conflict);
+    assert!(refusal.message.contains(&format!("Task {}", links[1])), "{}", refusal.message);
+    assert_eq!((bench.state(links[0]), bench.state(links[2])), (Failed, StateKind::Skipped));
+    // Of what comes after a gap, nothing is left out.
+    verb(&mut bench, links[0], TaskVerb::Delete).unwrap();
+    verb(&mut bench, links[2], TaskVerb::Retry).unwrap();
+    assert_eq!(bench.state(links[2]), Assigned);
 }
 
 #[test]

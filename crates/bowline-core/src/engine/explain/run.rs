@@ -74,7 +74,7 @@ impl Engine {
             }
             tasks
         };
-        if let Some(array) = &task.array {
+        if let Some(array) = task.array() {
             told.total = u64::from(array.counts.count);
             told.ended = u64::from(array.ended());
             let open = array.elements.iter().filter(|(_, element)| !element.hot.state.kind().is_ended());

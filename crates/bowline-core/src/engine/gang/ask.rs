@@ -168,7 +168,7 @@ impl Engine {
         (0..size)
             .map(|index| {
                 let id = TaskId(first.0 + u64::from(index));
-                let task = self.tasks.get(&id).filter(|task| task.gang.as_ref().is_some_and(|own| own.first == first));
+                let task = self.tasks.get(&id).filter(|task| task.gang().is_some_and(|own| own.first == first));
                 let hot = task.map(|task| &task.hot);
                 let state = hot.map(|hot| hot.state.kind());
                 let worker = hot.filter(|hot| hot.state.kind().is_live()).and_then(|hot| hot.worker);

@@ -12,7 +12,7 @@ use crate::state::StateKind;
 
 use super::super::Engine;
 use super::super::out::Cause;
-use super::super::table::At;
+use super::super::table::{At, Hot};
 use super::super::worker::Beyond;
 
 /// Between the end of a link and the begin of the next: within one commit.
@@ -41,7 +41,7 @@ impl Engine {
         if kind != StateKind::Succeeded || self.next_link(unit.task).is_none() {
             return false;
         }
-        let held = self.hot_mut(unit).and_then(|hot| hot.held.take());
+        let held = self.hot_mut(unit).and_then(Hot::take_held);
         let first = self.gang_of(unit.task).map(|(first, _)| first);
         if let Some(gang) = first.and_then(|first| self.gangs.all.get_mut(&first)) {
             gang.link.passing = held.map(|held| (unit.task, held));
@@ -51,7 +51,7 @@ impl Engine {
 
     /// A link takes the ticket of the chain.
     pub(in crate::engine) fn chain_ticket(&self, id: TaskId) -> Option<(Ticket, At)> {
-        let member = self.tasks.get(&id)?.gang.as_ref().filter(|member| member.terms.form == Form::Chain)?;
+        let member = self.tasks.get(&id)?.gang().filter(|member| member.terms.form == Form::Chain)?;
         let of = |id: TaskId| {
             let task = self.tasks.get(&id).filter(|task| task.ticket.0 > 0)?;
             Some((task.ticket, task.ticket_at))
@@ -90,7 +90,7 @@ impl Engine {
             self.lines.hold(unit, grant);
         }
         if let Some(hot) = self.hot_mut(unit) {
-            hot.held = Some(held.into());
+            hot.set_held(held.into());
         }
         let cause = Cause::server("it goes on with what the link before it held");
         self.shift(unit, Event::Granted, &cause).expect("what waits can be granted");

@@ -56,10 +56,10 @@ impl Kind {
 type Wanting = (TaskId, usize);
 
 impl Engine {
-    /// Gangs that come before this place, or all, are claimed where there is room for all of their members.
-    pub(in crate::engine) fn claim_gangs(&mut self, waiting: &mut BTreeSet<Line>, before: Option<&Line>) {
-        while let Some(line) = waiting.first().copied().filter(|line| before.is_none_or(|before| line < before)) {
-            waiting.pop_first();
+    /// Gangs whose turn comes before that of this head, or all, are claimed where there is room for all of their members.
+    pub(in crate::engine) fn claim_gangs(&mut self, waiting: &mut BTreeSet<Line>, before: Option<(Line, LaneId)>) {
+        while let Some(line) = self.next_gang(waiting, before) {
+            waiting.remove(&line);
             self.claim_gang(line.unit.task);
         }
     }
@@ -158,7 +158,8 @@ impl Engine {
                 self.pauses.of(name).is_none() && self.has_places(name, self.living(line.unit.task).len())
             })
         };
-        self.gangs.ready.iter().find(may).copied()
+        let mut all = self.gangs.ready.iter().filter(may).copied();
+        if self.shares.decide() { self.first_by_turn(&all.collect(), self.noted_gang()) } else { all.next() }
     }
 
     fn vacancies(&self, own: Option<Line>) -> Vec<Vacancy> {

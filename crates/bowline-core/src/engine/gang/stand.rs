@@ -108,7 +108,7 @@ impl Engine {
             }
             let cause = Cause::server("its gang is granted what it asks for");
             if let Some(hot) = self.hot_mut(unit).filter(|_| !held.is_empty()) {
-                hot.held = Some(held.into());
+                hot.set_held(held.into());
             }
             self.shift(unit, Event::Granted, &cause).expect("what waits can be granted");
         }
@@ -117,7 +117,7 @@ impl Engine {
     /// What a member that gathers holds is free again.
     pub(super) fn release_of_member(&mut self, id: TaskId) {
         let unit = TaskRef::whole(id);
-        if self.tasks.get(&id).is_some_and(|task| task.hot.held.is_some()) {
+        if self.tasks.get(&id).is_some_and(|task| !task.hot.held().is_empty()) {
             self.release_held(unit);
             self.touch_unit(unit);
         }

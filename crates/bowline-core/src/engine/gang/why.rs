@@ -16,7 +16,7 @@ impl Engine {
     pub(in crate::engine) fn paused_members(&self, id: TaskId) -> Vec<(TaskId, &PauseMark)> {
         let Some((first, _)) = self.gang_of(id).filter(|_| self.is_bound(id)) else { return Vec::new() };
         let others = self.living(first).into_iter().filter(|other| *other != id);
-        let paused = others.filter_map(|other| Some((other, self.tasks.get(&other)?.paused.as_deref()?)));
+        let paused = others.filter_map(|other| Some((other, self.tasks.get(&other)?.paused()?)));
         paused.take(LISTED_MAX).collect()
     }
 
