@@ -1,6 +1,7 @@
 //! What every handler holds: cheap to clone.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bowline_blob::{BlobStore, LogStore};
@@ -14,9 +15,28 @@ use crate::secrets::Secrets;
 use crate::session::{Keys, SessionCounts};
 use crate::uploads::Uploads;
 
-/// What every handler holds: cheap to clone.
+/// What every handler holds. Cheap to clone: each layer that a request goes through does.
 #[derive(Debug, Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+impl AppState {
+    /// Of these.
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What that is.
+#[derive(Debug)]
+pub struct Parts {
     /// Who decides.
     pub leader: Leader,
     /// Logs of attempts. Its calls block.

@@ -1,4 +1,5 @@
-//! Submits: one by one from one client, beside the store's own commits of one task; from 64 clients, beside the one;
+//! Submits: one by one from one client, beside the store's own commits of one task, and what both are made of (a request
+//! that changes nothing, a commit after a pause as long as the rest of a submit); from 64 clients, beside the one;
 //! in bulk of 1,000. Nobody works meanwhile.
 
 use std::time::Duration;
@@ -19,6 +20,8 @@ use crate::site::{Site, each};
 const CLIENTS: u64 = 64;
 /// Tasks to a submit in bulk.
 const BULK: u64 = 1_000;
+/// Commits at the pace of submits, at most.
+const PACED_MAX: u64 = 2_000;
 
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let (from_one, from_many) = plan.size.submits;
@@ -26,15 +29,21 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     for _ in 0..plan.runs {
         let folder = plan.folder()?;
         let commits = commits::of_one_task(folder.path(), from_one, Duration::ZERO)?;
-        let possible = as_f64(from_one) / (commits.iter().sum::<f64>() / 1e3);
+        let possible = 1e3 / mean(&commits);
         let site = Site::start(plan)?;
         let runtime = runtime()?;
+        let asked = runtime.block_on(ask(site.client(), from_one))?;
         let before = site.cpu();
         let by_one = runtime.block_on(one_by_one(site.client(), from_one))?;
         let between = site.cpu();
         let by_many = runtime.block_on(from_clients(site.client(), from_many))?;
         let after = site.cpu();
+        let apart = Duration::from_secs_f64((1.0 / by_one - 1.0 / possible).max(1e-6));
+        let at_pace = commits::of_one_task(folder.path(), from_one.min(PACED_MAX), apart)?;
         one.add(by_one).ceiling(possible).more("server_cpu_us", each(before, between, from_one).server);
+        one.more("request_ms", 1e3 / asked)
+            .more("commit_ms", 1e3 / possible)
+            .more("commit_ms_at_this_pace", mean(&at_pace));
         many.add(by_many).ceiling(by_one).more("server_cpu_us", each(between, after, from_many).server);
         let tasks = plan.size.bulks * BULK;
         let watch = Stopwatch::start();
@@ -47,6 +56,19 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
         many.row("submit/64", "tasks/s", Some("≥ 10 × one")),
         bulk.row("submit/bulk", "tasks/s", Some("≥ 100,000")),
     ])
+}
+
+fn mean(all: &[f64]) -> f64 {
+    all.iter().sum::<f64>() / as_f64(all.len() as u64)
+}
+
+/// Requests a second that change nothing: what is needed to speak with the server at all.
+async fn ask(client: &Client, count: u64) -> Result<f64> {
+    let watch = Stopwatch::start();
+    for _ in 0..count {
+        client.version().await?;
+    }
+    Ok(watch.per_second(count))
 }
 
 /// Submits a second.

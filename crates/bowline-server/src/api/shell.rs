@@ -2,6 +2,7 @@
 //! is remembered between them.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -24,9 +25,20 @@ const READS_MAX: usize = 16;
 /// Tasks whose runs are remembered.
 const RUNS_REMEMBERED: usize = 50_000;
 
-/// What handlers hold. Cheap to clone.
+/// What handlers hold. Cheap to clone: each layer that a request goes through does.
 #[derive(Clone)]
-pub(crate) struct Shell {
+pub(crate) struct Shell(Arc<Held>);
+
+impl Deref for Shell {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.0
+    }
+}
+
+/// What that is.
+pub(crate) struct Held {
     pub(crate) app: AppState,
     reads: Arc<Semaphore>,
     workers: Arc<Mutex<HashMap<WorkerId, Arc<str>>>>,
@@ -54,7 +66,7 @@ impl FromRef<Shell> for AppState {
 impl Shell {
     pub(crate) fn new(app: AppState) -> Self {
         let http = Arc::new(HttpMetrics::register(&mut app.metrics.lock()));
-        Self {
+        Self(Arc::new(Held {
             app,
             reads: Arc::new(Semaphore::new(READS_MAX)),
             workers: Arc::default(),
@@ -63,7 +75,7 @@ impl Shell {
             backup: Arc::new(Semaphore::new(1)),
             http,
             leaving: TaskTracker::new(),
-        }
+        }))
     }
 
     /// Runs what blocks, off the async threads, a bounded number at a time.

@@ -17,7 +17,7 @@ use crate::config::ServerConfig;
 use crate::logs::LogKeeper;
 use crate::secrets::Secrets;
 use crate::session::{Keys, Seats, Sessions};
-use crate::state::AppState;
+use crate::state::{AppState, Parts as State};
 
 /// Who may come in, from the data folder.
 pub(super) fn secrets(data: &Path) -> Result<Secrets, ServerError> {
@@ -43,7 +43,7 @@ impl Parts {
     /// With a leader that leads: what handlers and sessions share.
     pub(super) fn under(self, leader: Leader, config: ServerConfig, local_addr: SocketAddr) -> Arc<Sessions> {
         let Self { secrets, logs, blobs } = self;
-        let state = AppState {
+        let state = AppState::new(State {
             leader: leader.clone(),
             logs: Arc::clone(&logs),
             blobs,
@@ -55,7 +55,7 @@ impl Parts {
             metrics: Arc::new(Mutex::new(Registry::default())),
             local_addr,
             stopping: CancellationToken::new(),
-        };
+        });
         let logs = Arc::new(LogKeeper::new(logs, leader));
         Arc::new(Sessions { state, seats: Seats::default(), logs, tasks: TaskTracker::new() })
     }
