@@ -161,6 +161,7 @@ macro_rules! conformance_tests {
             tasks_read_back_as_written
             work_of_elements_is_found_by_index
             filters_narrow_the_list
+            an_array_with_an_element_in_doubt_is_found
             pages_are_complete_while_tasks_come_in
             pages_in_both_orders
             bad_cursors_are_refused

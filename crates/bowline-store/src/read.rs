@@ -32,6 +32,8 @@ pub struct TaskFilter {
     pub namespace: Option<Namespace>,
     /// In one of these states. Empty: any.
     pub states: Vec<StateKind>,
+    /// Where `in_doubt` is one of the states, arrays too of which an element is in doubt: somebody has to say how that ended.
+    pub or_element_in_doubt: bool,
     /// Of this name; `*` stands for anything.
     pub name: Option<String>,
     /// With all these labels.
@@ -48,6 +50,13 @@ pub struct TaskFilter {
     pub run: Option<RunId>,
     /// Of this node of that run.
     pub node: Option<NodeIndex>,
+}
+
+impl TaskFilter {
+    /// Whether arrays belong to it of which an element is in doubt.
+    pub fn takes_element_in_doubt(&self) -> bool {
+        self.or_element_in_doubt && self.states.contains(&StateKind::InDoubt)
+    }
 }
 
 /// In which order tasks are listed.

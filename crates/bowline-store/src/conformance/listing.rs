@@ -132,6 +132,31 @@ pub fn filters_narrow_the_list(factory: Factory) {
     }
 }
 
+/// Who looks for what is in doubt finds arrays too of which an element is, where that is asked for.
+pub fn an_array_with_an_element_in_doubt_is_found(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let (mut array, mut other) = (task(1, StateKind::Running, 10), task(2, StateKind::Running, 20));
+    let counts = ArrayCounts { count: 9, cursor: 5, succeeded: 1, failed: 0, cancelled: 0, skipped: 0 };
+    (array.array, other.array) = (Some(counts), Some(counts));
+    stand.commit(vec![
+        new_task(array, spec(&[])),
+        new_task(other, spec(&[])),
+        new_task(task(3, StateKind::InDoubt, 30), spec(&[])),
+        Row::Element(Box::new(element(1, 0, StateKind::Succeeded))),
+        Row::Element(Box::new(element(1, 4, StateKind::InDoubt))),
+        Row::Element(Box::new(element(2, 0, StateKind::Running))),
+    ]);
+    let of = |states: &[StateKind], or_element_in_doubt| TaskFilter {
+        states: states.to_vec(),
+        or_element_in_doubt,
+        ..TaskFilter::default()
+    };
+    assert_eq!(ids(&stand, &of(&[StateKind::InDoubt], true)), [1, 3]);
+    assert_eq!(ids(&stand, &of(&[StateKind::InDoubt, StateKind::Failed], true)), [1, 3]);
+    assert_eq!(ids(&stand, &of(&[StateKind::InDoubt], false)), [3]);
+    assert_eq!(ids(&stand, &of(&[StateKind::Succeeded], true)), [0_u64; 0]);
+}
+
 /// A list that is paged while tasks come in shows each one that was there exactly once.
 pub fn pages_are_complete_while_tasks_come_in(factory: Factory) {
     let mut stand = Stand::new(factory);

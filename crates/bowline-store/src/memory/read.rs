@@ -10,6 +10,7 @@ use bowline_core::row::{
     ArtifactRow, AttemptRow, ElementRow, EndedRun, EndedTask, NodeRow, ResultRow, RunRow, Subject, TaskRow, WorkerRow,
 };
 use bowline_core::spec::Work;
+use bowline_core::state::StateKind;
 
 use super::MemoryStore;
 use super::state::{State, StoredTask, all_attempts, with_elements};
@@ -207,7 +208,9 @@ impl State {
         let worker_id =
             |name: &WorkerName| self.workers.values().find(|worker| worker.name == *name).map(|worker| worker.id);
         filter.namespace.as_ref().is_none_or(|namespace| *namespace == row.namespace)
-            && (filter.states.is_empty() || filter.states.contains(&row.unit.state))
+            && (filter.states.is_empty()
+                || filter.states.contains(&row.unit.state)
+                || (filter.takes_element_in_doubt() && self.has_element_in_doubt(row.id)))
             && filter.name.as_ref().is_none_or(|name| row.name.as_ref().is_some_and(|has| name_matches(name, has)))
             && filter.labels.iter().all(|(key, value)| spec.labels.get(key) == Some(value))
             && filter.resource.as_ref().is_none_or(|name| spec.resources.iter().any(|ask| ask.name() == Some(name)))
@@ -216,6 +219,11 @@ impl State {
             && filter.created_by.as_ref().is_none_or(|by| *row.created_by.0 == **by)
             && filter.run.is_none_or(|run| row.run.is_some_and(|(of, _)| of == run))
             && filter.node.is_none_or(|node| row.run.is_some_and(|(_, of)| of == node))
+    }
+
+    fn has_element_in_doubt(&self, task: TaskId) -> bool {
+        let mut elements = self.elements.range((task, 0)..=(task, u32::MAX));
+        elements.any(|(_, row)| row.unit.state == StateKind::InDoubt)
     }
 
     fn newest_result(&self, task: TaskRef) -> Option<ResultRow> {

@@ -137,6 +137,8 @@ fn store_filter(filter: BulkFilter, verb: TaskVerbName, namespace: Namespace) ->
     Ok(TaskFilter {
         namespace: Some(namespace),
         states,
+        // Whoever is named is acted on as a whole.
+        or_element_in_doubt: false,
         name: filter.name,
         labels: filter.labels.into_iter().collect(),
         resource: filter.resource.as_deref().map(resource).transpose()?,

@@ -22,6 +22,7 @@ pub(super) fn filter(query: &TaskQuery, namespace: Option<Namespace>, actor: &Ac
     Ok(TaskFilter {
         namespace,
         states: states(query.state.as_deref().unwrap_or(of_resource))?,
+        or_element_in_doubt: true,
         resource,
         name: query.name.clone(),
         labels: query.label.as_deref().map(labels).transpose()?.unwrap_or_default(),

@@ -102,7 +102,14 @@ fn narrow(filter: &TaskFilter, worker: Option<u32>, query: &mut Query) {
     }
     if !filter.states.is_empty() {
         let codes = filter.states.iter().map(|state: &StateKind| state_code(*state).to_string());
-        query.and(format!("t.state IN ({})", codes.collect::<Vec<_>>().join(", ")), []);
+        let mut condition = format!("t.state IN ({})", codes.collect::<Vec<_>>().join(", "));
+        if filter.takes_element_in_doubt() {
+            let code = state_code(StateKind::InDoubt);
+            let element = "SELECT 1 FROM elements AS e WHERE e.task = t.id AND e.state =";
+            condition =
+                format!("({condition} OR (t.ended_at IS NULL AND t.array IS NOT NULL AND EXISTS ({element} {code})))");
+        }
+        query.and(condition, []);
     }
     if let Some(name) = &filter.name {
         query.and("t.name GLOB ?", [Value::from(glob(name))]);
