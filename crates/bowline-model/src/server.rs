@@ -1,8 +1,7 @@
 //! The server's side: what it remembers, what of that is durable, and what waits to be said.
 
-use std::collections::BTreeSet;
-
-use crate::world::{Attempt, Job, Message};
+use crate::message::{Attempt, Claims, Message, Messages, What};
+use crate::world::{Job, Jobs};
 use crate::{FORBID, Flaw, TASKS, WORKERS};
 
 /// A task as the server has it.
@@ -18,50 +17,37 @@ pub enum Task {
     /// A worker's.
     Bound {
         /// Whose.
-        worker: usize,
+        worker: u8,
         /// Which attempt.
         attempt: Attempt,
     },
-    /// Over.
-    Ended {
-        /// By this attempt, as the server believes,
-        claim: u8,
-        /// and by the report of this one, in fact.
-        by: u8,
-    },
-}
-
-impl Task {
-    /// Ended. By whom is of no interest where it is who should have.
-    fn ended(claim: u8, by: u8) -> Self {
-        if claim == by { Self::Ended { claim: 0, by: 0 } } else { Self::Ended { claim, by } }
-    }
+    /// Over, by the report of the attempt that it is about.
+    Ended,
+    /// Over, by the report of another attempt than the server believes: what must never be.
+    EndedByAnother,
 }
 
 /// What a commit makes durable.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Store {
     /// Raised by a restore.
     pub generation: u8,
     /// The tasks.
     pub tasks: [Task; TASKS],
-    /// The boot of each worker's machine when it last said Hello.
-    pub boots: [u8; WORKERS],
-    /// Every claim that was ever recorded, one bit each.
-    pub recorded: u32,
+    /// Every claim that was ever recorded.
+    pub recorded: Claims,
 }
 
 impl Store {
     /// A store with these tasks to do; of the others there is nothing to do.
     fn new(tasks: &[usize]) -> Self {
         let task = |task| {
-            if tasks.contains(&task) { Task::Ready { number: 0, lost: None } } else { Task::Ended { claim: 0, by: 0 } }
+            if tasks.contains(&task) { Task::Ready { number: 0, lost: None } } else { Task::Ended }
         };
-        Self { generation: 1, tasks: std::array::from_fn(task), boots: [0; WORKERS], recorded: 0 }
+        Self { generation: 1, tasks: std::array::from_fn(task), recorded: 0 }
     }
 
     fn swap_workers(&mut self) {
-        self.boots.reverse();
         for task in &mut self.tasks {
             if let Task::Bound { worker, .. } = task {
                 *worker = 1 - *worker;
@@ -71,23 +57,32 @@ impl Store {
 
     /// Whether the attempt was recorded.
     pub fn knows(&self, attempt: Attempt) -> bool {
-        self.recorded & (1 << attempt.claim) != 0
+        self.recorded & attempt.bit() != 0
+    }
+
+    /// The attempts that it still has in mind.
+    pub(super) fn attempts_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
+        self.tasks.iter_mut().filter_map(|task| match task {
+            Task::Ready { lost, .. } => lost.as_mut(),
+            Task::Bound { attempt, .. } => Some(attempt),
+            Task::Ended | Task::EndedByAnother => None,
+        })
     }
 }
 
 /// The server.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Server {
     /// What is durable.
     pub store: Store,
     /// What has been decided.
     pub memory: Store,
     /// What may be said once that is durable.
-    pub held: BTreeSet<Message>,
+    pub held: Messages,
     /// Each worker's newest session; 0 for none.
     pub sessions: [u8; WORKERS],
     /// A copy of the store, made at some time.
-    pub backup: Option<Box<Store>>,
+    pub backup: Option<Store>,
     /// The mistake that it makes.
     pub flaw: Flaw,
 }
@@ -96,125 +91,171 @@ impl Server {
     /// A new server with an empty store.
     pub(super) fn new(tasks: &[usize], flaw: Flaw) -> Self {
         let store = Store::new(tasks);
-        Self { memory: store.clone(), store, held: BTreeSet::new(), sessions: [0; WORKERS], backup: None, flaw }
+        Self { memory: store, store, held: Messages::default(), sessions: [0; WORKERS], backup: None, flaw }
+    }
+
+    /// The store, the memory, and the copy where there is one.
+    pub(super) fn stores_mut(&mut self) -> impl Iterator<Item = &mut Store> {
+        [&mut self.store, &mut self.memory].into_iter().chain(&mut self.backup)
     }
 
     /// Which worker is called the first is changed.
     pub(super) fn swap_workers(&mut self) {
-        self.store.swap_workers();
-        self.memory.swap_workers();
+        self.stores_mut().for_each(Store::swap_workers);
         self.sessions.reverse();
-        self.held = std::mem::take(&mut self.held).into_iter().map(Message::swapped).collect();
-        if let Some(backup) = &mut self.backup {
-            backup.swap_workers();
-        }
     }
 
-    /// A commit: what was decided is durable, and what waited for it is said.
-    pub(super) fn commit(&mut self) -> BTreeSet<Message> {
-        self.store = self.memory.clone();
-        std::mem::take(&mut self.held)
+    /// A commit: what was decided is durable.
+    pub(super) fn commit(&mut self) {
+        self.store = self.memory;
     }
 
     /// It dies, and another process leads from what is durable.
     pub(super) fn restart(&mut self) {
-        self.memory = self.store.clone();
-        self.held.clear();
+        self.memory = self.store;
+        self.held = Messages::default();
         self.sessions = [0; WORKERS];
     }
 
-    /// A copy of what is durable. Which claims there ever were is a fact outside the store.
+    /// A copy of what is durable. Which claims there ever were is a fact outside the store, and the generation is raised
+    /// above all that there were.
     pub(super) fn back_up(&mut self) {
-        self.backup = Some(Box::new(Store { recorded: 0, ..self.store.clone() }));
+        self.backup = Some(Store { recorded: 0, generation: 0, ..self.store });
     }
 
     /// The store is put back, by `restore`: one generation further.
     pub(super) fn restore(&mut self) {
         if let Some(backup) = self.backup.take() {
             let generation = self.store.generation + 1;
-            let recorded = self.store.recorded;
-            self.store = Store { generation, recorded, ..*backup };
+            self.store = Store { generation, recorded: self.store.recorded, ..backup };
             self.restart();
         }
     }
 
+    fn say(&mut self, worker: u8, session: u8, what: What) {
+        self.held.insert(Message { worker, session, what });
+    }
+
     /// A task is exchanged for a worker's identity.
-    pub(super) fn claim(&mut self, task: usize, worker: usize, claim: u8) {
-        let Task::Ready { number, .. } = self.memory.tasks[task] else { return };
+    pub(super) fn claim(&mut self, task: u8, worker: u8, claim: u8) {
+        let row = &mut self.memory.tasks[usize::from(task)];
+        let Task::Ready { number, .. } = *row else { return };
         let attempt = Attempt { task, generation: self.memory.generation, number: number + 1, claim };
-        self.memory.tasks[task] = Task::Bound { worker, attempt };
-        self.memory.recorded |= 1 << claim;
-        self.held.insert(Message::Assign { worker, session: self.sessions[worker], attempt });
+        *row = Task::Bound { worker, attempt };
+        self.memory.recorded |= attempt.bit();
+        self.say(worker, self.sessions[usize::from(worker)], What::Assign(attempt));
+    }
+
+    /// Whether a lease that runs out frees the task.
+    pub(super) fn may_lose(&self, task: usize) -> bool {
+        let is_bound = matches!(self.memory.tasks[task], Task::Bound { .. });
+        is_bound && (task != FORBID || self.flaw == Flaw::LeaseFreesForbidden)
     }
 
     /// A worker was not heard of for too long.
-    pub(super) fn lease_runs_out(&mut self, task: usize) {
-        let Task::Bound { attempt, .. } = self.memory.tasks[task] else { return };
-        if task != FORBID || self.flaw == Flaw::LeaseFreesForbidden {
-            self.memory.tasks[task] = Task::Ready { number: attempt.number, lost: Some(attempt) };
-        }
+    pub(super) fn lease_runs_out(&mut self, task: u8) {
+        let row = &mut self.memory.tasks[usize::from(task)];
+        let Task::Bound { attempt, .. } = *row else { return };
+        *row = Task::Ready { number: attempt.number, lost: Some(attempt) };
     }
 
-    /// A worker says which attempts it knows of.
-    pub(super) fn hello(&mut self, worker: usize, session: u8, boot: u8, named: &[(Attempt, Job)]) {
-        self.sessions[worker] = session;
-        let is_same_boot = self.memory.boots[worker] == boot;
-        self.memory.boots[worker] = boot;
+    /// A worker says which attempts it knows of. An older process than the one that speaks is not heard.
+    pub(super) fn hello(&mut self, worker: u8, session: u8, named: &Jobs) {
+        let newest = &mut self.sessions[usize::from(worker)];
+        if session <= *newest {
+            return;
+        }
+        *newest = session;
         for task in 0..TASKS {
             let Task::Bound { worker: owner, attempt } = self.memory.tasks[task] else { continue };
             if owner != worker {
                 continue;
             }
-            let job = named.iter().find(|(known, _)| is_same(*known, attempt, self.flaw)).map(|(_, job)| *job);
+            let job = named.iter().find(|(known, job)| *job != Job::Settled && self.is_same(*known, attempt));
             self.memory.tasks[task] = match job {
-                Some(job) if job.is_over() && self.flaw == Flaw::HelloRequeuesPending => {
+                Some((_, Job::Over)) if self.flaw == Flaw::HelloRequeuesPending => {
                     Task::Ready { number: attempt.number, lost: None }
                 }
                 Some(_) => continue,
-                // Never journaled: it did not begin, and cannot any more.
-                None if is_same_boot => Task::Ready { number: attempt.number, lost: None },
-                None => Task::Ready { number: attempt.number, lost: Some(attempt) },
+                // Never journaled, so that it did not begin and cannot any more; or gone with its machine. Nobody has it.
+                None => Task::Ready { number: attempt.number, lost: None },
             };
         }
-        let stop = named.iter().filter(|(attempt, job)| !job.is_over() && !self.goes_on(worker, *attempt));
-        let stop = stop.map(|(attempt, _)| *attempt).collect();
-        self.held.insert(Message::Welcome { worker, session, stop });
+        let mut stop = 0;
+        for (attempt, _) in named.iter().filter(|(_, job)| *job == Job::Running) {
+            if !self.goes_on(worker, *attempt) {
+                stop |= attempt.bit();
+            }
+        }
+        self.say(worker, session, What::Welcome(stop));
     }
 
     /// Whether an attempt that its worker still has goes on: it is the worker's, or was lost with
     /// none claimed since, and is the worker's again.
-    fn goes_on(&mut self, worker: usize, attempt: Attempt) -> bool {
-        match self.memory.tasks[attempt.task] {
-            Task::Bound { worker: owner, attempt: newest } => owner == worker && is_same(newest, attempt, self.flaw),
-            Task::Ready { lost: Some(lost), .. } if is_same(lost, attempt, self.flaw) => {
-                self.memory.tasks[attempt.task] = Task::Bound { worker, attempt: lost };
+    fn goes_on(&mut self, worker: u8, attempt: Attempt) -> bool {
+        match self.memory.tasks[attempt.task()] {
+            Task::Bound { worker: owner, attempt: newest } => owner == worker && self.is_same(newest, attempt),
+            Task::Ready { lost: Some(lost), .. } if self.is_same(lost, attempt) => {
+                self.memory.tasks[attempt.task()] = Task::Bound { worker, attempt: lost };
                 true
             }
-            Task::Ready { .. } | Task::Ended { .. } => false,
+            Task::Ready { .. } | Task::Ended | Task::EndedByAnother => false,
         }
     }
 
-    /// A report. Says whether it came late and was taken all the same.
-    pub(super) fn finished(&mut self, worker: usize, session: u8, attempt: Attempt) -> bool {
-        if self.sessions[worker] != session {
-            return false;
-        }
-        let (newest, is_late) = match self.memory.tasks[attempt.task] {
-            Task::Bound { attempt: newest, .. } => (Some(newest), false),
-            Task::Ready { lost, .. } => (lost, true),
-            Task::Ended { .. } => (None, false),
+    /// The attempt that a report with this one's fence would end.
+    pub(super) fn would_end(&self, attempt: Attempt) -> Option<Attempt> {
+        let newest = match self.memory.tasks[attempt.task()] {
+            Task::Bound { attempt: newest, .. } => Some(newest),
+            Task::Ready { lost, .. } => lost,
+            Task::Ended | Task::EndedByAnother => None,
         };
-        let newest = newest.filter(|newest| is_same(*newest, attempt, self.flaw));
-        if let Some(newest) = newest {
-            self.memory.tasks[attempt.task] = Task::ended(newest.claim, attempt.claim);
-        }
-        self.held.insert(Message::Ack { worker, session, attempt });
-        newest.is_some() && is_late
+        newest.filter(|newest| self.is_same(*newest, attempt))
     }
-}
 
-/// Whether two attempts are the same by their fences: all that server and worker can compare.
-fn is_same(one: Attempt, other: Attempt, flaw: Flaw) -> bool {
-    let generations = flaw == Flaw::FenceWithoutGeneration || one.generation == other.generation;
-    one.task == other.task && one.number == other.number && generations
+    /// Whether a task is over in every store that there is, and so in each that there can be.
+    pub(super) fn is_over(&self, task: usize) -> bool {
+        let mut stores = [&self.store, &self.memory].into_iter().chain(&self.backup);
+        stores.all(|store| matches!(store.tasks[task], Task::Ended | Task::EndedByAnother))
+    }
+
+    /// Nothing is left but how the tasks ended.
+    pub(super) fn close(&mut self) {
+        for store in [&mut self.store, &mut self.memory] {
+            (store.generation, store.recorded) = (1, 0);
+        }
+        self.backup = None;
+        self.restart();
+    }
+
+    /// Whether no report of this attempt can end anything, now or after a crash or a restore: neither is it what a row has
+    /// in mind, nor will its fence be given again.
+    pub(super) fn never_asks_for(&self, attempt: Attempt) -> bool {
+        let is_old = attempt.generation < self.store.generation && self.flaw != Flaw::FenceWithoutGeneration;
+        let is_over = |number: u8| is_old || attempt.number <= number;
+        let mut stores = [&self.store, &self.memory].into_iter().chain(&self.backup);
+        stores.all(|store| match store.tasks[attempt.task()] {
+            Task::Ready { number, lost } => is_over(number) && lost.is_none_or(|lost| !self.is_same(lost, attempt)),
+            Task::Bound { attempt: newest, .. } => is_over(newest.number) && !self.is_same(newest, attempt),
+            Task::Ended | Task::EndedByAnother => true,
+        })
+    }
+
+    /// A report.
+    pub(super) fn finished(&mut self, worker: u8, session: u8, attempt: Attempt) {
+        if self.sessions[usize::from(worker)] != session {
+            return;
+        }
+        if let Some(newest) = self.would_end(attempt) {
+            let is_right = newest.claim == attempt.claim;
+            self.memory.tasks[attempt.task()] = if is_right { Task::Ended } else { Task::EndedByAnother };
+        }
+        self.say(worker, session, What::Ack(attempt));
+    }
+
+    /// Whether two attempts are the same by their fences: all that server and worker can compare.
+    pub(super) fn is_same(&self, one: Attempt, other: Attempt) -> bool {
+        let generations = self.flaw == Flaw::FenceWithoutGeneration || one.generation == other.generation;
+        one.task == other.task && one.number == other.number && generations
+    }
 }
