@@ -233,23 +233,29 @@ impl Engine {
         holds
     }
 
-    /// Elements of an array that wait and have no place yet take theirs: of a new round, and after a take-over.
+    /// Elements of an array that wait take their places, as they are now: of a new round, and when it is paused or goes on.
     pub(super) fn stand_elements(&mut self, id: TaskId) {
-        let Some(array) = self.tasks.get(&id).and_then(|task| task.array()).filter(|array| array.asks) else {
-            return;
-        };
-        let waiting = array.elements.iter().filter(|(_, element)| element.hot.state == State::Waiting);
-        let waiting: Vec<u32> = waiting.map(|(index, _)| *index).collect();
-        for index in waiting {
-            let unit = TaskRef::element(id, index);
-            // In a new round they are there before their array has come to its turn.
-            if !self.may_stand(unit) {
-                return;
-            }
+        for unit in self.waiting_elements(id) {
             let wants = self.wants_of(unit);
             let Some(place) = self.place_of(unit) else { return };
-            self.put_right(place, &wants);
+            self.put_right_and_tell(place, &wants);
         }
+    }
+
+    /// The same at a take-over.
+    pub(super) fn stand_loaded_elements(&mut self, id: TaskId) {
+        for unit in self.waiting_elements(id) {
+            self.stand_loaded(unit);
+        }
+    }
+
+    fn waiting_elements(&self, id: TaskId) -> Vec<TaskRef> {
+        let array = self.tasks.get(&id).and_then(|task| task.array()).filter(|array| array.asks);
+        let elements = array.into_iter().flat_map(|array| &array.elements);
+        let waiting = elements.filter(|(_, element)| element.hot.state == State::Waiting);
+        let waiting = waiting.map(|(index, _)| TaskRef::element(id, *index));
+        // In a new round they are there before their array has come to its turn.
+        waiting.filter(|unit| self.may_stand(*unit)).collect()
     }
 
     /// Whether an array's elements may stand in line: it has its ticket, and is not being stopped.

@@ -196,7 +196,7 @@ impl Engine {
             self.stand_loaded(whole);
         }
         if matches!(kind, StateKind::Ready | StateKind::Running) {
-            self.stand_elements(id);
+            self.stand_loaded_elements(id);
         }
         if !mutant::is(Mutant::TimersLostAtReload) {
             self.retime(whole);

@@ -10,7 +10,7 @@ use bowline_core::input::{DryRun, Request, Strict, Submit, TaskVerb};
 use bowline_core::message::{FromWorker, JobEnd, KnownAs, Paused};
 use bowline_core::name::{Key, ResourceName, UnitName};
 use bowline_core::resource::{Ask, Mode, ResourceChange, ResourceView, Service, UnitSpec};
-use bowline_core::spec::{ArraySpec, OnWorkerLoss, Requirement, TaskSpec};
+use bowline_core::spec::{ArraySpec, OnWorkerLoss, Requirement, RetryPolicy, TaskSpec};
 use bowline_core::state::StateKind;
 use bowline_core::time::Span;
 
@@ -313,6 +313,39 @@ fn what_is_paused_stands_aside_and_gives_back_and_steps_back_to_its_number() {
     assert_eq!(states(&bench, [first, second]), [Ready, Waiting], "the lower number is first again");
     let expected = ["submitted", "waiting", "ready", "paused", "stands_aside", "resumed", "steps_back", "ready"];
     assert_eq!(history(&bench, first), expected);
+}
+
+#[test]
+fn an_element_that_waits_again_says_that_it_stands_aside_while_its_array_is_paused() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 8);
+    let mut spec = asks(vec![lock("A")]);
+    spec.array = Some(ArraySpec::of(2));
+    spec.retry = RetryPolicy { extra: 1, backoff: Span(Duration::from_secs(1)), ..RetryPolicy::default() };
+    spec.release_while_retrying = true;
+    let array = bench.one(spec);
+    let element = TaskRef::element(array, 0);
+    let attempt = bench.tables.attempts.values().find(|row| row.attempt.task == element).unwrap().attempt;
+    // Another one has the lock while it waits to be tried again, and longer.
+    let other = bench.one(asks(vec![lock("A")]));
+    bench
+        .request(Request::Tasks { namespace: namespace(), tasks: vec![TaskRef::whole(array)], verb: TaskVerb::Pause })
+        .unwrap();
+    bench.say(session, FromWorker::Started(attempt));
+    bench.finish(session, attempt, error("no"));
+    assert_eq!(bench.state(other), Assigned);
+    bench.verb(TaskRef::whole(array), TaskVerb::Resume).unwrap();
+    bench.pass(Duration::from_secs(2));
+    let told = |bench: &Bench| {
+        let subject = bowline_core::row::Subject::Task(element);
+        let lines = bench.tables.history.iter().filter(|line| line.subject == subject);
+        lines.map(|line| line.what.clone()).filter(|what| what.starts_with("st")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&bench), [""; 0], "it waits in line");
+    bench.verb(TaskRef::whole(array), TaskVerb::Pause).unwrap();
+    assert_eq!(told(&bench), ["stands_aside"]);
+    bench.verb(TaskRef::whole(array), TaskVerb::Resume).unwrap();
+    assert_eq!(told(&bench), ["stands_aside", "steps_back"]);
 }
 
 #[test]

@@ -117,6 +117,8 @@ pub struct Book {
     pub held: BTreeMap<WorkerId, BTreeSet<AttemptRef>>,
     /// Workers.
     pub workers: BTreeMap<WorkerId, WorkerSeen>,
+    /// The newest incarnation under each name that was forgotten.
+    pub forgotten: BTreeMap<WorkerName, Incarnation>,
     /// Runs.
     pub runs: BTreeMap<RunId, RunState>,
     /// Tasks of which the last commit began a new round.

@@ -281,8 +281,12 @@ impl Sessions {
                 }
                 ServerMessage::LogAck(_) => continue,
                 ServerMessage::Engine(message) => match message {
-                    ToWorker::Welcome { name, incarnation, .. } => {
-                        self.welcome(book, found, at, (cluster, server, conn), (name, *incarnation));
+                    ToWorker::Welcome { epoch, name, incarnation, .. } => {
+                        // Who stood still while another one took over says what he committed, and what is forgotten since.
+                        let forgotten = book.forgotten.get(name).filter(|_| *epoch < book.commit.0);
+                        if forgotten.is_none_or(|newest| newest < incarnation) {
+                            self.welcome(book, found, at, (cluster, server, conn), (name, *incarnation));
+                        }
                         continue;
                     }
                     ToWorker::Ack { attempt, of } => {

@@ -68,7 +68,12 @@ impl Turn<'_> {
             }
             Row::Task(row) => self.task(row),
             Row::Worker(row) => self.worker(row),
-            Row::WorkerGone(id) => drop(self.book.workers.remove(id)),
+            Row::WorkerGone(id) => {
+                if let Some(gone) = self.book.workers.remove(id) {
+                    let newest = self.book.forgotten.entry(gone.name).or_default();
+                    *newest = gone.incarnation.max(*newest);
+                }
+            }
             Row::NewRun(new) => drop(self.book.runs.insert(new.row.id, new.row.state)),
             Row::Run(row) => drop(self.book.runs.insert(row.id, row.state)),
             Row::Pause(row) => {
