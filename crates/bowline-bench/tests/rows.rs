@@ -71,7 +71,7 @@ rows! {
     artifacts: "artifacts" gives
         ["artifacts/large/up", "artifacts/large/down", "artifacts/small/up", "artifacts/small/down"];
     churn: "churn" gives ["churn"];
-    lines: "lines" gives ["lines", "lines/in-turn"];
+    lines: "lines" gives ["lines", "lines/in-turn", "lines/jobs"];
     one_line: "one-line" gives ["one-line"];
     matching: "match" gives ["match"];
     explain: "explain" gives ["explain"];

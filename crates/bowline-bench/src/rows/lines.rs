@@ -1,12 +1,13 @@
 //! Tasks that hold one to three of a thousand resources, beside as many that hold none, and beside as many that hold none
-//! and are not given to a worker beforehand either: those that take two slots each of a worker with twice as many.
+//! and are not given to a worker beforehand either: those that take two slots each of a worker with twice as many. And the
+//! same with the shortest jobs that are processes.
 
 use anyhow::Result;
 use bowline_api::{Ask, NewTask};
 
 use super::runtime;
 use crate::args::Plan;
-use crate::drive::{noop, work_off};
+use crate::drive::{command, noop, work_off};
 use crate::row::{Row, Runs};
 use crate::site::{Cpu, Site, Voice, each};
 
@@ -14,13 +15,17 @@ const SLOTS: u32 = 8;
 
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let (resources, tasks) = plan.size.lines;
-    let [mut runs, mut in_turn] = [(); 2].map(|()| Runs::default());
+    let jobs = plan.size.spawn;
+    let [mut runs, mut in_turn, mut as_jobs] = [(); 3].map(|()| Runs::default());
     for _ in 0..plan.runs {
         let (without, _) = run(plan, (SLOTS, tasks), |_| noop())?;
-        let (with, cpu) = run(plan, (SLOTS, tasks), |number| holding(number, resources))?;
+        let (with, cpu) = run(plan, (SLOTS, tasks), |number| holding(noop(), number, resources))?;
         let (two_slots, other) = run(plan, (2 * SLOTS, tasks), |_| NewTask { slots: Some(2), ..noop() })?;
         runs.add(with).ceiling(without).more("server_cpu_us", cpu.server);
         in_turn.add(with).ceiling(two_slots).more("ceiling_server_cpu_us", other.server);
+        let (without, _) = run(plan, (SLOTS, jobs), |_| job())?;
+        let (with, cpu) = run(plan, (SLOTS, jobs), |number| holding(job(), number, resources))?;
+        as_jobs.add(with).ceiling(without).more("server_cpu_us", cpu.server);
     }
     Ok(vec![
         runs.row("lines", "tasks/s", Some("≥ 60 % of the rate without")),
@@ -29,6 +34,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Row>> {
             "tasks/s",
             Some("≥ 60 % of the rate without, where nothing is given out beforehand"),
         ),
+        as_jobs.row("lines/jobs", "jobs/s", Some("≥ 60 % of the rate without")),
     ])
 }
 
@@ -45,8 +51,13 @@ fn run(plan: &Plan, (slots, tasks): (u32, u64), make: impl Fn(u64) -> NewTask) -
     Ok((rate, cpu))
 }
 
-/// A task that holds one to three resources, spread evenly and without a pattern that anybody could use.
-fn holding(number: u64, resources: u64) -> NewTask {
+/// The shortest one that is a process.
+fn job() -> NewTask {
+    command(&["/bin/true"])
+}
+
+/// This task, and it holds one to three resources, spread evenly and without a pattern that anybody could use.
+fn holding(task: NewTask, number: u64, resources: u64) -> NewTask {
     let mut names: Vec<u64> = (0..=number % 3).map(|place| scattered(number * 3 + place) % resources).collect();
     names.sort_unstable();
     names.dedup();
@@ -54,7 +65,7 @@ fn holding(number: u64, resources: u64) -> NewTask {
         0 => Ask::Shared { name: format!("r{name}") },
         _ => Ask::Exclusive { name: format!("r{name}") },
     };
-    NewTask { resources: names.into_iter().map(ask).collect(), ..noop() }
+    NewTask { resources: names.into_iter().map(ask).collect(), ..task }
 }
 
 /// Some other number for each: the finalizer of `SplitMix64`.
@@ -66,11 +77,11 @@ fn scattered(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::holding;
+    use super::{holding, noop};
 
     #[test]
     fn each_holds_one_to_three() {
-        let counts: Vec<usize> = (0..300).map(|number| holding(number, 1_000).resources.len()).collect();
+        let counts: Vec<usize> = (0..300).map(|number| holding(noop(), number, 1_000).resources.len()).collect();
         assert!(counts.iter().all(|count| (1..=3).contains(count)) && counts.contains(&1) && counts.contains(&3));
     }
 }
