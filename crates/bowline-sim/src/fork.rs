@@ -180,10 +180,11 @@ impl Fork {
         }
     }
 
-    /// How many tasks and elements have not ended.
+    /// How far tasks and elements are from their end: one step for each that has not ended, another one where it has not begun.
     fn unfinished(&mut self) -> u64 {
+        let steps = |state: StateKind| 1 + u64::from(!state.is_live());
         match self.request(Request::Overview) {
-            Ok(Answer::Overview(overview)) => overview.states.iter().map(|(_, count)| count).sum(),
+            Ok(Answer::Overview(overview)) => overview.states.iter().map(|(state, count)| steps(*state) * count).sum(),
             _ => u64::MAX,
         }
     }

@@ -27,7 +27,7 @@ pub use seat::Seat;
 pub const STOPPED: i32 = 0;
 /// Where another process acts under its identity: nothing starts it again by itself.
 pub const FENCED: i32 = 4;
-/// Where another process uses its state directory.
+/// Where another process uses its state directory, or that has no room for its id.
 pub const BUSY: i32 = 1;
 /// Seats that are told anew of what they share, within one event.
 const ROUNDS_MAX: usize = 16;
@@ -119,7 +119,10 @@ impl Worker {
         let servers = self.role.servers.clone();
         for (number, (cluster, share)) in servers.iter().zip(shares(&room, servers.len())).enumerate() {
             let mut hands = Hands { io, later: &mut self.later, tokens: &mut self.tokens, seat: number };
-            let seat = Seat::begin(&self.role, (number, *cluster), share, &mut hands);
+            // Whoever cannot keep who he is does not begin, as the real one.
+            let Some(seat) = Seat::begin(&self.role, (number, *cluster), share, &mut hands) else {
+                return io.exit(BUSY);
+            };
             self.seats.push(seat);
         }
     }

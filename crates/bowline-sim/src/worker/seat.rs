@@ -107,10 +107,10 @@ impl Seat {
         (number, cluster): (usize, ClusterId),
         share: Share,
         hands: &mut Hands<'_, '_>,
-    ) -> Self {
+    ) -> Option<Self> {
         let (dir, files) = (format!("{}/{number}", role.dir), format!("{number}/"));
         let left = left(&(files.clone() + JOURNAL), hands);
-        let state_id = state_id(&(files.clone() + "id"), hands);
+        let state_id = state_id(&(files.clone() + "id"), hands)?;
         let watch = share.watch();
         let settings = settings(role, (&dir, state_id), share, hands);
         let caller =
@@ -138,7 +138,7 @@ impl Seat {
         };
         seat.connect_supervisor(hands);
         seat.act(hands);
-        seat
+        Some(seat)
     }
 
     /// Attempts that take room, in the order of their numbers.
@@ -310,14 +310,15 @@ fn left(file: &str, hands: &Hands<'_, '_>) -> Left {
     Left { journal, logs }
 }
 
-/// The folder's own id, made where there is none.
-fn state_id(file: &str, hands: &mut Hands<'_, '_>) -> String {
+/// The folder's own id, made where there is none. Nothing: it cannot be kept.
+fn state_id(file: &str, hands: &mut Hands<'_, '_>) -> Option<String> {
     if let Some(id) = hands.io.read(file).and_then(|id| String::from_utf8(id).ok()) {
-        return id;
+        return Some(id);
     }
     let id = format!("{:016x}", hands.io.random().next());
     if hands.io.replace(file, id.as_bytes()).is_err() {
         hands.io.note(format_args!("no room for the folder's id"));
+        return None;
     }
-    id
+    Some(id)
 }
