@@ -139,16 +139,21 @@ pub struct NamespaceDoc {
     pub limits: Vec<LimitInUse>,
 }
 
-/// What somebody has had of the workers: who has had least goes first.
+/// What somebody has had of the workers, beside what was due by the shares of those who wanted them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Had {
     /// The share.
     pub share: u32,
     /// Slots now.
     pub slots: u64,
-    /// Time of slots, divided by the share, since shares count.
-    #[schema(value_type = String)]
-    pub time: Span,
+    /// How much more than was due to it it has had: time of slots, divided by the share. Absent: not more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ahead: Option<Span>,
+    /// How much less it has had. Absent: not less. Whoever is behind most goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub behind: Option<Span>,
 }
 
 /// A concurrency key, or a rate, in use.
@@ -245,7 +250,9 @@ pub fn document(view: &NamespaceView) -> NamespaceDoc {
 }
 
 fn had(share: &ShareView) -> Had {
-    Had { share: share.weight, slots: share.slots, time: Span(share.tag) }
+    let length = Some(Span(share.lead.length())).filter(|length| !length.0.is_zero());
+    let (ahead, behind) = if share.lead.0 < 0 { (None, length) } else { (length, None) };
+    Had { share: share.weight, slots: share.slots, ahead, behind }
 }
 
 fn limit(limit: &LimitView) -> LimitInUse {

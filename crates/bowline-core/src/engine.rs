@@ -287,6 +287,7 @@ impl Engine {
             self.note_full();
             self.note_firsts();
             if !self.drop_stale_keeps() && self.lines.is_still() && self.gangs.is_still() && self.gates.is_still() {
+                self.note_race();
                 return;
             }
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use run::{RunExplanation, StepExplanation, StepWait, WHY_LISTED_MAX, Waiting};
 pub use worker::{LANES_LISTED_MAX, LaneMiss, WorkerExplanation, WorkerReason};
 
+use crate::fair::Lead;
 use crate::id::{AttemptRef, TaskRef, Ticket};
 use crate::name::{Key, LimitKey, Namespace, ResourceName, UnitName, WorkerName};
 use crate::resource::Mode;
@@ -201,10 +202,10 @@ pub enum WaitReason {
         namespace: Namespace,
         /// And a user in it, where that is its own namespace.
         user: Option<String>,
-        /// What those have had, by their share.
-        theirs: Span,
-        /// What its own have had.
-        own: Span,
+        /// How far ahead those are of their share.
+        theirs: Lead,
+        /// How far its own are.
+        own: Lead,
     },
     /// Its gang waits: for a member, or for room for all of them at once.
     Gang {

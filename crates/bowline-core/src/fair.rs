@@ -2,6 +2,7 @@
 //! (quotas and shares).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -187,8 +188,30 @@ pub struct ShareView {
     pub weight: u32,
     /// Slots that he has now.
     pub slots: u64,
-    /// What counts for him: time of slots by weight. Who has least of this goes first.
-    pub tag: Duration,
+    /// How far ahead he is of what was due to him. Whoever is behind most goes first.
+    pub lead: Lead,
+}
+
+/// How much more than was due to him somebody has had of the workers: microseconds of a slot, by his share. Below nothing
+/// where it was less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Lead(pub i64);
+
+impl Lead {
+    /// Without its sign, to a tenth of a second.
+    pub fn length(self) -> Duration {
+        Duration::from_millis(self.0.unsigned_abs() / 100_000 * 100)
+    }
+}
+
+impl fmt::Display for Lead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = Span(self.length());
+        if length.0.is_zero() {
+            return f.write_str("even with its share");
+        }
+        write!(f, "{length} {} its share", if self.0 < 0 { "behind" } else { "ahead of" })
+    }
 }
 
 /// A concurrency key, or a rate, in use.

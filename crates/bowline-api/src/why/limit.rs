@@ -64,8 +64,8 @@ pub(super) fn waiting(reason: &WaitReason) -> String {
         ),
         WaitReason::Share { namespace, user, theirs, own } => {
             let who = user.as_ref().map_or_else(
-                || format!("namespace {namespace}, which has had {theirs} by its share, and its own has had {own}"),
-                |user| format!("{user}, who has had {theirs} by his share, and its own user has had {own}"),
+                || format!("namespace {namespace}, which is {theirs}; its own namespace is {own}"),
+                |user| format!("{user}, who is {theirs}; its own user is {own}"),
             );
             format!("It is the turn of {who}; `bowline namespace show {namespace}` tells the shares.")
         }

@@ -180,10 +180,10 @@ fn unfair(reason: &WaitReason) -> Option<String> {
             "{namespace} may have {at_most} tasks on workers (its quota `max_running`), and has {running}"
         )),
         WaitReason::Share { namespace, user: None, .. } => {
-            Some(format!("it is the turn of namespace {namespace}, which has had less of the workers, by its share"))
+            Some(format!("it is the turn of namespace {namespace}, which is behind its share"))
         }
         WaitReason::Share { user: Some(user), .. } => {
-            Some(format!("it is the turn of {user}, who has had less of the workers, by their share"))
+            Some(format!("it is the turn of {user}, who is behind his share"))
         }
         _ => None,
     }

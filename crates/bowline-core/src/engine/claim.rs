@@ -46,6 +46,7 @@ impl Engine {
         self.claim_for_server();
         self.let_back();
         let (joined, mut freed) = (self.lanes.take_joined(), std::mem::take(&mut self.freed));
+        self.note_joined(&joined);
         let mut gangs = self.gangs.take_ready(!freed.is_empty());
         if self.free.is_empty() || (joined.is_empty() && freed.is_empty() && gangs.is_empty()) {
             return;

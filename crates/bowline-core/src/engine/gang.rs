@@ -74,6 +74,11 @@ impl Gangs {
         self.is_stirred = true;
     }
 
+    /// Those that wait for workers.
+    pub(super) fn ready(&self) -> &BTreeSet<Line> {
+        &self.ready
+    }
+
     /// Whether any waits for workers.
     pub(super) fn is_anybody_ready(&self) -> bool {
         !self.ready.is_empty()
@@ -173,7 +178,7 @@ impl Engine {
     }
 
     /// Members that have not ended, in order.
-    fn living(&self, first: TaskId) -> Vec<TaskId> {
+    pub(super) fn living(&self, first: TaskId) -> Vec<TaskId> {
         let size = self.gangs.all.get(&first).map_or(0, |gang| gang.size);
         let is_member = |id: &TaskId| {
             let task = self.tasks.get(id).filter(|task| !task.is_ended());

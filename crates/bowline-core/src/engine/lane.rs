@@ -213,6 +213,8 @@ pub(super) struct Lanes {
     occupied_held: BTreeSet<LaneId>,
     /// Lanes that somebody joined since the last matching.
     joined: BTreeSet<LaneId>,
+    /// Lanes that the last one left since that was asked last.
+    left: BTreeSet<LaneId>,
     /// Lanes of those who need much of which the first may have changed.
     big: BTreeSet<LaneId>,
     next: u32,
@@ -290,6 +292,7 @@ impl Lanes {
             }
             if lane.lines.is_empty() {
                 self.occupied.remove(&id);
+                self.left.insert(id);
                 self.occupied_held.remove(&id);
             }
         }
@@ -320,6 +323,11 @@ impl Lanes {
     /// Lanes that somebody joined since the last call.
     pub(super) fn take_joined(&mut self) -> BTreeSet<LaneId> {
         std::mem::take(&mut self.joined)
+    }
+
+    /// Lanes that the last one left since the last call.
+    pub(super) fn take_left(&mut self) -> BTreeSet<LaneId> {
+        std::mem::take(&mut self.left)
     }
 
     /// Lanes of those who need much of which the first may have changed since the last call.

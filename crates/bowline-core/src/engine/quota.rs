@@ -99,7 +99,7 @@ impl Engine {
         let name = row.name.clone();
         self.rooms.insert(name.clone(), Tenant { row });
         self.set_gates(&name);
-        self.shares.weigh(&self.rooms, self.now);
+        self.shares.weigh(&self.rooms);
     }
 
     fn put_tenant(&mut self, row: NamespaceRow) {
@@ -115,7 +115,7 @@ impl Engine {
         }
         self.restand_namespace(Some(&name));
         let was_on = self.shares.is_on();
-        self.shares.weigh(&self.rooms, self.now);
+        self.shares.weigh(&self.rooms);
         if self.shares.is_on() && !was_on {
             self.count_shares();
         }

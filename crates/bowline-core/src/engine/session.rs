@@ -258,9 +258,7 @@ impl Engine {
     }
 
     pub(super) fn load_worker(&mut self, id: WorkerId, attempt: AttemptRef, claim: Claim) {
-        if self.shares.is_on() {
-            self.shares.begin(attempt, &claim, self.now);
-        }
+        self.begin_share(attempt, &claim, id);
         if let Some(worker) = self.workers.get_mut(&id) {
             let room = worker.room();
             worker.held.add(attempt, claim, &room);

@@ -39,6 +39,8 @@ pub(super) enum Timer {
     Side(TaskRef),
     /// A start that a rate counts no longer counts.
     Rates,
+    /// Who wants which workers is looked at, for the sake of shares.
+    Race,
 }
 
 /// What a unit's timer stands for.
@@ -63,6 +65,7 @@ impl Engine {
                 Timer::Keep => self.fire_keep(),
                 Timer::Side(unit) => self.fire_side(unit),
                 Timer::Rates => self.fire_rates(),
+                Timer::Race => self.fire_race(),
             }
         }
     }

@@ -232,6 +232,8 @@ fn a_quota_and_the_turn_of_others_are_told_of_a_lane() {
     for request in [submit(&namespace()), submit(&other)] {
         bench.request(request).unwrap();
     }
+    // Of what runs meanwhile half is due to either.
+    bench.pass(Duration::from_secs(2));
     let told = worker(&mut bench, "lab-1");
     let own = told.lanes.iter().find(|lane| lane.namespace == namespace()).unwrap();
     let [WaitReason::Share { namespace: turn, user: None, .. }] = own.fairness.as_slice() else { panic!("{own:?}") };

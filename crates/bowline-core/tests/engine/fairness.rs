@@ -25,7 +25,7 @@ fn level(priority: i32) -> TaskSpec {
 }
 
 /// Ends the newest attempt of a task that its worker has.
-fn end(bench: &mut Bench, session: SessionId, task: TaskId, how: JobEnd) {
+pub(crate) fn end(bench: &mut Bench, session: SessionId, task: TaskId, how: JobEnd) {
     let live = bench.tables.attempts.values().find(|row| row.attempt.task.task == task && row.end.is_none());
     let attempt = live.map(|row| row.attempt).expect("an attempt of it lives");
     bench.say(session, FromWorker::Started(attempt));
@@ -93,7 +93,7 @@ fn often(of: &str, count: u32, per: u64) -> TaskSpec {
     TaskSpec { rate: Some(Rate { key: key(of), count, per: Span::secs(per) }), ..noop() }
 }
 
-fn states<const N: usize>(bench: &Bench, tasks: [TaskId; N]) -> [StateKind; N] {
+pub(crate) fn states<const N: usize>(bench: &Bench, tasks: [TaskId; N]) -> [StateKind; N] {
     tasks.map(|task| bench.state(task))
 }
 
@@ -101,25 +101,25 @@ fn reasons(bench: &mut Bench, task: TaskId) -> Vec<WaitReason> {
     explain(bench, TaskRef::whole(task)).unwrap().reasons
 }
 
-fn set(bench: &mut Bench, name: &Namespace, change: NamespaceChange) -> NamespaceView {
+pub(crate) fn set(bench: &mut Bench, name: &Namespace, change: NamespaceChange) -> NamespaceView {
     match bench.request(Request::SetNamespace { name: name.clone(), change }) {
         Ok(Answer::Namespace(view)) => *view,
         other => panic!("{other:?}"),
     }
 }
 
-fn view(bench: &mut Bench, name: &Namespace) -> NamespaceView {
+pub(crate) fn view(bench: &mut Bench, name: &Namespace) -> NamespaceView {
     match bench.request(Request::Namespace { name: name.clone() }) {
         Ok(Answer::Namespace(view)) => *view,
         other => panic!("{other:?}"),
     }
 }
 
-fn room(name: &str) -> Namespace {
+pub(crate) fn room(name: &str) -> Namespace {
     Namespace::new(name).unwrap()
 }
 
-fn submit_as(bench: &mut Bench, user: &str, of: &Namespace, spec: TaskSpec) -> TaskId {
+pub(crate) fn submit_as(bench: &mut Bench, user: &str, of: &Namespace, spec: TaskSpec) -> TaskId {
     let submit = Submit {
         namespace: of.clone(),
         tasks: vec![new_task(spec)],
@@ -132,7 +132,7 @@ fn submit_as(bench: &mut Bench, user: &str, of: &Namespace, spec: TaskSpec) -> T
     task
 }
 
-fn lock(of: &str) -> Ask {
+pub(crate) fn lock(of: &str) -> Ask {
     Ask::Exclusive { name: ResourceName::new(of).unwrap() }
 }
 
@@ -420,110 +420,4 @@ fn a_namespace_holds_no_more_of_a_resource_than_its_quota() {
     assert_eq!(states(&bench, own)[1..], [Assigned, Waiting]);
     end(&mut bench, session, theirs, JobEnd::Success);
     assert_eq!(bench.state(own[2]), Assigned);
-}
-
-/// Who is given the one slot, so many times, where each holds it for this long.
-fn turns(bench: &mut Bench, session: SessionId, times: usize, length: Duration) -> Vec<TaskId> {
-    let mut turns = Vec::new();
-    for _ in 0..times {
-        let row = bench.tables.attempts.values().find(|row| row.end.is_none()).expect("somebody has the slot");
-        let attempt = row.attempt;
-        turns.push(attempt.task.task);
-        bench.say(session, FromWorker::Started(attempt));
-        let parts = 10;
-        for _ in 0..parts {
-            bench.pass(length / parts);
-            bench.say(session, FromWorker::Heartbeat);
-        }
-        bench.finish(session, attempt, JobEnd::Success);
-    }
-    turns
-}
-
-#[test]
-fn one_slot_goes_to_namespaces_by_their_shares_of_its_time() {
-    let mut bench = Bench::new();
-    let (one, three) = (room("one"), room("three"));
-    set(&mut bench, &three, NamespaceChange { share: Some(Some(3)), ..NamespaceChange::default() });
-    let ones: Vec<TaskId> = (0..40).map(|_| submit_as(&mut bench, "ada", &one, noop())).collect();
-    for _ in 0..40 {
-        submit_as(&mut bench, "ada", &three, noop());
-    }
-    let session = bench.worker("lab-1", 1);
-    let told = turns(&mut bench, session, 40, Duration::from_secs(20));
-    let had = told.iter().filter(|task| ones.contains(task)).count();
-    assert!((9..=11).contains(&had), "a quarter of forty, and not {had}: {told:?}");
-    let waiting = *ones.iter().rev().find(|task| bench.state(**task) == Ready).unwrap();
-    let (own, other) = (view(&mut bench, &one).share.unwrap(), view(&mut bench, &three).share.unwrap());
-    let is_their_turn = other.tag < own.tag;
-    let told = explain_in(&mut bench, &one, waiting);
-    let is_told =
-        told.iter().any(|reason| matches!(reason, WaitReason::Share { namespace, .. } if *namespace == three));
-    assert_eq!(is_told, is_their_turn, "{told:?}");
-}
-
-fn explain_in(bench: &mut Bench, of: &Namespace, task: TaskId) -> Vec<WaitReason> {
-    match bench.request(Request::Explain { namespace: of.clone(), task: TaskRef::whole(task) }) {
-        Ok(Answer::Explained(explained)) => explained.reasons,
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn slots_that_are_free_at_once_are_divided_and_whoever_was_idle_does_not_save_up() {
-    let mut bench = Bench::new();
-    let (busy, idle) = (room("busy"), room("idle"));
-    set(&mut bench, &busy, NamespaceChange { share: Some(Some(1)), ..NamespaceChange::default() });
-    for _ in 0..60 {
-        submit_as(&mut bench, "ada", &busy, noop());
-    }
-    let session = bench.worker("lab-1", 1);
-    turns(&mut bench, session, 30, MINUTE);
-    let late: Vec<TaskId> = (0..30).map(|_| submit_as(&mut bench, "bob", &idle, noop())).collect();
-    let told = turns(&mut bench, session, 11, MINUTE);
-    // One was under way; its credit is worth a minute.
-    let had = told[1..].iter().filter(|task| late.contains(task)).count();
-    assert!((5..=6).contains(&had), "half of them, and not the last half hour: {had} of {told:?}");
-    bench.worker("lab-2", 10);
-    let live: Vec<TaskId> =
-        bench.tables.attempts.values().filter(|row| row.end.is_none()).map(|row| row.attempt.task.task).collect();
-    let theirs = live.iter().filter(|task| late.contains(task)).count();
-    assert!(live.len() == 11 && (4..=7).contains(&theirs), "{theirs} of {live:?}");
-}
-
-#[test]
-fn users_of_a_namespace_have_shares_of_their_own_from_the_moment_they_are_set() {
-    let mut bench = Bench::new();
-    let own = namespace();
-    let bobs: Vec<TaskId> = (0..40).map(|_| submit_as(&mut bench, "bob", &own, noop())).collect();
-    for _ in 0..40 {
-        submit_as(&mut bench, "eve", &own, noop());
-    }
-    let shares = [("eve".to_owned(), Some(3))].into();
-    set(&mut bench, &own, NamespaceChange { user_shares: shares, ..NamespaceChange::default() });
-    bench.crash();
-    let session = bench.worker("lab-1", 1);
-    let told = turns(&mut bench, session, 20, Duration::from_secs(20));
-    let had = told.iter().filter(|task| bobs.contains(task)).count();
-    assert!((4..=6).contains(&had), "a quarter of twenty, and not {had}: {told:?}");
-    let none = [("eve".to_owned(), None)].into();
-    set(&mut bench, &own, NamespaceChange { user_shares: none, ..NamespaceChange::default() });
-    let told = turns(&mut bench, session, 10, Duration::from_secs(20));
-    assert!(told[1..].iter().all(|task| bobs.contains(task)), "by ticket again: {told:?}");
-}
-
-#[test]
-fn shares_do_not_change_the_order_of_a_line() {
-    let mut bench = Bench::new();
-    let session = bench.worker("lab-1", 8);
-    let rich = room("rich");
-    set(&mut bench, &rich, NamespaceChange { share: Some(Some(1_000)), ..NamespaceChange::default() });
-    let spec = || TaskSpec { resources: vec![lock("A")], ..noop() };
-    let tasks = [(); 3].map(|()| bench.one(spec()));
-    let last = submit_as(&mut bench, "ada", &rich, TaskSpec { priority: 1_000, ..spec() });
-    for task in tasks {
-        assert_eq!(states(&bench, [task, last]), [Assigned, Waiting]);
-        end(&mut bench, session, task, JobEnd::Success);
-    }
-    assert_eq!(bench.state(last), Assigned);
 }

@@ -17,5 +17,6 @@ mod matching;
 mod paths;
 mod placement;
 mod sessions;
+mod shares;
 mod torment;
 mod world;

@@ -15,8 +15,8 @@ use crate::workload::trial::CONTEST;
 
 /// What each start counts, in microseconds of a slot.
 const START_US: i128 = 1_000_000;
-/// Whoever was idle counts as having had so much less at most, in microseconds of a slot by share.
-const CREDIT_US: i128 = 60_000_000;
+/// Who wants what is looked at so late at most, in microseconds.
+const LOOK_US: i128 = 1_000_000;
 
 /// One of the two.
 #[derive(Debug, Clone, Default)]
@@ -157,9 +157,11 @@ impl Shares {
         self.sides.values_mut().for_each(|side| side.see(self.now));
         let counted: Vec<i128> = self.sides.values().map(|side| side.counted(self.now)).collect();
         let apart = counted.iter().max().zip(counted.iter().min()).map_or(0, |(most, least)| most - least);
-        // In each term they are as far apart at its beginning as they may get, and as far the other way at its end.
+        // In each term they are as far apart at its beginning as they may get, and as far the other way at its end. Neither
+        // has had anything before, so that neither saved up.
         let ahead: i128 = self.sides.values().map(Side::ahead).sum();
-        let bound = CREDIT_US + terms * ahead;
+        let late: i128 = self.sides.values().map(|side| LOOK_US * side.most / side.share.max(1)).sum();
+        let bound = terms * (ahead + late);
         found.unless(apart <= bound, at, Invariant::States, || {
             format!(
                 "by their shares the namespaces have had {counted:?} us of the workers while both wanted all: {} ms \

@@ -152,14 +152,16 @@ impl Engine {
 
     /// The first of the gangs that wait for workers and may have them.
     pub(in crate::engine) fn first_gang(&self) -> Option<Line> {
-        let may = |line: &&Line| {
-            let namespace = self.tasks.get(&line.unit.task).map(|task| &task.policy.namespace);
-            namespace.is_some_and(|name| {
-                self.pauses.of(name).is_none() && self.has_places(name, self.living(line.unit.task).len())
-            })
-        };
-        let mut all = self.gangs.ready.iter().filter(may).copied();
+        let mut all = self.gangs.ready.iter().filter(|line| self.may_have_workers(line)).copied();
         if self.shares.decide() { self.first_by_turn(&all.collect(), self.noted_gang()) } else { all.next() }
+    }
+
+    /// Whether neither a pause nor a quota keeps workers from this gang.
+    pub(in crate::engine) fn may_have_workers(&self, line: &Line) -> bool {
+        let namespace = self.tasks.get(&line.unit.task).map(|task| &task.policy.namespace);
+        namespace.is_some_and(|name| {
+            self.pauses.of(name).is_none() && self.has_places(name, self.living(line.unit.task).len())
+        })
     }
 
     fn vacancies(&self, own: Option<Line>) -> Vec<Vacancy> {

@@ -155,7 +155,12 @@ fn of(used: u64, most: Option<u64>) -> String {
 }
 
 fn had_of(had: &Had) -> String {
-    format!("{}: {} slots now, {} of a slot by share", had.share, had.slots, had.time)
+    let lead = match (had.ahead, had.behind) {
+        (Some(ahead), _) => format!("{ahead} ahead"),
+        (None, Some(behind)) => format!("{behind} behind"),
+        (None, None) => "even".to_owned(),
+    };
+    format!("{}: {} slots now, {lead}", had.share, had.slots)
 }
 
 fn limit(limit: &LimitInUse) -> Vec<String> {
