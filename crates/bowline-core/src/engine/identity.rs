@@ -79,6 +79,11 @@ impl Engine {
         if seat.process == hello.seat.process {
             return Seating::Same;
         }
+        // Of two of one directory the later one is newer, whatever their numbers: after one of them was given its own, the
+        // store may have been put back from there, or to there.
+        if seat.is_overtaken_by(&hello.seat) {
+            return Seating::New;
+        }
         // One that is newer than the store knows is of a state that the store was put back from.
         if hello.incarnation.0 != 0 && hello.incarnation <= worker.row.incarnation {
             probe::reached(Path::OlderProcessFenced);

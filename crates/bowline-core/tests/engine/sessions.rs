@@ -83,6 +83,27 @@ fn an_older_process_is_fenced_and_another_folder_waits() {
 }
 
 #[test]
+fn of_two_processes_of_one_folder_the_later_one_is_the_newer_whatever_their_numbers() {
+    let mut bench = Bench::new();
+    let at = |process: &str, incarnation: u32, seconds: u64| {
+        let mut hello = hello("lab-1", process, 1);
+        hello.incarnation.0 = incarnation;
+        hello.seat.said_at = Some(Duration::from_secs(seconds));
+        hello
+    };
+    bench.worker("lab-1", 1);
+    bench.connect(at("p2", 0, 10));
+    let task = bench.one(noop());
+    assert_eq!(bench.state(task), StateKind::Assigned);
+    // The store was put back, a new process was given the same number, and the store was put to where it is now.
+    let session = bench.connect(at("p3", 2, 20));
+    let welcomed = bench.sent(session, |m| matches!(m, ToWorker::Welcome { .. }).then_some(()));
+    assert_eq!(welcomed.len(), 1);
+    // It knows nothing of what the earlier one had.
+    assert_eq!(bench.tables.attempts.values().filter(|row| row.end.is_none() && row.session != session).count(), 0);
+}
+
+#[test]
 fn a_cancel_waits_for_the_report_and_stands_against_a_success() {
     let mut bench = Bench::new();
     let session = bench.worker("lab-1", 1);
