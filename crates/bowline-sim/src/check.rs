@@ -324,7 +324,7 @@ impl Observe for Check {
                     self.times.said_hello(at, conn);
                 }
                 if let Some((cluster, worker)) = self.sessions.of_conn(conn) {
-                    self.times.heard(at, (cluster, to), worker);
+                    self.times.heard((at, conn), (cluster, to), worker);
                 }
             }
             Packet::ToSupervisor(wire::Request::Start(start)) => {
@@ -363,7 +363,7 @@ impl Observe for Check {
                     // Whoever is welcomed was heard when he said Hello.
                     if let Some(((cluster, worker), hello)) = self.sessions.of_conn(conn).zip(self.times.hello_of(conn))
                     {
-                        self.times.heard(hello, (cluster, from), worker);
+                        self.times.heard((hello, conn), (cluster, from), worker);
                     }
                 }
             }

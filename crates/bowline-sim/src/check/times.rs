@@ -32,6 +32,9 @@ const SLACK_US: u64 = 1_500_000;
 /// A leader that has been well for so long has seen to every limit that has passed.
 const LIMIT_SLACK_US: u64 = 30_000_000;
 
+/// No connection comes after it.
+const LAST: ConnId = ConnId(u64::MAX);
+
 /// Of each worker so many words are remembered: more than come while a batch is on its way.
 const HEARD_MAX: usize = 256;
 
@@ -47,8 +50,8 @@ pub struct Times {
     leads: BTreeMap<ClusterId, (ProcId, u64)>,
     /// When a Hello came, by connection.
     hellos: BTreeMap<ConnId, u64>,
-    /// When each worker was heard, not so long ago.
-    heard: BTreeMap<(ClusterId, WorkerId), BTreeSet<u64>>,
+    /// When each worker was heard, not so long ago, and by which connection.
+    heard: BTreeMap<(ClusterId, WorkerId), BTreeSet<(u64, ConnId)>>,
     /// When the newest batch left for the store, and what its leader's clock said then.
     commits: BTreeMap<ClusterId, (u64, Timestamp)>,
     /// When a round was first seen.
@@ -92,12 +95,12 @@ impl Times {
     }
 
     /// A worker was heard by this server. What one hears that leads no more, its successor has not heard.
-    pub(super) fn heard(&mut self, at: u64, (cluster, by): (ClusterId, ProcId), worker: WorkerId) {
+    pub(super) fn heard(&mut self, (at, conn): (u64, ConnId), (cluster, by): (ClusterId, ProcId), worker: WorkerId) {
         if self.leads.get(&cluster).is_none_or(|(leader, _)| *leader != by) {
             return;
         }
         let heard = self.heard.entry((cluster, worker)).or_default();
-        heard.insert(at);
+        heard.insert((at, conn));
         if heard.len() > HEARD_MAX {
             heard.pop_first();
         }
@@ -142,6 +145,7 @@ impl Times {
                 silent.insert((*unit, line.attempt), line.at);
             }
         }
+        let mut over = Vec::new();
         for row in &batch.rows {
             match row {
                 Row::Attempt(row) => {
@@ -149,6 +153,7 @@ impl Times {
                     let line = silent.get(&(attempt.task, attempt.fence.attempt));
                     if let Some(line) = line.filter(|_| row.end == Some(AttemptEnd::Lost)) {
                         self.silence(found, (at, *line), (cluster, book), (attempt, row.worker));
+                        over.extend(row.worker.map(|worker| (worker, self.decided(at, cluster, *line))));
                     }
                     if row.end.is_none() && row.version == 1 {
                         self.limit(found, at, (cluster, book), (attempt.task.task, "is claimed"));
@@ -167,6 +172,16 @@ impl Times {
                 _ => {}
             }
         }
+        for (worker, decided) in over {
+            self.session_is_over(decided, (cluster, worker));
+        }
+    }
+
+    /// Whoever is given up is heard by that connection no more, from when that was decided: it is closed once that is durable.
+    fn session_is_over(&mut self, decided: u64, of: (ClusterId, WorkerId)) {
+        let Some(heard) = self.heard.get_mut(&of) else { return };
+        let Some((_, last)) = heard.range(..=(decided, LAST)).next_back().copied() else { return };
+        heard.retain(|(at, conn)| *at <= decided || *conn != last);
     }
 
     /// Nobody is lost by silence whom his leader could not have heard for as long as the task says.
@@ -182,14 +197,14 @@ impl Times {
         // What came after it was decided, while its batch was on its way, came too late.
         let decided = self.decided(at, cluster, line);
         let heard = worker.and_then(|worker| self.heard.get(&(cluster, worker)));
-        let Some(heard) = heard.and_then(|heard| heard.range(..=decided).next_back()) else { return };
+        let Some(heard) = heard.and_then(|heard| heard.range(..=(decided, LAST)).next_back()) else { return };
         let Some(needed) = patience(&task.spec, book, attempt.task.task) else {
             return found.add(at, Invariant::I1, || {
                 format!("{attempt} is lost by silence alone, and nothing may overlap with it")
             });
         };
         let listened = |since: u64| (at - since).saturating_sub(self.still_longer(leader, (since, at), STANDSTILL_US));
-        let since = led_from.max(*heard);
+        let since = led_from.max(heard.0);
         for (needed, since) in [(needed, since), (TAKE_OVER_GRACE, led_from)] {
             let listened = listened(since);
             let is_enough = listened + listened * DRIFT_PER_CENT / 100 + SLACK_US >= micros(needed);
