@@ -22,6 +22,7 @@ mod hold;
 mod identity;
 mod keep;
 mod key;
+mod known;
 mod lane;
 mod late;
 mod limit;
@@ -186,6 +187,7 @@ pub struct Engine {
     pauses: pause::Pauses,
     timers: BTreeSet<(Timestamp, timer::Timer)>,
     keys: BTreeMap<park::KeyName, KeyRow>,
+    known_keys: known::KnownKeys,
     tokens: BTreeMap<[u8; 32], Token>,
     counts: BTreeMap<StateKind, u64>,
     evidence_seen: BTreeSet<AttemptRef>,
@@ -234,6 +236,7 @@ impl Engine {
             pauses: pause::Pauses::default(),
             timers: BTreeSet::new(),
             keys: BTreeMap::new(),
+            known_keys: known::KnownKeys::default(),
             tokens: BTreeMap::new(),
             counts: BTreeMap::new(),
             evidence_seen: BTreeSet::new(),

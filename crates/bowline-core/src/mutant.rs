@@ -82,6 +82,8 @@ listed! {
         QuotaIgnored = "quota-ignored",
         /// A namespace holds more of a resource than it may.
         HeldQuotaIgnored = "held-quota-ignored",
+        /// A new idempotency key counts as one that was never used once it has left memory.
+        NewKeysNotNoted = "new-keys-not-noted",
         /// Workers are given by ticket alone, whatever namespaces have had of them.
         SharesIgnored = "shares-ignored",
         /// Every namespace has the same share, whatever is set.

@@ -6,6 +6,7 @@
 //! touch exactly one. Anything else means that somebody else wrote: the commit fails, and the
 //! leader steps down. The engine writes each row at most once a batch, in its newest state.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -498,6 +499,19 @@ pub enum Loaded {
     Attempt(Box<AttemptRow>),
     /// An ended task that an unfinished one still depends on: its id, state.
     Ended(TaskRef, StateKind),
+    /// All idempotency keys that there are, as [`key_hash`] gives them, in order. Not there where there are more than
+    /// [`KEYS_LOADED_MAX`].
+    Keys(Vec<u64>),
+}
+
+/// Most idempotency keys of which a take-over is told.
+pub const KEYS_LOADED_MAX: usize = 1 << 20;
+
+/// What an idempotency key is known by where only its absence matters. The same for each within one process alone.
+pub fn key_hash(namespace: &str, key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (namespace, key).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// An ended task with what a retry and a dependency need.

@@ -16,7 +16,7 @@ use crate::name::{LimitKey, Namespace, ResourceName};
 use crate::resource::ResourceRow;
 use crate::row::{
     ArtifactRow, AttemptRow, Counters, ElementRow, EndedRun, EndedTask, HistoryRow, KeyRow, Loaded, NodeRow, PauseRow,
-    ResultRow, Row, RunRow, TaskRow, WorkerRow,
+    ResultRow, Row, RunRow, TaskRow, WorkerRow, key_hash,
 };
 use crate::run::Graph;
 use crate::spec::{TaskSpec, Work};
@@ -189,6 +189,9 @@ impl Tables {
         let targets: BTreeSet<TaskRef> =
             open.iter().flat_map(|row| self.specs[&row.id].0.after.iter().map(|dependency| dependency.task)).collect();
         rows.extend(targets.into_iter().filter_map(|target| Some(Loaded::Ended(target, self.ended_state(target)?))));
+        let mut keys: Vec<u64> = self.keys.keys().map(|(namespace, key)| key_hash(namespace.as_str(), key)).collect();
+        keys.sort_unstable();
+        rows.push(Loaded::Keys(keys));
         rows
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bowline_core::effect::Batch;
 use bowline_core::id::{CommitNo, Epoch, Generation, TaskId, TaskRef};
-use bowline_core::row::{Loaded, Row};
+use bowline_core::row::{KEYS_LOADED_MAX, Loaded, Row};
 use bowline_core::state::StateKind;
 use bowline_core::time::Timestamp;
 use bowline_store::{
@@ -170,6 +170,9 @@ fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Resu
         if let Some(state) = ended_state(connection, task)? {
             each(Loaded::Ended(task, state));
         }
+    }
+    if let Some(hashes) = keys::hashes(connection, KEYS_LOADED_MAX)? {
+        each(Loaded::Keys(hashes));
     }
     Ok(())
 }

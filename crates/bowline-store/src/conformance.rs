@@ -158,6 +158,7 @@ macro_rules! conformance_tests {
             an_empty_store_loads_its_counters
             loading_hands_over_what_has_not_ended_in_order
             loading_names_ended_tasks_that_are_still_needed
+            loading_tells_which_keys_there_are
             tasks_read_back_as_written
             work_of_elements_is_found_by_index
             filters_narrow_the_list

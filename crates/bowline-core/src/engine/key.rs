@@ -39,8 +39,10 @@ impl Engine {
     /// Keeps a new key, in memory until it is durable.
     pub(super) fn keep_key(&mut self, row: KeyRow) {
         let filling = self.filling();
-        self.evictions.push_key(filling, (row.namespace.clone(), row.key.clone()));
-        self.keys.insert((row.namespace.clone(), row.key.clone()), row.clone());
+        let name = (row.namespace.clone(), row.key.clone());
+        self.known_keys.note(&name);
+        self.evictions.push_key(filling, name.clone());
+        self.keys.insert(name, row.clone());
         self.out.keys.push(row);
     }
 

@@ -49,6 +49,7 @@ impl Engine {
             Loaded::Attempt(row) => self.load_attempt(*row),
             // How it ended was decided by the commit that ended it.
             Loaded::Ended(..) => {}
+            Loaded::Keys(hashes) => self.known_keys.load(hashes),
         }
     }
 

@@ -402,10 +402,10 @@ impl Needs<'_> {
     }
 
     fn key(&mut self, namespace: &Namespace, key: Option<&crate::input::IdempotencyKey>) {
-        if let Some(key) = key
-            && !self.engine.keys.contains_key(&(namespace.clone(), key.key.clone()))
-        {
-            self.add(Need::Key { namespace: namespace.clone(), key: key.key.clone() });
+        let Some(key) = key else { return };
+        let name = (namespace.clone(), key.key.clone());
+        if !self.engine.keys.contains_key(&name) && self.engine.known_keys.may_have(&name) {
+            self.add(Need::Key { namespace: name.0, key: name.1 });
         }
     }
 

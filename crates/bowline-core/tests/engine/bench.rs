@@ -265,6 +265,11 @@ impl Bench {
         self.begin();
     }
 
+    /// Inputs that wait for rows to be read.
+    pub(crate) fn reads(&self) -> usize {
+        self.unread.len()
+    }
+
     /// From now on nothing takes time; what is under way arrives.
     pub(crate) fn catch_up(&mut self) {
         self.pace = Pace::AtOnce;

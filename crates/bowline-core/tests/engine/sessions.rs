@@ -214,6 +214,27 @@ fn what_was_committed_after_a_fact_was_read_is_not_forgotten_before_the_fact_is_
 }
 
 #[test]
+fn a_key_that_was_never_used_is_not_looked_for_and_one_that_was_is() {
+    let mut bench = Bench::new();
+    let submit = |bench: &mut Bench, name: &str| {
+        let key = Some(IdempotencyKey { key: name.into(), body: [1; 32] });
+        bench.pace = Pace::Lagging;
+        drop(bench.submit_with(vec![new_task(noop())], key, DryRun::No));
+        let reads = bench.reads();
+        bench.catch_up();
+        reads
+    };
+    submit(&mut bench, "of the last leadership");
+    bench.crash();
+    assert_eq!(submit(&mut bench, "of this one"), 0);
+    assert_eq!(bench.tables.tasks.len(), 2);
+    for name in ["of the last leadership", "of this one"] {
+        assert_eq!(submit(&mut bench, name), 1, "{name}: it has left memory");
+    }
+    assert_eq!(bench.tables.tasks.len(), 2);
+}
+
+#[test]
 fn what_retention_is_removing_is_not_brought_back_to_life_and_is_forgotten_afterwards() {
     let mut bench = Bench::new();
     let task = bench.one(noop());

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use bowline_core::id::{RunId, TaskId, TaskRef, Ticket, WorkerId};
 use bowline_core::input::TokenRole;
-use bowline_core::row::{Counters, Loaded, PauseRow, Row};
+use bowline_core::row::{Counters, Loaded, PauseRow, Row, key_hash};
 use bowline_core::run::{NodeEnd, NodeState, RunState};
 use bowline_core::state::{AttemptEnd, StateKind};
 
 use super::rows::{
-    attempt, element, ended_attempt, gang, graph, mark, moved, needing, new_run, new_task, node, plain_task, rate_row,
-    resource, room, run, spec, task, token, worker,
+    attempt, element, ended_attempt, gang, graph, key, mark, moved, needing, new_run, new_task, node, plain_task,
+    rate_row, resource, room, run, spec, task, token, worker,
 };
 use super::{Factory, Stand};
 
-/// An empty store hands over the first numbers, and nothing else.
+/// An empty store hands over the first numbers, that no key was used, and nothing else.
 pub fn an_empty_store_loads_its_counters(factory: Factory) {
     let mut stand = Stand::new(factory);
-    assert_eq!(stand.loaded(), vec![Loaded::Counters(Counters::default())]);
+    assert_eq!(stand.loaded(), vec![Loaded::Counters(Counters::default()), Loaded::Keys(Vec::new())]);
 }
 
 /// Everything that has not ended, in the stated order, each kind by key.
@@ -81,8 +81,20 @@ pub fn loading_hands_over_what_has_not_ended_in_order(factory: Factory) {
         Loaded::Element(Box::new(element(3, 0, StateKind::Failed))),
         Loaded::Element(Box::new(element(3, 1, StateKind::Running))),
         Loaded::Attempt(Box::new(live)),
+        Loaded::Keys(Vec::new()),
     ];
     assert_eq!(stand.loaded(), expected);
+}
+
+/// All idempotency keys, of whichever namespace.
+pub fn loading_tells_which_keys_there_are(factory: Factory) {
+    let mut stand = Stand::new(factory);
+    let keys = ["a", "b", "a b", ""].map(|name| key(name, &[1], 1));
+    stand.commit(keys.iter().cloned().map(Row::Key).collect());
+    let mut expected: Vec<u64> = keys.iter().map(|row| key_hash(row.namespace.as_str(), &row.key)).collect();
+    expected.sort_unstable();
+    let told = stand.loaded().into_iter().find_map(|row| if let Loaded::Keys(all) = row { Some(all) } else { None });
+    assert_eq!(told, Some(expected));
 }
 
 /// Ended tasks, or elements of them, that an unfinished one still needs, with how they ended.

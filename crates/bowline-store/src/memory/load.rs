@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_core::id::{NodeIndex, TaskRef};
-use bowline_core::row::{Loaded, PauseRow};
+use bowline_core::row::{KEYS_LOADED_MAX, Loaded, PauseRow, key_hash};
 use bowline_core::state::{AttemptEnd, StateKind};
 
 use super::state::{State, StoredTask, with_elements};
@@ -23,6 +23,12 @@ impl State {
         self.gangs.values().for_each(|row| each(Loaded::Gang(Box::new(row.clone()))));
         self.load_runs(each);
         self.load_tasks(each);
+        let mut keys: Vec<u64> =
+            self.keys.iter().map(|((namespace, key), _)| key_hash(namespace.as_str(), key)).collect();
+        if keys.len() <= KEYS_LOADED_MAX {
+            keys.sort_unstable();
+            each(Loaded::Keys(keys));
+        }
     }
 
     fn load_runs(&self, each: &mut dyn FnMut(Loaded)) {
