@@ -96,6 +96,7 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::AwayFrom { .. } => "away_from",
         WaitReason::WarmOn { .. } => "warm_on",
         WaitReason::RunsForAnother { .. } => "runs_for_another",
+        WaitReason::OfItsGang { .. } => "of_its_gang",
         WaitReason::Behind { .. } => "behind",
         WaitReason::ArrayWindow { .. } => "array_window",
         WaitReason::WorkerSilent { .. } => "worker_silent",
@@ -149,7 +150,8 @@ pub fn sentence(reason: &WaitReason) -> String {
         | WaitReason::KeptForIt { .. }
         | WaitReason::AwayFrom { .. }
         | WaitReason::WarmOn { .. }
-        | WaitReason::RunsForAnother { .. } => place::sentence(reason),
+        | WaitReason::RunsForAnother { .. }
+        | WaitReason::OfItsGang { .. } => place::sentence(reason),
         WaitReason::Behind { ahead: AHEAD_MAX.. } => {
             format!("{AHEAD_MAX} tasks or more are in its lane before it.")
         }
@@ -174,11 +176,14 @@ fn no_worker_fits(workers: u32, nearest: Option<&Nearest>) -> String {
     let mut text = format!("None of {} fits.", count(u64::from(workers), "worker"));
     if let Some(nearest) = nearest {
         let missing = nearest.missing.iter().map(ToString::to_string);
-        let excluded = nearest.excluded.iter().map(|has| format!("being without {has}"));
         let small = nearest.too_small.iter().map(|(name, wanted, has)| format!("{name} (wanted {wanted}, has {has})"));
-        let lacks: Vec<String> = missing.chain(excluded).chain(small).collect();
+        let lacks: Vec<String> = missing.chain(small).collect();
+        let lacks = (!lacks.is_empty()).then(|| format!("it lacks {}", lacks.join(", ")));
+        let excluded: Vec<String> = nearest.excluded.iter().map(ToString::to_string).collect();
+        let has = (!excluded.is_empty()).then(|| format!("it has {}, which is excluded", excluded.join(", ")));
+        let both: Vec<String> = lacks.into_iter().chain(has).collect();
         // Writing to a String cannot fail.
-        let _ = write!(text, " {} comes nearest; it lacks {}.", nearest.worker, lacks.join(", "));
+        let _ = write!(text, " {} comes nearest; {}.", nearest.worker, both.join(", and "));
     }
     text
 }

@@ -122,6 +122,11 @@ pub enum WaitReason {
         /// Each with that resource. At most 10.
         workers: Vec<(WorkerName, ResourceName)>,
     },
+    /// Workers fit, and run another member of its gang, whose members are each on a worker of their own.
+    OfItsGang {
+        /// At most 10, each with the member that it has.
+        workers: Vec<(WorkerName, TaskRef)>,
+    },
     /// Others stand before it in its lane.
     Behind {
         /// How many; counted no further than [`AHEAD_MAX`], where it is that many at least.
@@ -175,6 +180,9 @@ pub enum WaitReason {
         capacity: u64,
         /// How much of that is free now.
         free: u64,
+        /// Where it asks for units with attributes: which, and how many such there are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suit: Option<SuitableUnits>,
         /// Who holds it, longest first. At most 10; `more` counts the rest.
         holders: Vec<ResourceHolder>,
         /// Holders not listed.
@@ -229,6 +237,17 @@ pub enum WaitReason {
         /// Until then, where it has a time.
         until: Option<Timestamp>,
     },
+}
+
+/// Units that suit who asks for units with attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuitableUnits {
+    /// The attributes, as in `--device`, one for each unit: `model=x,os=14; any`.
+    pub with: String,
+    /// How many there are.
+    pub units: u64,
+    /// How many of them nobody holds.
+    pub free: u64,
 }
 
 /// Who holds a resource.

@@ -9,8 +9,20 @@ use super::{NAMED_MAX, are, count, listed, moment};
 
 /// What it wants, who has it, who is before it, and where the line is shown. Empty for any other reason.
 pub(super) fn resource(reason: &WaitReason) -> String {
-    let WaitReason::Resource { name, mode, amount, ticket, ahead, behind, behind_run, capacity, free, holders, more } =
-        reason
+    let WaitReason::Resource {
+        name,
+        mode,
+        amount,
+        ticket,
+        ahead,
+        behind,
+        behind_run,
+        capacity,
+        free,
+        suit,
+        holders,
+        more,
+    } = reason
     else {
         return String::new();
     };
@@ -18,11 +30,15 @@ pub(super) fn resource(reason: &WaitReason) -> String {
         Mode::Exclusive => format!("`{name}` for itself"),
         Mode::Shared => format!("to share `{name}`"),
         Mode::Counted => format!("{amount} of `{name}`"),
-        Mode::Unit => format!("{} of `{name}`", count(*amount, "unit")),
+        Mode::Unit => {
+            let with = suit.as_ref().map(|suit| format!(" with {}", suit.with)).unwrap_or_default();
+            format!("{} of `{name}`{with}", count(*amount, "unit"))
+        }
     };
-    let parts = match mode {
-        Mode::Exclusive | Mode::Shared => String::new(),
-        Mode::Counted | Mode::Unit => format!("{free} of {capacity} free, "),
+    let parts = match (mode, suit) {
+        (Mode::Exclusive | Mode::Shared, _) => String::new(),
+        (Mode::Unit, Some(suit)) => format!("{} of {} such free, ", suit.free, suit.units),
+        (Mode::Counted | Mode::Unit, _) => format!("{free} of {capacity} free, "),
     };
     format!(
         "It wants {wants} (ticket {ticket}): {parts}{}; {}. `bowline resource show {name}` prints the line.",
@@ -104,6 +120,7 @@ pub(super) fn aside(ticket: Ticket, why: &AsideWhy) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bowline_core::explain::SuitableUnits;
     use bowline_core::id::TaskId;
     use bowline_core::name::ResourceName;
     use bowline_core::time::Timestamp;
@@ -127,9 +144,21 @@ mod tests {
             behind_run: None,
             capacity: 5,
             free: 1,
+            suit: None,
             holders,
             more,
         }
+    }
+
+    #[test]
+    fn who_wants_units_with_attributes_is_told_of_those_alone() {
+        let mut reason = waits(Mode::Unit, 1, 0, Vec::new());
+        if let WaitReason::Resource { suit, .. } = &mut reason {
+            *suit = Some(SuitableUnits { with: "model=x".into(), units: 2, free: 0 });
+        }
+        let text = "It wants 1 unit of `r` with model=x (ticket 12): 0 of 2 such free, held by nobody; nobody is before it in \
+                    the line. `bowline resource show r` prints the line.";
+        assert_eq!(resource(&reason), text);
     }
 
     #[test]

@@ -27,6 +27,12 @@ pub(super) fn sentence(reason: &WaitReason) -> String {
             let named = listed(named, workers.len());
             format!("Workers that fit serve one sticky resource at a time: {named}.")
         }
+        WaitReason::OfItsGang { workers } => {
+            let named = listed(workers.iter().map(|(name, task)| format!("{name} (has {task})")), workers.len());
+            format!(
+                "Each member of its gang is on a worker of its own, and workers that fit have another one: {named}."
+            )
+        }
         _ => String::new(),
     }
 }

@@ -109,6 +109,7 @@ fn short(reason: &WaitReason) -> String {
         WaitReason::KeptFree { .. } => "for workers that are kept free for others".to_owned(),
         WaitReason::KeptForIt { worker, .. } => format!("for more to end on {worker}, which is kept free"),
         WaitReason::WarmOn { worker, .. } => format!("for {worker}, which had it last"),
+        WaitReason::OfItsGang { .. } => "for workers that have no other member of their gang".to_owned(),
         WaitReason::RunsForAnother { .. } => "for workers that serve another resource now".to_owned(),
         WaitReason::AwayFrom { worker, .. } => format!("for another worker than {worker}"),
         WaitReason::Gang { .. } => "for the rest of their gang".to_owned(),

@@ -162,6 +162,9 @@ fn lacks(miss: &CoreMiss) -> String {
     if miss.away {
         all.push("the first failed or was lost on it, and waits for another worker for a while".to_owned());
     }
+    all.extend(
+        miss.of_its_gang.map(|task| format!("it has {task}, of the gang of the first: each is on a worker of its own")),
+    );
     all.extend(miss.kept_for.map(|task| format!("it is kept free for {task}, which needs much of it")));
     all.extend(miss.too_small.iter().map(|(name, wanted, has)| format!("{name}: wanted {wanted}, it has {has}")));
     all.extend(miss.short_of.iter().map(|(name, wanted, free, _)| format!("{name}: wanted {wanted}, {free} free now")));
@@ -230,6 +233,7 @@ mod tests {
             missing: vec!["gpu=a100".parse().unwrap()],
             excluded: Vec::new(),
             away: false,
+            of_its_gang: None,
             kept_for: None,
             too_small: vec![(slots, 4, 2)],
             short_of: Vec::new(),

@@ -66,10 +66,14 @@ impl Engine {
                 continue;
             }
             let Some(key) = self.lanes.get(lane).map(|lane| Arc::clone(&lane.key)) else { continue };
-            let found = if joined.contains(&lane) {
+            let apart = self.apart_from(line.unit);
+            let found = if !apart.is_empty() {
+                let free: BTreeSet<WorkerId> = self.free.iter().map(|(_, id)| *id).collect();
+                self.find_among(&key, &line, free.into_iter().filter(|id| !apart.contains_key(id)))
+            } else if joined.contains(&lane) {
                 self.find_worker(&key, &line)
             } else {
-                self.find_freed(&key, &line, &freed)
+                self.find_among(&key, &line, freed.iter().copied())
             };
             let Some(worker) = found else { continue };
             self.claim(&Pick { unit: line.unit, worker });
@@ -116,8 +120,8 @@ impl Engine {
     }
 
     /// The same among these alone.
-    fn find_freed(&self, key: &LaneKey, line: &Line, freed: &BTreeSet<WorkerId>) -> Option<WorkerId> {
-        let ranks = freed.iter().filter_map(|id| self.rank(key, line, (self.workers.get(id)?.free?, *id)));
+    fn find_among(&self, key: &LaneKey, line: &Line, some: impl Iterator<Item = WorkerId>) -> Option<WorkerId> {
+        let ranks = some.filter_map(|id| self.rank(key, line, (self.workers.get(&id)?.free?, id)));
         ranks.min().map(|rank| rank.id)
     }
 

@@ -5,6 +5,8 @@ mod worker;
 
 use std::time::Duration;
 
+use std::collections::BTreeMap;
+
 use crate::answer::{Answer, Reply};
 use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, ResourceHolder, WaitReason};
 use crate::id::{AttemptRef, TaskRef, WorkerId};
@@ -172,6 +174,7 @@ impl Engine {
             behind_run: behind.and_then(|unit| self.kept_run(unit.task)),
             capacity: resource.capacity(),
             free: resource.capacity().saturating_sub(resource.used()),
+            suit: resource.suitable(want),
             holders,
             more,
         })
@@ -339,6 +342,13 @@ impl Engine {
             reasons.push(WaitReason::WorkersUnavailable { workers: away });
         }
         let Some(line) = self.line_of(unit) else { return };
+        let apart = if self.is_bound(unit.task) { BTreeMap::new() } else { self.apart_from(unit) };
+        let of_its_gang =
+            fitting.iter().filter_map(|worker| Some((worker.row.name.clone(), *apart.get(&worker.row.id)?)));
+        let of_its_gang: Vec<_> = of_its_gang.take(LISTED_MAX).collect();
+        if !of_its_gang.is_empty() {
+            reasons.push(WaitReason::OfItsGang { workers: of_its_gang });
+        }
         let takes_nothing = |worker: &&&Worker| {
             worker.unavailable().is_none() && (worker.free.is_none() || worker.takes(key, &line).is_none())
         };
@@ -351,6 +361,7 @@ impl Engine {
                 .filter_map(|worker| Some((worker.row.name.clone(), worker.kept.as_ref()?.line.unit)));
             reasons.push(WaitReason::KeptFree { workers: kept.collect() });
         }
+        let full: Vec<&Worker> = full.into_iter().filter(|worker| !apart.contains_key(&worker.row.id)).collect();
         let (busy, full): (Vec<&Worker>, Vec<&Worker>) =
             full.into_iter().partition(|worker| worker.runs_for_another(key).is_some());
         if !busy.is_empty() {

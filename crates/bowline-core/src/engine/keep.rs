@@ -196,11 +196,13 @@ impl Engine {
 
     /// Of those that could run it and are kept for nobody before it: the one where least must end first.
     fn plan_one(&self, lane: LaneId, taken: &BTreeSet<WorkerId>) -> Option<BTreeMap<WorkerId, Arc<LaneKey>>> {
-        let key = &self.lanes.get(lane)?.key;
+        let lane = self.lanes.get(lane)?;
+        let (key, apart) = (&lane.key, self.apart_from(lane.first()?.unit));
         let able = self
             .workers
             .iter()
-            .filter(|(id, worker)| !taken.contains(id) && worker.unavailable().is_none() && worker.could_take(key));
+            .filter(|(id, worker)| !taken.contains(id) && worker.unavailable().is_none() && worker.could_take(key))
+            .filter(|(id, _)| !apart.contains_key(id));
         let (id, _) = able.min_by_key(|(id, worker)| (worker.in_the_way(), **id))?;
         Some(BTreeMap::from([(*id, Arc::clone(key))]))
     }

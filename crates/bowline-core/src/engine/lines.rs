@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use crate::explain::{AHEAD_MAX, AsideWhy};
+use crate::explain::{AHEAD_MAX, AsideWhy, SuitableUnits};
 use crate::id::{TaskRef, Ticket, WorkerId};
 use crate::mutant::{self, Mutant};
 use crate::name::{Key, ResourceName, UnitName};
@@ -73,15 +73,17 @@ impl Want {
             Mode::Exclusive => self.name.to_string(),
             Mode::Shared => format!("{} (shared)", self.name),
             Mode::Counted => format!("{} of {}", self.amount, self.name),
-            Mode::Unit => {
-                let with = |unit: &Attributes| {
-                    let all: Vec<String> = unit.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                    if all.is_empty() { "any".to_owned() } else { all.join(",") }
-                };
-                let units: Vec<String> = self.units.iter().map(with).collect();
-                format!("{} ({})", self.name, units.join("; "))
-            }
+            Mode::Unit => format!("{} ({})", self.name, self.attributes()),
         }
+    }
+
+    /// Which units: `model=x,os=14; any`.
+    fn attributes(&self) -> String {
+        let with = |unit: &Attributes| {
+            let all: Vec<String> = unit.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            if all.is_empty() { "any".to_owned() } else { all.join(",") }
+        };
+        self.units.iter().map(with).collect::<Vec<String>>().join("; ")
     }
 }
 
@@ -211,6 +213,16 @@ impl Resource {
             }
             Mode::Unit => choose(&want.units, |unit| unit.holder.is_none(), &self.units),
         }
+    }
+
+    /// Which of its units suit, where not any does.
+    pub(super) fn suitable(&self, want: &Want) -> Option<SuitableUnits> {
+        if want.mode != Mode::Unit || want.units.iter().all(Attributes::is_empty) {
+            return None;
+        }
+        let suit = || self.units.values().filter(|unit| wanted(unit, &want.units));
+        let free = suit().filter(|unit| unit.holder.is_none()).count();
+        Some(SuitableUnits { with: want.attributes(), units: suit().count() as u64, free: free as u64 })
     }
 
     /// Whether it could be given if nobody held anything. `Err` says why not.

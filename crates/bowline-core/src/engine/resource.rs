@@ -1,12 +1,12 @@
 //! Resources as people declare, change and look at them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::answer::{Answer, Refusal, RefusalCode, Reply};
 use crate::explain::{AsideWhy, WaitReason};
 use crate::id::{AttemptNo, TaskRef};
 use crate::input::{NewTask, Strict};
-use crate::name::{Actor, ResourceName};
+use crate::name::{Actor, Key, ResourceName};
 use crate::resource::{
     ATTRIBUTES_MAX, Ask, CAPACITY_MAX, HolderView, PlaceView, ResourceChange, ResourceRow, ResourceSummary,
     ResourceView, Service, Sticky, TEXT_BYTES_MAX, UNITS_MAX, UnitSpec, VIEW_LISTED_MAX,
@@ -81,7 +81,7 @@ impl Engine {
         let (held, waiting) = (resource.holders.len(), resource.waiting() + resource.aside.len() as u64);
         if held > 0 || waiting > 0 {
             let message = format!(
-                "{held} tasks hold `{name}` and {waiting} wait for it; cancel them first (`bowline resource show {name}` \
+                "`{name}` is held by {held} and waited for by {waiting}; cancel them first (`bowline resource show {name}` \
                  names them), or put it out of service with `bowline resource set {name} --out-of-service REASON`."
             );
             return Err(Refusal::new(RefusalCode::Conflict, message));
@@ -209,6 +209,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Resources that have such units.
+    fn having<'a>(&'a self, with: &'a BTreeMap<Key, String>) -> impl Iterator<Item = &'a ResourceName> {
+        let has = |resource: &Resource| resource.units().any(|(unit, _)| unit.has(with));
+        self.lines.all().filter(move |(_, resource)| has(resource)).map(|(name, _)| name)
+    }
+
     /// Asks for units of no resource by name get the name of the one that has such units. `None`: nothing changes.
     pub(super) fn with_names(&self, spec: &TaskSpec) -> Result<Option<TaskSpec>, Refusal> {
         if !spec.resources.iter().any(|ask| matches!(ask, Ask::Unit { name: None, .. })) {
@@ -217,9 +223,7 @@ impl Engine {
         let mut spec = spec.clone();
         for ask in &mut spec.resources {
             if let Ask::Unit { name: name @ None, with } = ask {
-                let has = |resource: &Resource| resource.units().any(|(unit, _)| unit.has(with));
-                let found: Vec<&ResourceName> =
-                    self.lines.all().filter(|(_, resource)| has(resource)).map(|(name, _)| name).collect();
+                let found: Vec<&ResourceName> = self.having(with).collect();
                 let all: Vec<String> = with.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 let all = all.join(",");
                 match found.as_slice() {
@@ -242,7 +246,12 @@ impl Engine {
 
     /// What is not possible now about these.
     pub(super) fn resource_warnings<'a>(&self, asks: impl IntoIterator<Item = &'a Ask>) -> Vec<String> {
-        let names: BTreeSet<&ResourceName> = asks.into_iter().filter_map(Ask::name).collect();
+        // Whoever names no resource asks for the one that has such units.
+        let name = |ask: &'a Ask| match ask {
+            Ask::Unit { name: None, with } => self.having(with).next(),
+            other => other.name(),
+        };
+        let names: BTreeSet<&ResourceName> = asks.into_iter().filter_map(name).collect();
         let out = names.into_iter().filter_map(|name| Some((name, self.lines.get(name)?.out_of_service()?)));
         out.map(|(name, why)| format!("`{name}` is out of service: {why}")).collect()
     }

@@ -149,6 +149,9 @@ pub struct LaneMiss {
     pub excluded: Vec<Requirement>,
     /// The first of them failed or was lost on it last, and waits for another worker for a while.
     pub away: bool,
+    /// Another member of the gang of the first, which runs there: each must be on a worker of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_its_gang: Option<TaskRef>,
     /// It has room, and is kept free for this task.
     pub kept_for: Option<TaskRef>,
     /// Amounts (and `slots`) of which it has too little even when empty: wanted, has.

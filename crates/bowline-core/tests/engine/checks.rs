@@ -367,6 +367,7 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::AwayFrom { .. }
         | WaitReason::WarmOn { .. }
         | WaitReason::RunsForAnother { .. }
+        | WaitReason::OfItsGang { .. }
         | WaitReason::NoRoom { .. } => false,
     });
     let reasons = reasons.map(|reason| match reason {

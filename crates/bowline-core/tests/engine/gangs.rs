@@ -2,6 +2,7 @@
 //! chains; and what the members have among themselves.
 
 mod among;
+mod apart;
 mod kept;
 mod shares;
 mod wishes;
@@ -373,17 +374,6 @@ fn lose(bench: &mut Bench, heard: SessionId) {
         bench.say(heard, FromWorker::Heartbeat);
         bench.pass(Duration::from_secs(5));
     }
-}
-
-#[test]
-fn a_lost_member_goes_to_its_place_alone_with_continue() {
-    let mut bench = Bench::new();
-    let ([own, other], members) = running_pair(&mut bench, OnLost::Continue);
-    bench.apply(bowline_core::Input::Disconnected { session: other });
-    lose(&mut bench, own);
-    assert_eq!(states(&bench, &members), [Running, Assigned], "it runs on the worker that is left");
-    bench.crash();
-    assert_eq!(states(&bench, &members), [Running, Assigned]);
 }
 
 #[test]

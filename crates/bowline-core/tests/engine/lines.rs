@@ -252,7 +252,17 @@ fn never_possible_is_refused_and_not_possible_now_waits_or_is_refused_when_stric
     refused(vec![device(None, &[])]);
     refused(vec![device(Some("phones"), &[]), device(Some("phones"), &[])]);
     refused(vec![lock("a"), shared("a")]);
-    let out = Some(Service::Out("moving house".to_owned()));
+    // Whoever names no resource asks for the one that has such units.
+    let out = || Some(Service::Out("moving house".to_owned()));
+    let of_model = |strict: Strict| {
+        let tasks = vec![new_task(asks(vec![device(None, &[("model", "x")])]))];
+        Request::Submit(Submit { namespace: namespace(), tasks, key: None, dry_run: DryRun::Yes, strict })
+    };
+    set(&mut bench, "phones", ResourceChange { service: out(), ..ResourceChange::default() }).unwrap();
+    assert!(matches!(bench.request(of_model(Strict::Yes)), Err(refusal) if refusal.code == RefusalCode::Conflict));
+    let Ok(Answer::Submitted { warnings, .. }) = bench.request(of_model(Strict::No)) else { panic!() };
+    assert_eq!(warnings, ["`phones` is out of service: moving house"]);
+    let out = out();
     set(&mut bench, "seats", ResourceChange { service: out, ..ResourceChange::default() }).unwrap();
     let submit = |strict: Strict| {
         let tasks = vec![new_task(asks(vec![licence("seats", 1)]))];

@@ -161,6 +161,7 @@ impl Fork {
                     self.empty(unit, worker);
                 }
             }
+            WaitReason::OfItsGang { .. } => self.bring_for(&[unit], true),
             WaitReason::ArrayWindow { .. } => {
                 self.finish_all(TaskRef::whole(unit.task));
             }

@@ -40,7 +40,7 @@ fn wishes_choose_the_worker() {
     let wait = run(&fleet, &["submit", "--exclude", "worker=fast", "--exclude", "os", "--", "true"]);
     assert_eq!(wait.status, Some(0));
     let said = run(&fleet, &["explain", "last"]).stdout;
-    assert!(said.contains("it lacks being without"), "{said}");
+    assert!(said.contains(", which is excluded"), "{said}");
     fleet.over(vec![fast, old]);
 }
 

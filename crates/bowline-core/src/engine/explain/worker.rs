@@ -126,6 +126,7 @@ impl Engine {
             missing: offer.map(|offer| key.missing(offer)).unwrap_or_default(),
             excluded: offer.map(|offer| key.excluded(offer)).unwrap_or_default(),
             away: !worker.is_meant(key),
+            of_its_gang: self.apart_from(line.unit).get(&worker.row.id).copied(),
             kept_for,
             too_small: offer.map(|offer| key.too_small(&offer.room)).unwrap_or_default(),
             short_of,

@@ -22,7 +22,7 @@ impl Engine {
     pub(in crate::engine) fn check_gang(&self, submit: &Submit, terms: Terms) -> Result<(), Refusal> {
         let count = submit.tasks.len();
         if !(2..=GANG_MEMBERS_MAX).contains(&count) {
-            return Err(invalid(format!("The gang has {count} members; it must have 2 to {GANG_MEMBERS_MAX}.")));
+            return Err(invalid(format!("The gang must have 2 to {GANG_MEMBERS_MAX} members, and has {count}.")));
         }
         for (place, new) in submit.tasks.iter().enumerate() {
             check_member(new).map_err(|why| {

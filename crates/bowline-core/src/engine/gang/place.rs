@@ -164,6 +164,19 @@ impl Engine {
         })
     }
 
+    /// Of a member that goes to its place alone, where each is on a worker of its own: the workers that it is kept from, each
+    /// with the member that it has.
+    pub(in crate::engine) fn apart_from(&self, unit: TaskRef) -> BTreeMap<WorkerId, TaskRef> {
+        let member = self.tasks.get(&unit.task).and_then(|task| task.gang());
+        let Some(member) = member.filter(|member| member.terms.form == Form::Distinct) else { return BTreeMap::new() };
+        let others = member.all().filter(|id| *id != unit.task).map(TaskRef::whole);
+        let at = |other: TaskRef| {
+            let hot = self.tasks.get(&other.task)?.unit(other)?;
+            Some((hot.worker.filter(|_| hot.state.kind().is_live())?, other))
+        };
+        others.filter_map(at).collect()
+    }
+
     fn vacancies(&self, own: Option<Line>) -> Vec<Vacancy> {
         let open = self.free.iter().filter(|((beyond, _), _)| *beyond == Beyond::No);
         // One that is kept free for somebody else is his.
