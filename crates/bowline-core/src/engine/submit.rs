@@ -41,7 +41,8 @@ impl Engine {
         }
         self.check_submit(submit)?;
         gang.map_or(Ok(()), |terms| self.check_gang(submit, terms))?;
-        let warnings = self.warnings(submit);
+        let mut warnings = self.warnings(submit);
+        warnings.extend(gang.and_then(|terms| self.gang_warning(submit, terms)));
         Self::check_strict(submit.strict, &warnings)?;
         if submit.dry_run == DryRun::Yes {
             return Ok(Answer::Submitted { tasks: Vec::new(), replayed: Replayed::No, warnings });

@@ -11,6 +11,7 @@ use crate::resource::Mode;
 use crate::spec::{Condition, OnWorkerLoss, TaskSpec};
 
 use super::super::Engine;
+use super::super::lane::LaneKey;
 use super::super::lines::Want;
 
 fn invalid(message: impl Into<String>) -> Refusal {
@@ -18,6 +19,25 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 impl Engine {
+    /// What is not possible now about a gang of which each member alone is: more workers, or slots, than are known.
+    pub(in crate::engine) fn gang_warning(&self, submit: &Submit, terms: Terms) -> Option<String> {
+        let mut keys: Vec<LaneKey> = submit.tasks.iter().map(|new| LaneKey::of(&submit.namespace, &new.spec)).collect();
+        let (wanted, slots) = (keys.len(), keys.iter().map(|key| u64::from(key.slots)).sum::<u64>());
+        keys.dedup();
+        let offers = self.workers.values().filter_map(|worker| worker.row.offer.as_ref());
+        let able: Vec<_> = offers.filter(|offer| keys.iter().any(|key| key.fits(offer))).collect();
+        let known: u64 = able.iter().map(|offer| u64::from(offer.room.slots)).sum();
+        match terms.form {
+            _ if able.is_empty() => None,
+            Form::Distinct => (able.len() < wanted)
+                .then(|| format!("the gang needs {wanted} workers, one for each member, and {} known fit", able.len())),
+            Form::Together => (known < slots).then(|| {
+                format!("the members of the gang take {slots} slots together, and the workers that fit have {known}")
+            }),
+            Form::Chain => None,
+        }
+    }
+
     /// Each member was checked for itself: now all of them together.
     pub(in crate::engine) fn check_gang(&self, submit: &Submit, terms: Terms) -> Result<(), Refusal> {
         let count = submit.tasks.len();

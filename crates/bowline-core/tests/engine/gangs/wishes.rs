@@ -73,3 +73,30 @@ fn members_that_pack_leave_workers_empty_and_those_with_wishes_spread_else() {
     let beside = spread.iter().filter(|member| on(&bench, **member) == on(&bench, packed[0])).count();
     assert_eq!(beside, 1, "two are there already");
 }
+
+#[test]
+fn a_gang_for_which_too_few_workers_are_known_is_taken_with_a_warning() {
+    let mut bench = Bench::new();
+    let warned = |bench: &mut Bench, form: Form, strict: Strict| {
+        let tasks = vec![new_task(slots(2)), new_task(slots(2)), new_task(noop())];
+        let submit = Submit { namespace: namespace(), tasks, key: None, dry_run: DryRun::Yes, strict };
+        match bench.request(Request::SubmitGang(submit, terms(form, OnLost::RerunAll))) {
+            Ok(Answer::Submitted { warnings, .. }) => warnings,
+            Err(refusal) => vec![refusal.message],
+            other => panic!("{other:?}"),
+        }
+    };
+    bench.worker("lab-1", 2);
+    bench.worker("lab-2", 2);
+    let few = "the gang needs 3 workers, one for each member, and 2 known fit";
+    let small = "the members of the gang take 5 slots together, and the workers that fit have 4";
+    assert_eq!(warned(&mut bench, Form::Distinct, Strict::No), [few]);
+    assert_eq!(warned(&mut bench, Form::Together, Strict::No), [small]);
+    assert_eq!(
+        warned(&mut bench, Form::Distinct, Strict::Yes),
+        [format!("This is not possible now, and was to be refused then: {few}.")]
+    );
+    bench.worker("lab-3", 2);
+    assert_eq!(warned(&mut bench, Form::Distinct, Strict::Yes), [""; 0]);
+    assert_eq!(warned(&mut bench, Form::Together, Strict::Yes), [""; 0]);
+}
