@@ -41,6 +41,7 @@ impl Engine {
         let (incarnation, name) = (worker.row.incarnation, worker.row.name.clone());
         let paused = worker.paused();
         self.sessions.insert(session, id);
+        self.note_offer(id);
         let cause = Cause::server(format!("session {session}, incarnation {incarnation}"));
         self.tell_worker(id, "connected", &cause);
         if let Some(why) = broken {

@@ -11,6 +11,7 @@ use bowline_core::message::{FromWorker, JobEnd};
 use bowline_core::name::Namespace;
 use bowline_core::spec::{ArraySpec, TaskSpec};
 use bowline_core::state::StateKind::{Assigned, Ready, Waiting};
+use bowline_core::worker::Room;
 
 use super::bench::{Bench, namespace, noop};
 use super::fairness::{end, lock, room, set, states, submit_as, view};
@@ -165,6 +166,27 @@ fn whoever_waited_while_another_had_everything_is_given_what_was_due_to_it() {
     pass(&mut bench, 600);
     let leads = [&first, &late].map(|of| view(&mut bench, of).share.unwrap().lead.0.unsigned_abs());
     assert!(leads.iter().all(|lead| *lead <= 5_000_000), "ten and not twenty, but for starts: {leads:?}");
+}
+
+#[test]
+fn a_worker_that_asks_for_nothing_at_the_moment_is_wanted_all_the_same() {
+    let mut bench = Bench::new();
+    let (one, three) = (room("one"), room("three"));
+    set(&mut bench, &three, NamespaceChange { share: Some(Some(3)), ..NamespaceChange::default() });
+    let session = bench.worker("lab-1", 2);
+    submit_as(&mut bench, "ada", &one, noop());
+    bench.say(session, FromWorker::Demand { attempts_max: 1, room: Room { slots: 0, ..Room::default() } });
+    for of in [&one, &three] {
+        for _ in 0..8 {
+            submit_as(&mut bench, "ada", of, noop());
+        }
+    }
+    for _ in 0..4 {
+        bench.pass(Duration::from_secs(1));
+        bench.say(session, FromWorker::Heartbeat);
+    }
+    let leads = [&one, &three].map(|of| view(&mut bench, of).share.unwrap().lead.0);
+    assert!(leads[0] > 0 && leads[1] < 0, "what runs is due to both: {leads:?}");
 }
 
 #[test]

@@ -18,10 +18,20 @@ const START_US: i128 = 1_000_000;
 /// Who wants what is looked at so late at most, in microseconds.
 const LOOK_US: i128 = 1_000_000;
 
+/// Attempts that all workers have at a time at most: two, with two slots and one beyond each.
+const SLOTS_MAX: i128 = 6;
+/// Who waited before the other one came was behind by that. The rows tell when that began to be durable: of what was
+/// before, and of what one of them was ahead or behind of others, so much is left out.
+const BEFORE_US: i128 = 60_000_000;
+/// Clocks go wrong by no more.
+const DRIFT_PER_CENT: i128 = 4;
+
 /// One of the two.
 #[derive(Debug, Clone, Default)]
 struct Side {
     share: i128,
+    /// When it began to want something.
+    wanted_at: Option<u64>,
     /// Its array, and whether elements of it wait to be begun.
     array: Option<(TaskId, bool)>,
     /// Attempts that have not ended: when they were claimed.
@@ -74,6 +84,8 @@ enum Contest {
 pub struct Shares {
     sides: BTreeMap<&'static str, Side>,
     contest: Contest,
+    /// How far apart they may have been when both began to want: who waited before the other one came was behind by then.
+    apart_us: i128,
     now: Timestamp,
 }
 
@@ -140,10 +152,15 @@ impl Shares {
 
     fn judge(&mut self, epoch: Epoch, (found, at): (&mut Found, u64)) {
         let wants = |side: &Side| side.share > 0 && side.array.is_some_and(|(_, waits)| waits);
+        for side in self.sides.values_mut().filter(|side| wants(side)) {
+            side.wanted_at.get_or_insert(at);
+        }
         let both = self.sides.len() == CONTEST.len() && self.sides.values().all(wants);
         self.contest = match self.contest {
             Contest::Before if both => {
                 for side in self.sides.values_mut() {
+                    let waited = i128::from(at - side.wanted_at.unwrap_or(at)) * (100 + DRIFT_PER_CENT) / 100;
+                    self.apart_us += waited * SLOTS_MAX / side.share.max(1);
                     (side.before_us, side.longest_us, side.most) = (side.had_by(self.now), 0, 0);
                 }
                 Contest::Runs(1, epoch)
@@ -157,11 +174,10 @@ impl Shares {
         self.sides.values_mut().for_each(|side| side.see(self.now));
         let counted: Vec<i128> = self.sides.values().map(|side| side.counted(self.now)).collect();
         let apart = counted.iter().max().zip(counted.iter().min()).map_or(0, |(most, least)| most - least);
-        // In each term they are as far apart at its beginning as they may get, and as far the other way at its end. Neither
-        // has had anything before, so that neither saved up.
+        // In each term they are as far apart at its beginning as they may get, and as far the other way at its end.
         let ahead: i128 = self.sides.values().map(Side::ahead).sum();
         let late: i128 = self.sides.values().map(|side| LOOK_US * side.most / side.share.max(1)).sum();
-        let bound = terms * (ahead + late);
+        let bound = BEFORE_US + self.apart_us + terms * (ahead + late);
         found.unless(apart <= bound, at, Invariant::States, || {
             format!(
                 "by their shares the namespaces have had {counted:?} us of the workers while both wanted all: {} ms \

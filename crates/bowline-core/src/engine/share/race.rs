@@ -50,6 +50,11 @@ fn whose(key: &LaneKey) -> Whose {
 }
 
 impl Engine {
+    /// What this worker offers may have changed.
+    pub(in crate::engine) fn note_offer(&mut self, id: WorkerId) {
+        self.shares.race.wanting.remove(&id);
+    }
+
     /// Somebody joined these lanes.
     pub(in crate::engine) fn note_joined(&mut self, lanes: &BTreeSet<LaneId>) {
         if self.shares.is_on() {
@@ -66,7 +71,9 @@ impl Engine {
         if let Some(worker) = self.workers.get(&id) {
             for key in self.keys_that_wait() {
                 let is_known = wanting.get(&key.namespace).is_some_and(|users| users.contains(&key.user));
-                if !is_known && worker.could_take(key) {
+                // What it asks for at the moment changes all the time.
+                let fits = worker.is_meant(key) && worker.row.offer.as_ref().is_some_and(|offer| key.fits(offer));
+                if !is_known && fits {
                     let (namespace, user) = whose(key);
                     wanting.entry(namespace).or_default().insert(user);
                 }
