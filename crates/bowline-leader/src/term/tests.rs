@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::answer::{Answer, RefusalCode};
-use bowline_core::id::{CommitNo, Epoch, Generation, Incarnation, TaskId};
+use bowline_core::id::{CommitNo, Generation, Incarnation, TaskId};
 use bowline_core::input::{DryRun, Fact, IdempotencyKey, NewTask, Request, Strict, Submit};
 use bowline_core::message::Hello;
 use bowline_core::name::{Actor, Namespace, WorkerName};
@@ -23,12 +23,17 @@ const START: Timestamp = Timestamp(1_000_000_000);
 /// A leadership over an empty store, settled.
 fn leading() -> (Term, MemoryStore) {
     let mut store = MemoryStore::new();
+    (leading_over(&mut store), store)
+}
+
+/// The next leadership over this store, settled.
+fn leading_over(store: &mut MemoryStore) -> Term {
     let config = LeaderConfig { seed: Some(1), ..LeaderConfig::default() };
-    let taken = take_over(&mut store, START, &config).unwrap();
+    let taken = take_over(store, START, &config).unwrap();
     let mut term = Term::begin(taken, config, Arc::new(Counters::default()), START);
     term.turn(START);
     assert!(term.take_outputs().is_empty() && !term.is_unsettled());
-    (term, store)
+    term
 }
 
 fn at(ms: u64) -> Timestamp {
@@ -67,19 +72,24 @@ fn batch(term: &mut Term, now: Timestamp) -> (Timestamp, bowline_core::Batch) {
 }
 
 fn land(term: &mut Term, store: &mut MemoryStore, (now, batch): (Timestamp, bowline_core::Batch)) {
-    let Durable { commit_no, events, gone } = commit(store, Epoch(1), now, batch).unwrap();
+    let Durable { commit_no, events, gone } = commit(store, term.leadership().epoch, now, batch).unwrap();
     term.committed(commit_no, events, gone);
 }
 
 /// A term whose last commit began at 10 ms and is done, so that what comes within 2 ms of that is gathered.
 fn has_just_committed() -> Term {
     let (mut term, mut store) = leading();
-    submit(&mut term, at(10));
-    let first = batch(&mut term, at(10));
-    land(&mut term, &mut store, first);
+    commit_one(&mut term, &mut store, None);
+    term
+}
+
+/// A task is submitted at 10 ms, and durable.
+fn commit_one(term: &mut Term, store: &mut MemoryStore, key: Option<&str>) {
+    submit_under(term, at(10), key);
+    let first = batch(term, at(10));
+    land(term, store, first);
     term.turn(at(10));
     drop(term.take_outputs());
-    term
 }
 
 fn hello(seen: Option<(Generation, CommitNo)>) -> Box<Hello> {
@@ -146,12 +156,23 @@ fn who_asks_does_not_wait_for_others() {
 
 #[test]
 fn who_asks_under_a_key_does_not_wait_for_others_once_the_key_was_looked_for() {
-    let mut term = has_just_committed();
+    let (mut term, mut store) = leading();
+    commit_one(&mut term, &mut store, Some("k"));
+    // It is looked for by who leads next, and retention may have removed it meanwhile.
+    let mut term = leading_over(&mut store);
+    commit_one(&mut term, &mut store, None);
     submit_under(&mut term, at(11), Some("k"));
     term.turn(at(11));
     let park = |output: &Output| if let Output::Fetch { park, .. } = output { Some(*park) } else { None };
     let park = term.take_outputs().iter().find_map(park).expect("the key is looked for");
     term.facts(at(11), park, vec![Fact::Key(None)]);
+    batch(&mut term, at(11));
+}
+
+#[test]
+fn who_asks_under_a_key_that_was_never_used_waits_for_nothing() {
+    let mut term = has_just_committed();
+    submit_under(&mut term, at(11), Some("k"));
     batch(&mut term, at(11));
 }
 
