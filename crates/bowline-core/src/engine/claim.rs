@@ -1,6 +1,5 @@
 //! Matching: lanes against workers with room, in one fixed order; and the claim itself.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::effect::Effect;
@@ -68,8 +67,8 @@ impl Engine {
             let Some(key) = self.lanes.get(lane).map(|lane| Arc::clone(&lane.key)) else { continue };
             let apart = self.apart_from(line.unit);
             let found = if !apart.is_empty() {
-                let free: BTreeSet<WorkerId> = self.free.iter().map(|(_, id)| *id).collect();
-                self.find_among(&key, &line, free.into_iter().filter(|id| !apart.contains_key(id)))
+                let others = self.free.iter().map(|(_, id)| *id).filter(|id| !apart.contains_key(id));
+                self.find_among(&key, &line, others)
             } else if joined.contains(&lane) {
                 self.find_worker(&key, &line)
             } else {

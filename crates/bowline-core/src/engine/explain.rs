@@ -5,8 +5,6 @@ mod worker;
 
 use std::time::Duration;
 
-use std::collections::BTreeMap;
-
 use crate::answer::{Answer, Reply};
 use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, ResourceHolder, WaitReason};
 use crate::id::{AttemptRef, TaskRef, WorkerId};
@@ -342,7 +340,7 @@ impl Engine {
             reasons.push(WaitReason::WorkersUnavailable { workers: away });
         }
         let Some(line) = self.line_of(unit) else { return };
-        let apart = if self.is_bound(unit.task) { BTreeMap::new() } else { self.apart_from(unit) };
+        let apart = self.apart_from(unit);
         let of_its_gang =
             fitting.iter().filter_map(|worker| Some((worker.row.name.clone(), *apart.get(&worker.row.id)?)));
         let of_its_gang: Vec<_> = of_its_gang.take(LISTED_MAX).collect();

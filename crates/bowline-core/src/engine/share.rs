@@ -40,6 +40,9 @@ type User = Arc<str>;
 /// Whose a lane is.
 type Whose = (Namespace, Option<User>);
 
+/// The share of each namespace of which one is set, and those of its users.
+type Weights = BTreeMap<Namespace, (u32, BTreeMap<User, u32>)>;
+
 /// To whom a slot's time is due, in parts of [`SCALE`].
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
@@ -68,7 +71,7 @@ struct House {
 pub(super) struct Shares {
     is_on: bool,
     houses: BTreeMap<Namespace, House>,
-    weights: BTreeMap<Namespace, (u32, BTreeMap<User, u32>)>,
+    weights: Weights,
     runs: BTreeMap<AttemptRef, Run>,
     race: Race,
 }
@@ -127,26 +130,24 @@ impl Shares {
     }
 
     fn house(&mut self, name: &Namespace) -> &mut House {
-        let weight = weight_of(&self.weights, name);
-        let new = || House { account: Account::new(weight), users: Ledger::default() };
-        self.houses.entry(name.clone()).or_insert_with(new)
+        house_in(&mut self.houses, &self.weights, name)
     }
 
     /// Each account that it concerns, with what is due to that of each microsecond, less what is had.
     fn each(&mut self, run: &Run, mut change: impl FnMut(&mut Account, i128)) {
         let slots = i128::from(run.slots);
         let (own, user) = &run.whose;
-        change(&mut self.house(own).account, -slots * SCALE);
         for (name, part) in &run.parts.houses {
             change(&mut self.house(name).account, slots * part);
         }
+        let Self { houses, weights, .. } = self;
+        let house = house_in(houses, weights, own);
+        change(&mut house.account, -slots * SCALE);
         let Some(user) = user else { return };
-        let weights = self.weights.get(own).map(|(_, users)| users.clone()).unwrap_or_default();
-        let weight = |user: &User| weights.get(user).copied().unwrap_or(1);
-        let users = &mut self.house(own).users;
-        change(users.of(user, weight(user)), -slots * SCALE);
+        let mut of = |user: &User, due: i128| change(house.users.of(user, weight_in(weights, own, user)), due);
+        of(user, -slots * SCALE);
         for (other, part) in &run.parts.users {
-            change(users.of(other, weight(other)), slots * part);
+            of(other, slots * part);
         }
     }
 
@@ -207,11 +208,16 @@ impl Shares {
     }
 }
 
-fn weight_of(weights: &BTreeMap<Namespace, (u32, BTreeMap<User, u32>)>, name: &Namespace) -> u32 {
+fn house_in<'a>(houses: &'a mut BTreeMap<Namespace, House>, weights: &Weights, name: &Namespace) -> &'a mut House {
+    let new = || House { account: Account::new(weight_of(weights, name)), users: Ledger::default() };
+    houses.entry(name.clone()).or_insert_with(new)
+}
+
+fn weight_of(weights: &Weights, name: &Namespace) -> u32 {
     weights.get(name).map_or(1, |(weight, _)| *weight)
 }
 
-fn weight_in(weights: &BTreeMap<Namespace, (u32, BTreeMap<User, u32>)>, name: &Namespace, user: &User) -> u32 {
+fn weight_in(weights: &Weights, name: &Namespace, user: &User) -> u32 {
     weights.get(name).and_then(|(_, users)| users.get(user)).copied().unwrap_or(1)
 }
 

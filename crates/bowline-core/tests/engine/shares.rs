@@ -18,6 +18,15 @@ use super::fairness::{end, lock, room, set, states, submit_as, view};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// So many tasks of this user.
+fn many(bench: &mut Bench, user: &str, of: &Namespace, count: u32, spec: &TaskSpec) -> Vec<TaskId> {
+    (0..count).map(|_| submit_as(bench, user, of, spec.clone())).collect()
+}
+
+fn share(bench: &mut Bench, of: &Namespace, share: u32) {
+    set(bench, of, NamespaceChange { share: Some(Some(share)), ..NamespaceChange::default() });
+}
+
 /// Who is given the one slot, so many times, where each holds it for this long.
 fn turns(bench: &mut Bench, session: SessionId, times: usize, length: Duration) -> Vec<TaskId> {
     let mut turns = Vec::new();
@@ -40,11 +49,9 @@ fn turns(bench: &mut Bench, session: SessionId, times: usize, length: Duration) 
 fn one_slot_goes_to_namespaces_by_their_shares_of_its_time() {
     let mut bench = Bench::new();
     let (one, three) = (room("one"), room("three"));
-    set(&mut bench, &three, NamespaceChange { share: Some(Some(3)), ..NamespaceChange::default() });
-    let ones: Vec<TaskId> = (0..40).map(|_| submit_as(&mut bench, "ada", &one, noop())).collect();
-    for _ in 0..40 {
-        submit_as(&mut bench, "ada", &three, noop());
-    }
+    share(&mut bench, &three, 3);
+    let ones = many(&mut bench, "ada", &one, 40, &noop());
+    many(&mut bench, "ada", &three, 40, &noop());
     let session = bench.worker("lab-1", 1);
     let told = turns(&mut bench, session, 40, Duration::from_secs(20));
     let had = told.iter().filter(|task| ones.contains(task)).count();
@@ -69,13 +76,11 @@ fn explain_in(bench: &mut Bench, of: &Namespace, task: TaskId) -> Vec<WaitReason
 fn slots_that_are_free_at_once_are_divided_and_whoever_was_idle_does_not_save_up() {
     let mut bench = Bench::new();
     let (busy, idle) = (room("busy"), room("idle"));
-    set(&mut bench, &busy, NamespaceChange { share: Some(Some(1)), ..NamespaceChange::default() });
-    for _ in 0..60 {
-        submit_as(&mut bench, "ada", &busy, noop());
-    }
+    share(&mut bench, &busy, 1);
+    many(&mut bench, "ada", &busy, 60, &noop());
     let session = bench.worker("lab-1", 1);
     turns(&mut bench, session, 30, MINUTE);
-    let late: Vec<TaskId> = (0..30).map(|_| submit_as(&mut bench, "bob", &idle, noop())).collect();
+    let late = many(&mut bench, "bob", &idle, 30, &noop());
     let told = turns(&mut bench, session, 12, MINUTE);
     // One was under way.
     let had = told[1..].iter().filter(|task| late.contains(task)).count();
@@ -93,6 +98,24 @@ fn live_on(bench: &Bench, session: SessionId) -> Vec<AttemptRef> {
     live.map(|row| row.attempt).collect()
 }
 
+/// It has done all of that.
+fn end_all(bench: &mut Bench, session: SessionId) {
+    for attempt in live_on(bench, session) {
+        bench.say(session, FromWorker::Started(attempt));
+        bench.finish(session, attempt, JobEnd::Success);
+    }
+}
+
+/// Seconds pass, and these workers are heard.
+fn pass(bench: &mut Bench, heard: &[SessionId], seconds: u64) {
+    for _ in 0..seconds {
+        bench.pass(Duration::from_secs(1));
+        for session in heard {
+            bench.say(*session, FromWorker::Heartbeat);
+        }
+    }
+}
+
 /// How much of it is whose.
 fn running_on<const N: usize>(bench: &Bench, session: SessionId, of: [&Namespace; N]) -> [usize; N] {
     let live = live_on(bench, session);
@@ -103,31 +126,22 @@ fn running_on<const N: usize>(bench: &Bench, session: SessionId, of: [&Namespace
 fn what_a_third_one_has_of_workers_of_its_own_changes_nothing_between_two() {
     let mut bench = Bench::new();
     let (one, three, other) = (room("one"), room("three"), room("other"));
-    set(&mut bench, &three, NamespaceChange { share: Some(Some(3)), ..NamespaceChange::default() });
+    share(&mut bench, &three, 3);
     let own = TaskSpec { requires: vec!["worker=lab-2".parse().unwrap()], ..noop() };
     let common = TaskSpec { requires: vec!["worker=lab-1".parse().unwrap()], ..noop() };
-    let ones: Vec<TaskId> = (0..60).map(|_| submit_as(&mut bench, "ada", &one, common.clone())).collect();
-    for _ in 0..60 {
-        submit_as(&mut bench, "ada", &three, common.clone());
-    }
+    let ones = many(&mut bench, "ada", &one, 60, &common);
+    many(&mut bench, "ada", &three, 60, &common);
     let many = TaskSpec { array: Some(ArraySpec::of(10_000)), ..own };
     submit_as(&mut bench, "ada", &other, many);
     let (session, theirs) = (bench.worker("lab-1", 1), bench.worker("lab-2", 10));
     let mut told = Vec::new();
     for _ in 0..40 {
         // All of its own are done, again and again.
-        for attempt in live_on(&bench, theirs) {
-            bench.say(theirs, FromWorker::Started(attempt));
-            bench.finish(theirs, attempt, JobEnd::Success);
-        }
+        end_all(&mut bench, theirs);
         let attempt = live_on(&bench, session)[0];
         told.push(attempt.task.task);
         bench.say(session, FromWorker::Started(attempt));
-        for _ in 0..10 {
-            bench.pass(Duration::from_secs(2));
-            bench.say(session, FromWorker::Heartbeat);
-            bench.say(theirs, FromWorker::Heartbeat);
-        }
+        pass(&mut bench, &[session, theirs], 20);
         bench.finish(session, attempt, JobEnd::Success);
     }
     let had = told.iter().filter(|task| ones.contains(task)).count();
@@ -138,32 +152,16 @@ fn what_a_third_one_has_of_workers_of_its_own_changes_nothing_between_two() {
 fn whoever_waited_while_another_had_everything_is_given_what_was_due_to_it() {
     let mut bench = Bench::new();
     let (first, late) = (room("first"), room("late"));
-    set(&mut bench, &first, NamespaceChange { share: Some(Some(1)), ..NamespaceChange::default() });
-    for _ in 0..20 {
-        submit_as(&mut bench, "ada", &first, noop());
-    }
+    share(&mut bench, &first, 1);
+    many(&mut bench, "ada", &first, 20, &noop());
     let session = bench.worker("lab-1", 4);
-    let pass = |bench: &mut Bench, seconds: u64| {
-        for _ in 0..seconds {
-            bench.pass(Duration::from_secs(1));
-            bench.say(session, FromWorker::Heartbeat);
-        }
-    };
-    let end_all = |bench: &mut Bench| {
-        for attempt in live_on(bench, session) {
-            bench.say(session, FromWorker::Started(attempt));
-            bench.finish(session, attempt, JobEnd::Success);
-        }
-    };
     // What it has had alone is its own.
-    pass(&mut bench, 600);
-    for _ in 0..20 {
-        submit_as(&mut bench, "bob", &late, noop());
-    }
-    pass(&mut bench, 600);
-    end_all(&mut bench);
+    pass(&mut bench, &[session], 600);
+    many(&mut bench, "bob", &late, 20, &noop());
+    pass(&mut bench, &[session], 600);
+    end_all(&mut bench, session);
     assert_eq!(running_on(&bench, session, [&first, &late]), [0, 4], "it waited for ten minutes");
-    pass(&mut bench, 600);
+    pass(&mut bench, &[session], 600);
     let leads = [&first, &late].map(|of| view(&mut bench, of).share.unwrap().lead.0.unsigned_abs());
     assert!(leads.iter().all(|lead| *lead <= 5_000_000), "ten and not twenty, but for starts: {leads:?}");
 }
@@ -172,7 +170,7 @@ fn whoever_waited_while_another_had_everything_is_given_what_was_due_to_it() {
 fn a_worker_that_asks_for_nothing_at_the_moment_is_wanted_all_the_same() {
     let mut bench = Bench::new();
     let (one, three) = (room("one"), room("three"));
-    set(&mut bench, &three, NamespaceChange { share: Some(Some(3)), ..NamespaceChange::default() });
+    share(&mut bench, &three, 3);
     let session = bench.worker("lab-1", 2);
     submit_as(&mut bench, "ada", &one, noop());
     bench.say(session, FromWorker::Demand { attempts_max: 1, room: Room { slots: 0, ..Room::default() } });
@@ -181,10 +179,7 @@ fn a_worker_that_asks_for_nothing_at_the_moment_is_wanted_all_the_same() {
             submit_as(&mut bench, "ada", of, noop());
         }
     }
-    for _ in 0..4 {
-        bench.pass(Duration::from_secs(1));
-        bench.say(session, FromWorker::Heartbeat);
-    }
+    pass(&mut bench, &[session], 4);
     let leads = [&one, &three].map(|of| view(&mut bench, of).share.unwrap().lead.0);
     assert!(leads[0] > 0 && leads[1] < 0, "what runs is due to both: {leads:?}");
 }
@@ -193,32 +188,21 @@ fn a_worker_that_asks_for_nothing_at_the_moment_is_wanted_all_the_same() {
 fn what_somebody_is_ahead_by_is_forgotten_while_he_has_nothing_on_a_worker() {
     let mut bench = Bench::new();
     let (first, late) = (room("first"), room("late"));
-    set(&mut bench, &first, NamespaceChange { share: Some(Some(1)), ..NamespaceChange::default() });
+    share(&mut bench, &first, 1);
     let own = [(); 2].map(|()| submit_as(&mut bench, "ada", &first, noop()));
     let session = bench.worker("lab-1", 2);
     let waits = submit_as(&mut bench, "bob", &late, noop());
-    let pass = |bench: &mut Bench, seconds: u64| {
-        for _ in 0..seconds {
-            bench.pass(Duration::from_secs(1));
-            bench.say(session, FromWorker::Heartbeat);
-        }
-    };
     let lead = |bench: &mut Bench, of: &Namespace| view(bench, of).share.unwrap().lead.0 / 1_000_000;
-    pass(&mut bench, 300);
+    pass(&mut bench, &[session], 300);
     assert_eq!([&first, &late].map(|of| lead(&mut bench, of)), [299, -299], "half of two slots was due to either");
-    for task in own {
-        let attempt = super::bench::live(&bench, task);
-        bench.say(session, FromWorker::Started(attempt));
-        bench.finish(session, attempt, JobEnd::Success);
+    for task in own.into_iter().chain([waits]) {
+        end(&mut bench, session, task, JobEnd::Success);
     }
-    let attempt = super::bench::live(&bench, waits);
-    bench.say(session, FromWorker::Started(attempt));
-    bench.finish(session, attempt, JobEnd::Success);
     // Whoever wants nothing is behind by a minute at most, and that for no longer.
-    pass(&mut bench, 30);
+    pass(&mut bench, &[session], 30);
     let told = [&first, &late].map(|of| lead(&mut bench, of));
     assert!((268..=280).contains(&told[0]) && (-41..=-28).contains(&told[1]), "{told:?}");
-    pass(&mut bench, 300);
+    pass(&mut bench, &[session], 300);
     assert_eq!([&first, &late].map(|of| lead(&mut bench, of)), [0, 0]);
 }
 
@@ -226,10 +210,8 @@ fn what_somebody_is_ahead_by_is_forgotten_while_he_has_nothing_on_a_worker() {
 fn users_of_a_namespace_have_shares_of_their_own_from_the_moment_they_are_set() {
     let mut bench = Bench::new();
     let own = namespace();
-    let bobs: Vec<TaskId> = (0..40).map(|_| submit_as(&mut bench, "bob", &own, noop())).collect();
-    for _ in 0..40 {
-        submit_as(&mut bench, "eve", &own, noop());
-    }
+    let bobs = many(&mut bench, "bob", &own, 40, &noop());
+    many(&mut bench, "eve", &own, 40, &noop());
     let shares = [("eve".to_owned(), Some(3))].into();
     set(&mut bench, &own, NamespaceChange { user_shares: shares, ..NamespaceChange::default() });
     bench.crash();
@@ -248,7 +230,7 @@ fn shares_do_not_change_the_order_of_a_line() {
     let mut bench = Bench::new();
     let session = bench.worker("lab-1", 8);
     let rich = room("rich");
-    set(&mut bench, &rich, NamespaceChange { share: Some(Some(1_000)), ..NamespaceChange::default() });
+    share(&mut bench, &rich, 1_000);
     let spec = || TaskSpec { resources: vec![lock("A")], ..noop() };
     let tasks = [(); 3].map(|()| bench.one(spec()));
     let last = submit_as(&mut bench, "ada", &rich, TaskSpec { priority: 1_000, ..spec() });

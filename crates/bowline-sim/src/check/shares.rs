@@ -160,7 +160,8 @@ impl Shares {
             Contest::Before if both => {
                 for side in self.sides.values_mut() {
                     let waited = i128::from(at - side.wanted_at.unwrap_or(at)) * (100 + DRIFT_PER_CENT) / 100;
-                    self.apart_us += waited * SLOTS_MAX / side.share.max(1);
+                    // Of what others have meanwhile its part is due to it, beside one with a share of 1 at least.
+                    self.apart_us += waited * SLOTS_MAX / (side.share + 1);
                     (side.before_us, side.longest_us, side.most) = (side.had_by(self.now), 0, 0);
                 }
                 Contest::Runs(1, epoch)

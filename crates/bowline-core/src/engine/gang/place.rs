@@ -168,7 +168,8 @@ impl Engine {
     /// with the member that it has.
     pub(in crate::engine) fn apart_from(&self, unit: TaskRef) -> BTreeMap<WorkerId, TaskRef> {
         let member = self.tasks.get(&unit.task).and_then(|task| task.gang());
-        let Some(member) = member.filter(|member| member.terms.form == Form::Distinct) else { return BTreeMap::new() };
+        let member = member.filter(|member| member.terms.form == Form::Distinct && !self.is_bound(unit.task));
+        let Some(member) = member else { return BTreeMap::new() };
         let others = member.all().filter(|id| *id != unit.task).map(TaskRef::whole);
         let at = |other: TaskRef| {
             let hot = self.tasks.get(&other.task)?.unit(other)?;

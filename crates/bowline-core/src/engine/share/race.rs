@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::id::{AttemptRef, WorkerId};
+use crate::id::WorkerId;
 use crate::name::Namespace;
 use crate::time::Timestamp;
 
@@ -28,7 +28,9 @@ pub(super) struct Race {
     gangs: BTreeSet<Line>,
     /// Lanes that somebody joined since.
     joined: BTreeSet<LaneId>,
-    /// By worker, as long as nobody comes or leaves.
+    /// The lanes of all that wait, as long as nobody comes or leaves.
+    waiting: Option<Arc<BTreeSet<LaneId>>>,
+    /// By worker, for as long.
     wanting: BTreeMap<WorkerId, Arc<Wanting>>,
     /// Whether what runs is to be divided anew.
     pub is_stale: bool,
@@ -42,6 +44,12 @@ impl Race {
     /// Somebody joined these.
     pub(super) fn note_joined(&mut self, lanes: impl Iterator<Item = LaneId>) {
         self.joined.extend(lanes);
+    }
+
+    /// Who wants what is to be found out anew.
+    fn forget(&mut self) {
+        self.waiting = None;
+        self.wanting.clear();
     }
 }
 
@@ -67,9 +75,10 @@ impl Engine {
         if let Some(known) = self.shares.race.wanting.get(&id) {
             return Arc::clone(known);
         }
+        let waiting = self.waiting();
         let mut wanting = Wanting::new();
         if let Some(worker) = self.workers.get(&id) {
-            for key in self.keys_that_wait() {
+            for key in self.keys_of(&waiting) {
                 let is_known = wanting.get(&key.namespace).is_some_and(|users| users.contains(&key.user));
                 // What it asks for at the moment changes all the time.
                 let fits = worker.is_meant(key) && worker.row.offer.as_ref().is_some_and(|offer| key.fits(offer));
@@ -84,13 +93,26 @@ impl Engine {
         wanting
     }
 
-    fn keys_that_wait(&self) -> impl Iterator<Item = &Arc<LaneKey>> {
+    /// The lanes of all that wait, and are kept back by neither a pause nor a quota.
+    fn waiting(&mut self) -> Arc<BTreeSet<LaneId>> {
+        if let Some(known) = &self.shares.race.waiting {
+            return Arc::clone(known);
+        }
         let race = &self.shares.race;
-        let lanes = race.lanes.iter().filter(|lane| self.open_head(**lane).is_some());
-        let lanes = lanes.filter_map(|lane| self.lanes.get(*lane)).map(|lane| &lane.key);
+        let open: BTreeSet<LaneId> =
+            race.lanes.iter().copied().filter(|lane| self.open_head(*lane).is_some()).collect();
         let gangs = race.gangs.iter().filter(|line| self.may_have_workers(line));
         let members = gangs.flat_map(|line| self.living(line.unit.task));
-        lanes.chain(members.filter_map(|member| self.tasks.get(&member)).map(|task| &task.policy.lane_key))
+        let lanes = members.filter_map(|member| self.tasks.get(&member)).map(|task| task.policy.lane);
+        let waiting = Arc::new(open.iter().copied().chain(lanes).collect());
+        let race = &mut self.shares.race;
+        race.lanes = open;
+        race.waiting = Some(Arc::clone(&waiting));
+        waiting
+    }
+
+    fn keys_of<'a>(&'a self, lanes: &'a BTreeSet<LaneId>) -> impl Iterator<Item = &'a LaneKey> {
+        lanes.iter().filter_map(|lane| self.lanes.get(*lane)).map(|lane| lane.key.as_ref())
     }
 
     /// After matching: who waits now, and what runs is divided anew where that is due.
@@ -116,7 +138,7 @@ impl Engine {
             has_changed = true;
         }
         if has_changed {
-            race.wanting.clear();
+            race.forget();
             race.is_stale = true;
         }
         self.look_in_time();
@@ -152,31 +174,27 @@ impl Engine {
     /// The time of what runs is due to those who want its workers now.
     fn divide_anew(&mut self) {
         let now = self.now;
-        let open: BTreeSet<LaneId> =
-            self.shares.race.lanes.iter().copied().filter(|lane| self.open_head(*lane).is_some()).collect();
         let race = &mut self.shares.race;
-        race.lanes = open;
-        race.wanting.clear();
+        race.forget();
         (race.is_stale, race.looked_at) = (false, Some(now));
-        let running: Vec<(AttemptRef, WorkerId)> =
-            self.shares.runs.iter().map(|(attempt, run)| (*attempt, run.worker)).collect();
-        for (attempt, worker) in running {
-            let wanting = self.wanting(worker);
-            let Some(mut run) = self.shares.runs.remove(&attempt) else { continue };
+        let mut runs = std::mem::take(&mut self.shares.runs);
+        for run in runs.values_mut() {
+            let wanting = self.wanting(run.worker);
             let parts = self.shares.divide(&run.whose, &wanting);
             if parts != run.parts {
-                self.shares.each(&run, |account, change| account.add(-change, now));
+                self.shares.each(run, |account, change| account.add(-change, now));
                 run.parts = parts;
-                self.shares.each(&run, |account, change| account.add(change, now));
+                self.shares.each(run, |account, change| account.add(change, now));
             }
-            self.shares.runs.insert(attempt, run);
         }
+        self.shares.runs = runs;
         self.settle_all();
     }
 
     fn settle_all(&mut self) {
         let now = self.now;
-        let waiting: BTreeSet<Whose> = self.keys_that_wait().map(|key| whose(key)).collect();
+        let waiting = self.waiting();
+        let waiting: BTreeSet<Whose> = self.keys_of(&waiting).map(whose).collect();
         let wants = |name: &Namespace| waiting.range((name.clone(), None)..).next().is_some_and(|(of, _)| of == name);
         let mut is_settling = false;
         self.shares.houses.retain(|name, house| {
