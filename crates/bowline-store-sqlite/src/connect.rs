@@ -6,13 +6,14 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-/// How long a connection waits for another one's lock. Only a checkpoint that starts the log anew
-/// ever holds the writer's, for milliseconds.
+/// How long a connection waits for another one's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements kept prepared by each connection.
 const STATEMENTS_MAX: usize = 96;
 /// Memory of the writer's page cache, in KiB.
 const WRITER_CACHE_KIB: i64 = 64 << 10;
+/// Bytes of the log's file that are kept when it begins anew: what was longer, beside a backup for one, is cut off.
+const LOG_KEPT_MAX: i64 = 128 << 20;
 /// Memory of each reader's page cache, in KiB.
 const READER_CACHE_KIB: i64 = 8 << 10;
 
@@ -72,6 +73,18 @@ pub(crate) enum LogOnClose {
     Fold,
 }
 
+/// Does something that waits no longer than this for others' locks.
+pub(crate) fn impatiently<T>(
+    connection: &Connection,
+    busy_max: Duration,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.busy_timeout(busy_max)?;
+    let done = work(connection);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    done
+}
+
 /// Sets what closing this connection does with the log.
 pub(crate) fn log_on_close(connection: &Connection, what: LogOnClose) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, what == LogOnClose::Leave).map(drop)
@@ -83,5 +96,6 @@ pub(crate) fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT_MAX, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
 }

@@ -56,6 +56,7 @@ impl SqliteStore {
         let done = work(&transaction).map_err(|error| error.during(&operation))?;
         transaction.commit().map_err(failed)?;
         self.checkpoints.note(self.connection.total_changes().saturating_sub(before));
+        self.checkpoints.renew(&self.connection);
         Ok(done)
     }
 }
