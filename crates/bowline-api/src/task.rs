@@ -331,8 +331,9 @@ pub struct Explanation {
 /// One reason for which a task waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reason {
-    /// For programs: `not_before`, `backoff`, `dependency`, `paused`, `no_worker_fits`,
-    /// `workers_unavailable`, `no_room`, `behind`, `array_window`, `resource`, `aside`, `held`, `stuck`.
+    /// For programs: `not_before`, `backoff`, `dependency`, `paused`, `no_worker_fits`, `workers_unavailable`, `no_room`,
+    /// `kept_free`, `kept_for_it`, `away_from`, `warm_on`, `runs_for_another`, `of_its_gang`, `behind`, `array_window`,
+    /// `element`, `worker_silent`, `in_doubt`, `resource`, `aside`, `quota`, `share`, `gang`, `held`, `stuck`.
     pub reason: String,
     /// For people.
     pub sentence: String,

@@ -99,6 +99,7 @@ pub fn name(reason: &WaitReason) -> &'static str {
         WaitReason::OfItsGang { .. } => "of_its_gang",
         WaitReason::Behind { .. } => "behind",
         WaitReason::ArrayWindow { .. } => "array_window",
+        WaitReason::Element { .. } => "element",
         WaitReason::WorkerSilent { .. } => "worker_silent",
         WaitReason::InDoubt { .. } => "in_doubt",
         WaitReason::Resource { .. } => "resource",
@@ -160,6 +161,7 @@ pub fn sentence(reason: &WaitReason) -> String {
             let running = are(u64::from(*running), "element");
             format!("Its array runs at most {at_most} elements at a time; {running} under way.")
         }
+        WaitReason::Element { element, state, why } => format!("Element {element} is {state}: {}", sentence(why)),
         WaitReason::WorkerSilent { .. } | WaitReason::InDoubt { .. } => doubt::sentence(reason),
         WaitReason::Resource { .. } => line::resource(reason),
         WaitReason::Aside { ticket, why } => line::aside(*ticket, why),

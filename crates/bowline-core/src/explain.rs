@@ -139,6 +139,15 @@ pub enum WaitReason {
         /// How many are under way.
         running: u32,
     },
+    /// Of an array of which every element has begun once: the first of them that waits.
+    Element {
+        /// Which.
+        element: TaskRef,
+        /// Where it is.
+        state: StateKind,
+        /// A reason for which it waits.
+        why: Box<WaitReason>,
+    },
     /// Its worker is silent: the attempt may still run, and nobody knows.
     WorkerSilent {
         /// The worker.

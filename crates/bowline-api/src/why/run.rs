@@ -115,6 +115,8 @@ fn short(reason: &WaitReason) -> String {
         WaitReason::Gang { .. } => "for the rest of their gang".to_owned(),
         WaitReason::Behind { .. } => "for their turn in the lane".to_owned(),
         WaitReason::ArrayWindow { at_most, .. } => format!("because at most {at_most} run at a time"),
+        // Of a step each element is told of by itself.
+        WaitReason::Element { why, .. } => short(why),
         WaitReason::WorkerSilent { worker, since, .. } => {
             format!("on {worker}, which has been silent since {}", moment(*since))
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::answer::{Answer, Reply};
 use crate::explain::{AHEAD_MAX, Explanation, FullWorker, Nearest, PausedThing, ResourceHolder, WaitReason};
-use crate::id::{AttemptRef, TaskRef, WorkerId};
+use crate::id::{AttemptRef, TaskId, TaskRef, WorkerId};
 use crate::machine::{Holder, State};
 use crate::mutant::{self, Mutant};
 use crate::name::{Key, Namespace};
@@ -100,7 +100,27 @@ impl Engine {
                 reasons.extend(self.turn_of_others(task));
             }
         }
+        if reasons.is_empty() && unit.index.is_none() {
+            self.first_that_waits(task, unit.task, &mut reasons);
+        }
         reasons
+    }
+
+    /// Of an array that nothing else keeps: what keeps the first of its elements that have begun once and wait.
+    fn first_that_waits(&self, task: &Task, id: TaskId, reasons: &mut Vec<WaitReason>) {
+        let (State::Running { on: Holder::Elements } | State::Stopping { on: Holder::Elements, .. }) = task.hot.state
+        else {
+            return;
+        };
+        let elements = task.array().into_iter().flat_map(|array| &array.elements);
+        let open = elements.filter(|(_, element)| !element.hot.state.kind().is_ended());
+        let told = open.map(|(index, found)| {
+            let element = TaskRef::element(id, *index);
+            (element, found.hot.state.kind(), self.reasons(element))
+        });
+        if let Some((element, state, own)) = told.into_iter().find(|(.., own)| !own.is_empty()) {
+            reasons.extend(own.into_iter().map(|why| WaitReason::Element { element, state, why: Box::new(why) }));
+        }
     }
 
     /// Resources that keep it: those that are not free, and those in whose line others stand before it.

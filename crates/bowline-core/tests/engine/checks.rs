@@ -345,7 +345,19 @@ pub(crate) fn explain(bench: &mut Bench, task: TaskRef) -> Option<Explanation> {
 
 /// Of an explanation, what does not hang on who is connected.
 pub(crate) fn lasting(explanation: Explanation) -> Explanation {
-    let reasons = explanation.reasons.into_iter().filter(|reason| match reason {
+    let reasons = explanation.reasons.into_iter().filter(lasts);
+    let reasons = reasons.map(|reason| match reason {
+        WaitReason::Gang { first, members, absent, distinct, .. } => {
+            WaitReason::Gang { first, members, absent, placed: 0, lacking: Vec::new(), distinct, kept: Vec::new() }
+        }
+        other => other,
+    });
+    Explanation { reasons: reasons.collect(), ..explanation }
+}
+
+fn lasts(reason: &WaitReason) -> bool {
+    match reason {
+        WaitReason::Element { why, .. } => lasts(why),
         WaitReason::NotBefore { .. }
         | WaitReason::Backoff { .. }
         | WaitReason::Dependency { .. }
@@ -369,14 +381,7 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
         | WaitReason::RunsForAnother { .. }
         | WaitReason::OfItsGang { .. }
         | WaitReason::NoRoom { .. } => false,
-    });
-    let reasons = reasons.map(|reason| match reason {
-        WaitReason::Gang { first, members, absent, distinct, .. } => {
-            WaitReason::Gang { first, members, absent, placed: 0, lacking: Vec::new(), distinct, kept: Vec::new() }
-        }
-        other => other,
-    });
-    Explanation { reasons: reasons.collect(), ..explanation }
+    }
 }
 
 /// I9: of a session that is over nothing is heard.

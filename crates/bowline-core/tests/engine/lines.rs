@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bowline_core::answer::{Answer, RefusalCode, Reply};
 use bowline_core::explain::{AsideWhy, WaitReason};
-use bowline_core::id::{SessionId, TaskId, TaskRef};
+use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
 use bowline_core::input::{DryRun, Request, Strict, Submit, TaskVerb};
 use bowline_core::message::{FromWorker, JobEnd, KnownAs, Paused};
 use bowline_core::name::{Key, ResourceName, UnitName};
@@ -468,6 +468,35 @@ fn an_element_that_kept_its_grants_for_a_retry_gives_them_back_aside() {
     bench.pass(Duration::from_secs(3));
     assert_eq!((element(&bench).state, element(&bench).held.len()), (Waiting, 0), "in its row too");
     assert_eq!(view(&mut bench, "seats").used, 0);
+}
+
+#[test]
+fn of_an_array_whose_elements_have_all_begun_the_first_that_waits_is_told() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 2);
+    capacity(&mut bench, "seats", 2);
+    let mut spec = asks(vec![licence("seats", 1)]);
+    spec.array = Some(ArraySpec::of(2));
+    spec.retry.extra = 1;
+    let array = bench.one(spec);
+    let attempts = [0, 1].map(|index| bench.tables.elements[&(array, index)].unit.fence()).map(|fence| fence.attempt);
+    assert_eq!(attempts.map(|attempt| attempt.0), [1, 1], "both have begun");
+    assert_eq!(explain(&mut bench, TaskRef::whole(array)).unwrap().reasons, []);
+    let fence = bench.tables.elements[&(array, 1)].unit.fence();
+    bench.finish(session, AttemptRef { task: TaskRef::element(array, 1), fence }, error("no luck"));
+    let why = |bench: &mut Bench| match explain(bench, TaskRef::whole(array)).unwrap().reasons.as_slice() {
+        [WaitReason::Element { element, state, why }] => (element.index, *state, why.as_ref().clone()),
+        other => panic!("{other:?}"),
+    };
+    let (index, state, backoff) = why(&mut bench);
+    assert_eq!((index, state), (Some(1), Scheduled));
+    assert!(matches!(backoff, WaitReason::Backoff { attempt: 1, left: 1, .. }), "{backoff:?}");
+    let out = Some(Service::Out("moving house".to_owned()));
+    set(&mut bench, "seats", ResourceChange { service: out, ..ResourceChange::default() }).unwrap();
+    bench.pass(Duration::from_secs(3));
+    let (index, state, aside) = why(&mut bench);
+    assert_eq!((index, state), (Some(1), Waiting));
+    assert!(matches!(aside, WaitReason::Aside { why: AsideWhy::OutOfService { .. }, .. }), "{aside:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::effect::Batch;
 use bowline_core::fair::{Rate, Rule};
-use bowline_core::id::TaskId;
+use bowline_core::id::{AttemptRef, TaskId};
 use bowline_core::name::{LimitKey, ResourceName};
 use bowline_core::resource::{Grant, Mode};
 use bowline_core::row::Row;
@@ -38,8 +38,8 @@ pub struct Limits {
     starts: BTreeMap<LimitKey, Vec<Timestamp>>,
     /// How many may be on workers.
     max_running: Option<u64>,
-    /// How many were.
-    running: u64,
+    /// Which were.
+    running: BTreeSet<AttemptRef>,
     /// How much of a resource may be held.
     max_held: BTreeMap<ResourceName, u64>,
     /// How much was.
@@ -57,7 +57,7 @@ impl Limits {
 
 /// Takes a batch that the book has already.
 pub fn commit(limits: &mut Limits, (book, lines): (&Book, &Lines), (found, at): (&mut Found, u64), batch: &Batch) {
-    let is_claim = |row: &Row| matches!(row, Row::Attempt(row) if row.version == 1);
+    let mut claimed = BTreeSet::new();
     let mut set = Set::Before;
     for row in &batch.rows {
         match row {
@@ -69,6 +69,7 @@ pub fn commit(limits: &mut Limits, (book, lines): (&Book, &Lines), (found, at): 
             Row::NewTask(new) if new.row.namespace != namespace() => drop(limits.foreign.insert(new.row.id)),
             Row::NewTask(new) => dropped(book, (found, at), new.row.id),
             Row::Attempt(row) if row.version == 1 => {
+                claimed.insert(row.attempt);
                 let task = book.tasks.get(&row.attempt.task.task);
                 if let Some(rate) = task.and_then(|task| task.spec.rate.as_ref()) {
                     limits.started(rate, row.assigned_at, (found, at));
@@ -77,24 +78,32 @@ pub fn commit(limits: &mut Limits, (book, lines): (&Book, &Lines), (found, at): 
             _ => {}
         }
     }
-    if batch.rows.iter().any(is_claim) {
+    if !claimed.is_empty() {
         keys(book, (found, at));
     }
-    limits.running(book, set, (found, at));
+    limits.running(book, (set, &claimed), (found, at));
     limits.held(lines, set, (found, at));
 }
 
 impl Limits {
-    fn running(&mut self, book: &Book, set: Set, (found, at): (&mut Found, u64)) {
+    fn running(&mut self, book: &Book, (set, claimed): (Set, &BTreeSet<AttemptRef>), (found, at): (&mut Found, u64)) {
+        let Some(most) = self.max_running else {
+            self.running.clear();
+            return;
+        };
         let attempts = book.held.values().flatten();
-        let running = attempts.filter(|attempt| !self.foreign.contains(&attempt.task.task)).count() as u64;
-        if let Some(most) = self.max_running.filter(|_| set == Set::Before) {
-            // What was there before the quota shrank is kept.
-            found.unless(running <= most.max(self.running), at, Invariant::States, || {
+        let now: BTreeSet<AttemptRef> =
+            attempts.filter(|attempt| !self.foreign.contains(&attempt.task.task)).copied().collect();
+        if set == Set::Before {
+            // What was there before the quota shrank is kept, and so is what its worker brings back after it was lost.
+            let back = now.difference(&self.running).filter(|attempt| !claimed.contains(attempt)).count();
+            let may = most.max(self.running.len() as u64) + back as u64;
+            let running = now.len();
+            found.unless(running as u64 <= may, at, Invariant::States, || {
                 format!("{running} tasks are on workers, and {most} may be")
             });
         }
-        self.running = running;
+        self.running = now;
     }
 
     fn held(&mut self, lines: &Lines, set: Set, (found, at): (&mut Found, u64)) {

@@ -165,6 +165,7 @@ impl Fork {
             WaitReason::ArrayWindow { .. } => {
                 self.finish_all(TaskRef::whole(unit.task));
             }
+            WaitReason::Element { element, why, .. } => self.remove(*element, why, depth),
             WaitReason::WorkerSilent { worker, .. } => self.connect(worker),
             WaitReason::Resource { holders, behind, .. } => {
                 for other in holders.iter().map(|holder| holder.task).chain(*behind).filter(|other| *other != unit) {
