@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 
 use bowline_core::explain::{AHEAD_MAX, Explanation as CoreExplanation, FullWorker, Nearest, PausedThing, WaitReason};
 use bowline_core::id::AttemptRef;
+use bowline_core::size::format_amounts;
 use bowline_core::spec::Condition;
 use bowline_core::time::Timestamp;
 use serde_json::Value;
@@ -178,7 +179,10 @@ fn no_worker_fits(workers: u32, nearest: Option<&Nearest>) -> String {
     let mut text = format!("None of {} fits.", count(u64::from(workers), "worker"));
     if let Some(nearest) = nearest {
         let missing = nearest.missing.iter().map(ToString::to_string);
-        let small = nearest.too_small.iter().map(|(name, wanted, has)| format!("{name} (wanted {wanted}, has {has})"));
+        let small = nearest.too_small.iter().map(|(name, wanted, has)| {
+            let (wanted, has) = format_amounts(name.as_str(), (*wanted, *has));
+            format!("{name} (wanted {wanted}, has {has})")
+        });
         let lacks: Vec<String> = missing.chain(small).collect();
         let lacks = (!lacks.is_empty()).then(|| format!("it lacks {}", lacks.join(", ")));
         let excluded: Vec<String> = nearest.excluded.iter().map(ToString::to_string).collect();
@@ -193,8 +197,10 @@ fn no_worker_fits(workers: u32, nearest: Option<&Nearest>) -> String {
 fn no_room(workers: &[FullWorker], more: u32) -> String {
     let all = workers.len() + usize::try_from(more).unwrap_or(usize::MAX);
     let named = workers.iter().map(|worker| {
-        let short =
-            worker.short_of.iter().map(|(name, wanted, free, _)| format!("{name}: wanted {wanted}, free {free}"));
+        let short = worker.short_of.iter().map(|(name, wanted, free, _)| {
+            let (wanted, free) = format_amounts(name.as_str(), (*wanted, *free));
+            format!("{name}: wanted {wanted}, free {free}")
+        });
         let short: Vec<String> = short.collect();
         let held: Vec<String> = worker.held_by.iter().take(NAMED_MAX).map(|held| held.task.to_string()).collect();
         let by = if held.is_empty() { String::new() } else { format!("; held by {}", held.join(", ")) };

@@ -2,6 +2,7 @@
 
 use bowline_core::explain::{RunExplanation as CoreExplanation, StepExplanation as CoreStep, StepWait, WaitReason};
 use bowline_core::name::StepName;
+use bowline_core::size::format_amount;
 
 use super::{are, count, listed, moment};
 use crate::explain::{RunExplanation, StepExplanation, WaitingFor};
@@ -92,7 +93,10 @@ fn short(reason: &WaitReason) -> String {
         WaitReason::NoWorkerFits { nearest: None, .. } => "for a worker".to_owned(),
         WaitReason::NoWorkerFits { nearest: Some(nearest), .. } => {
             let missing = nearest.missing.iter().map(ToString::to_string);
-            let small = nearest.too_small.iter().map(|(name, wanted, _)| format!("{name}={wanted}"));
+            let small = nearest
+                .too_small
+                .iter()
+                .map(|(name, wanted, _)| format!("{name}={}", format_amount(name.as_str(), *wanted)));
             let excluded = nearest.excluded.iter().map(|has| format!("no {has}"));
             let lacks: Vec<String> = missing.chain(excluded).chain(small).collect();
             format!("for a worker with {}", lacks.join(", "))

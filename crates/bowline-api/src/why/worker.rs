@@ -2,6 +2,7 @@
 
 use bowline_core::explain::{LaneMiss as CoreMiss, WaitReason, WorkerExplanation as CoreExplanation, WorkerReason};
 use bowline_core::id::AttemptRef;
+use bowline_core::size::format_amounts;
 use bowline_core::worker::Room;
 use serde_json::Value;
 
@@ -89,15 +90,15 @@ fn sentence(reason: &WorkerReason) -> String {
         WorkerReason::EverythingPaused { by, since } => {
             format!("Everything is paused, by {by} since {}.", moment(*since))
         }
-        WorkerReason::NoSlot { slots, beyond, prefetch, held_by } => {
-            let more = match prefetch {
+        WorkerReason::NoSlot { slots, beyond, prefetch, held_by, more } => {
+            let beyond = match prefetch {
                 0 => String::new(),
                 most => format!(" Beyond them it holds {beyond}, and may hold {most}, of tasks that hold no resource."),
             };
-            format!("All its slots are taken ({slots}): {}.{more}", holders(held_by))
+            format!("All its slots are taken ({slots}): {}.{beyond}", holders(held_by, *more))
         }
-        WorkerReason::NoMoreAsked { at_most, held_by } => {
-            format!("It asked for at most {} at a time: {}.", count(*at_most, "attempt"), holders(held_by))
+        WorkerReason::NoMoreAsked { at_most, held_by, more } => {
+            format!("It asked for at most {} at a time: {}.", count(*at_most, "attempt"), holders(held_by, *more))
         }
         WorkerReason::NothingReady { waiting: 0, blocked: 0, scheduled: 0 } => "No task waits.".to_owned(),
         WorkerReason::NothingReady { waiting, blocked, scheduled } => {
@@ -112,11 +113,12 @@ fn sentence(reason: &WorkerReason) -> String {
     }
 }
 
-fn holders(held_by: &[AttemptRef]) -> String {
+fn holders(held_by: &[AttemptRef], more: u64) -> String {
     if held_by.is_empty() {
         return "it holds nothing".to_owned();
     }
-    format!("it has {}", listed(held_by.iter().map(|attempt| attempt.task.to_string()), held_by.len()))
+    let all = held_by.len() + usize::try_from(more).unwrap_or(usize::MAX);
+    format!("it has {}", listed(held_by.iter().map(|attempt| attempt.task.to_string()), all))
 }
 
 fn miss(miss: &CoreMiss) -> LaneMiss {
@@ -166,8 +168,14 @@ fn lacks(miss: &CoreMiss) -> String {
         miss.of_its_gang.map(|task| format!("it has {task}, of the gang of the first: each is on a worker of its own")),
     );
     all.extend(miss.kept_for.map(|task| format!("it is kept free for {task}, which needs much of it")));
-    all.extend(miss.too_small.iter().map(|(name, wanted, has)| format!("{name}: wanted {wanted}, it has {has}")));
-    all.extend(miss.short_of.iter().map(|(name, wanted, free, _)| format!("{name}: wanted {wanted}, {free} free now")));
+    all.extend(miss.too_small.iter().map(|(name, wanted, has)| {
+        let (wanted, has) = format_amounts(name.as_str(), (*wanted, *has));
+        format!("{name}: wanted {wanted}, it has {has}")
+    }));
+    all.extend(miss.short_of.iter().map(|(name, wanted, free, _)| {
+        let (wanted, free) = format_amounts(name.as_str(), (*wanted, *free));
+        format!("{name}: wanted {wanted}, {free} free now")
+    }));
     if miss.behind > 0 {
         all.push(format!("{} of what it holds beyond its slots come before", miss.behind));
     }

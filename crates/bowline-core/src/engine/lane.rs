@@ -11,6 +11,7 @@ use crate::id::{TaskId, TaskRef, Ticket};
 use crate::mutant::{self, Mutant};
 use crate::name::{Key, Namespace, ResourceName};
 use crate::placement::Placement;
+use crate::size::format_amount;
 use crate::spec::{Requirement, TaskSpec};
 use crate::worker::{Offer, Room};
 
@@ -155,7 +156,7 @@ impl LaneKey {
         text.push_str(", slots ");
         text.push_str(&self.slots.to_string());
         for (name, amount) in &self.room {
-            text.push_str(&format_args!(", {name} {amount}").to_string());
+            text.push_str(&format_args!(", {name} {}", format_amount(name.as_str(), *amount)).to_string());
         }
         for unwanted in &self.placement.excludes {
             text.push_str(&format_args!(", not {unwanted}").to_string());

@@ -104,15 +104,19 @@ pub enum WorkerReason {
         beyond: u64,
         /// How many it may.
         prefetch: u64,
-        /// Who has them. At most 10.
+        /// Who has them. At most 10; `more` counts the rest.
         held_by: Vec<AttemptRef>,
+        /// Attempts not listed.
+        more: u64,
     },
     /// It asked for no more attempts than it holds.
     NoMoreAsked {
         /// So many.
         at_most: u64,
-        /// What it holds. At most 10.
+        /// What it holds. At most 10; `more` counts the rest.
         held_by: Vec<AttemptRef>,
+        /// Attempts not listed.
+        more: u64,
     },
     /// No task is ready for any worker.
     NothingReady {

@@ -59,6 +59,16 @@ fn locking(of: &str) -> TaskSpec {
 }
 
 #[test]
+fn a_worker_with_more_than_can_be_listed_is_told_how_many_more() {
+    let mut bench = Bench::new();
+    bench.worker("lab-1", 12);
+    bench.submit((0..12).map(|_| new_task(wanting("action=noop"))).collect());
+    let told = worker(&mut bench, "lab-1").reasons;
+    let Some(WorkerReason::NoSlot { slots: 12, held_by, more: 2, .. }) = told.first() else { panic!("{told:?}") };
+    assert_eq!(held_by.len(), 10);
+}
+
+#[test]
 fn an_idle_worker_is_told_everything_that_keeps_it_so() {
     let mut bench = Bench::new();
     bench.enrol("lab-1");

@@ -152,17 +152,19 @@ fn far(worker: &Worker, key: &LaneKey, first: &Line) -> (usize, usize) {
 /// Its slots are all taken, or it asked for no more.
 fn no_room(worker: &Worker) -> Option<WorkerReason> {
     let session = worker.session.as_ref()?;
-    let held_by = || worker.held.attempts().take(LISTED_MAX).collect();
+    let held_by: Vec<_> = worker.held.attempts().take(LISTED_MAX).collect();
+    let more = (worker.held.len() - held_by.len()) as u64;
     let (room, used) = (worker.room(), worker.held.used());
     let most = session.demand.as_ref().map(|(most, _)| u64::from(*most));
     if let Some(at_most) = most.filter(|most| worker.held.len() as u64 >= *most) {
-        return Some(WorkerReason::NoMoreAsked { at_most, held_by: held_by() });
+        return Some(WorkerReason::NoMoreAsked { at_most, held_by, more });
     }
     let beyond = worker.held.beyond() as u64;
     (used.slots >= room.slots || beyond > 0).then(|| WorkerReason::NoSlot {
         slots: u64::from(room.slots),
         beyond,
         prefetch: u64::from(session.prefetch),
-        held_by: held_by(),
+        held_by,
+        more,
     })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bowline_api::{Attempt, HistoryEntry, PageQuery, Task, TaskResource};
 use bowline_core::placement::Fill;
-use bowline_core::size::format_size;
+use bowline_core::size::{format_amount, format_size};
 use bowline_core::spec::Requirement;
 use serde::Serialize;
 
@@ -88,7 +88,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         let (prefer, avoid) = (all("rather", &placement.prefer), all("rather not", &placement.avoid));
         add("placement", join(fill.into_iter().chain(prefer).chain(avoid).chain(all("never", &placement.excludes))));
     }
-    add("amounts", join(task.amounts.iter().map(|(name, amount)| format!("{name}={amount}"))));
+    add("amounts", join(task.amounts.iter().map(|(name, amount)| format!("{name}={}", format_amount(name, *amount)))));
     for resource in &task.resources {
         add("resource", Some(asked(resource)));
     }

@@ -1,6 +1,7 @@
 //! `bowline worker explain`: why a worker is idle, or takes no more.
 
 use bowline_api::{LaneMiss, WorkerExplanation};
+use bowline_core::size::format_amount;
 
 use super::Setting;
 use crate::exit::Exit;
@@ -39,7 +40,7 @@ pub(super) async fn run(on: &Setting, args: Args) -> anyhow::Result<Exit> {
 fn tell(on: &Setting, explained: &WorkerExplanation) -> anyhow::Result<()> {
     let amounts = explained.amounts.iter().map(|(name, all)| {
         let used = explained.amounts_used.get(name).copied().unwrap_or_default();
-        format!(", {used} of {all} {name}")
+        format!(", {} of {} {name}", format_amount(name, used), format_amount(name, *all))
     });
     let amounts: String = amounts.collect();
     let beyond = if explained.beyond > 0 { format!(", {} beyond them", explained.beyond) } else { String::new() };

@@ -3,6 +3,7 @@
 use std::io;
 
 use bowline_api::{HeldAttempt, Worker};
+use bowline_core::size::format_amount;
 
 use super::{Setting, vitals};
 use crate::clock::age;
@@ -74,10 +75,10 @@ pub(super) async fn run(on: &Setting, name: &str) -> anyhow::Result<Exit> {
 }
 
 fn facts(worker: &Worker) -> Vec<(&'static str, String)> {
-    let amounts = worker
-        .amounts
-        .iter()
-        .map(|(name, all)| format!("{name}={}/{all}", worker.amounts_used.get(name).copied().unwrap_or_default()));
+    let amounts = worker.amounts.iter().map(|(name, all)| {
+        let used = worker.amounts_used.get(name).copied().unwrap_or_default();
+        format!("{name}={}/{}", format_amount(name, used), format_amount(name, *all))
+    });
     let session = match (worker.session_since, worker.silent_since) {
         (Some(since), None) => format!("open for {}", age(since)),
         (Some(since), Some(silent)) => format!("open for {}, silent for {}", age(since), age(silent)),
