@@ -109,7 +109,7 @@ impl Engine {
         // The least loaded ones come first.
         let mut prefetcher = None;
         for (_, id) in &self.free {
-            match self.workers.get(id).and_then(|worker| worker.takes(key, line)) {
+            match self.workers.get(id).and_then(|worker| self.takes(worker, key, line)) {
                 Some(Beyond::No) => return Some(*id),
                 Some(Beyond::Yes) => prefetcher = prefetcher.or(Some(*id)),
                 None => {}
@@ -127,7 +127,7 @@ impl Engine {
     /// How well this worker would do. `None`: it does not take it.
     fn rank(&self, key: &LaneKey, line: &Line, (free, id): (FreeKey, WorkerId)) -> Option<Rank> {
         let worker = self.workers.get(&id)?;
-        let beyond = worker.takes(key, line)?;
+        let beyond = self.takes(worker, key, line)?;
         let unlike = key.placement.unlike(worker.row.offer.as_ref());
         Some(Rank { beyond, unlike, load: (free.0, key.placement.fill.weigh(free.1)), id })
     }

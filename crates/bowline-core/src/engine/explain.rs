@@ -368,10 +368,10 @@ impl Engine {
             reasons.push(WaitReason::OfItsGang { workers: of_its_gang });
         }
         let takes_nothing = |worker: &&&Worker| {
-            worker.unavailable().is_none() && (worker.free.is_none() || worker.takes(key, &line).is_none())
+            worker.unavailable().is_none() && (worker.free.is_none() || self.takes(worker, key, &line).is_none())
         };
         let (kept, full): (Vec<&Worker>, Vec<&Worker>) =
-            fitting.iter().filter(takes_nothing).copied().partition(|worker| worker.is_kept_from(key, &line));
+            fitting.iter().filter(takes_nothing).copied().partition(|worker| self.is_kept_from(worker, key, &line));
         if !kept.is_empty() {
             let kept = kept
                 .iter()

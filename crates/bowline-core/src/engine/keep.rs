@@ -3,7 +3,8 @@
 //! A task of several slots, or of amounts, may find no worker with so much room at once while smaller ones come and go. Once
 //! it has been the first of its lane for `keep_after`, one worker is kept free for it: nobody who stands behind it is
 //! given room there that it needs. What still leaves room for it is given out beside it. Each worker is kept for one at a
-//! time, the one who stands first; each lane keeps one worker at a time.
+//! time, the one who stands first; each lane keeps one worker at a time. Who stands behind is told by tickets, where shares
+//! are set by these.
 //!
 //! A gang may find no room for all of its members at once in the same way: for the first of the gangs that wait, all the
 //! workers are kept that it would need.
@@ -20,6 +21,7 @@ use crate::time::Timestamp;
 use super::Engine;
 use super::lane::{LaneId, LaneKey, Line};
 use super::timer::Timer;
+use super::worker::{Beyond, Worker};
 
 /// For whom a worker is kept.
 #[derive(Debug)]
@@ -133,16 +135,17 @@ impl Engine {
         self.timers.insert((due, Timer::Keep));
     }
 
-    /// Workers are kept for those who have been the first for too long, in the order in which they stand.
+    /// Workers are kept for those who have been the first for too long, in the order in which they stand; by shares, those
+    /// who are far behind come first.
     pub(super) fn fire_keep(&mut self) {
         self.keeping.at = None;
         let (now, after) = (self.now, self.config.timing.keep_after);
         let mut next: Option<Timestamp> = None;
-        let mut due: BTreeSet<(Line, Whom)> = BTreeSet::new();
+        let mut due: BTreeSet<(i128, Line, Whom)> = BTreeSet::new();
         for (whom, (line, since)) in &self.keeping.firsts {
             let at = since.plus(after);
             if at <= now {
-                due.insert((*line, *whom));
+                due.insert((self.credits_ahead(*line), *line, *whom));
             }
             // Whoever finds no worker now is looked at again: one may have come.
             let again = if at <= now { now.plus(after) } else { at };
@@ -152,7 +155,7 @@ impl Engine {
             due.clear();
         }
         let mut taken: BTreeSet<WorkerId> = BTreeSet::new();
-        for (line, whom) in due {
+        for (_, line, whom) in due {
             if self.open_first(whom) == Some(line) {
                 self.keep_for(whom, line, &mut taken);
             }
@@ -205,6 +208,16 @@ impl Engine {
             .filter(|(id, _)| !apart.contains_key(id));
         let (id, _) = able.min_by_key(|(id, worker)| (worker.in_the_way(), **id))?;
         Some(BTreeMap::from([(*id, Arc::clone(key))]))
+    }
+
+    /// Whether a worker is kept free for somebody whose turn comes before this place's, and this would take from that.
+    pub(super) fn is_kept_from(&self, worker: &Worker, claim: &LaneKey, line: &Line) -> bool {
+        worker.kept_in_need(claim).is_some_and(|kept| self.is_behind((claim, line), (&kept.key, &kept.line)))
+    }
+
+    /// Whether it can be given this now, and whether that would run at once.
+    pub(super) fn takes(&self, worker: &Worker, claim: &LaneKey, line: &Line) -> Option<Beyond> {
+        worker.takes(claim).filter(|_| !self.is_kept_from(worker, claim, line))
     }
 
     /// Workers that are kept free for this place, each with since when.

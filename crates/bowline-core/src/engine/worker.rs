@@ -12,7 +12,7 @@ use crate::worker::{Health, Room};
 
 use super::aside::Trial;
 use super::keep::Kept;
-use super::lane::{LaneKey, Line, Waited};
+use super::lane::{LaneKey, Waited};
 use super::side::Only;
 use super::table::At;
 
@@ -332,20 +332,14 @@ impl Worker {
             && claim.too_small(&self.room()).is_empty()
     }
 
-    /// Whether it is kept free for somebody who stands before this place, and this would take from that.
-    pub(super) fn is_kept_from(&self, claim: &LaneKey, line: &Line) -> bool {
-        self.kept
-            .as_ref()
-            .is_some_and(|kept| *line > kept.line && !self.held.leaves_room_for(kept, claim, &self.room()))
+    /// For whom it is kept free, where this would take from that.
+    pub(super) fn kept_in_need(&self, claim: &LaneKey) -> Option<&Kept> {
+        self.kept.as_deref().filter(|kept| !self.held.leaves_room_for(kept, claim, &self.room()))
     }
 
-    /// Whether it can be given this now, and whether that would run at once.
-    pub(super) fn takes(&self, claim: &LaneKey, line: &Line) -> Option<Beyond> {
-        if !self.is_meant(claim)
-            || self.runs_for_another(claim).is_some()
-            || !claim.fits(self.row.offer.as_ref()?)
-            || self.is_kept_from(claim, line)
-        {
+    /// Whether it can be given this now, for whomever it is kept, and whether that would run at once.
+    pub(super) fn takes(&self, claim: &LaneKey) -> Option<Beyond> {
+        if !self.is_meant(claim) || self.runs_for_another(claim).is_some() || !claim.fits(self.row.offer.as_ref()?) {
             return None;
         }
         let room = self.room();

@@ -123,6 +123,40 @@ fn running_on<const N: usize>(bench: &Bench, session: SessionId, of: [&Namespace
 }
 
 #[test]
+fn what_is_kept_free_for_one_who_had_much_leaves_two_others_their_shares_whatever_their_tickets() {
+    let mut bench = Bench::new();
+    let (early, big, late) = (room("early"), room("big"), room("late"));
+    share(&mut bench, &late, 3);
+    let long = submit_as(&mut bench, "ada", &big, noop());
+    many(&mut bench, "ada", &early, 100, &noop());
+    let whole = submit_as(&mut bench, "ada", &big, TaskSpec { slots: 2, ..noop() });
+    let lates = many(&mut bench, "ada", &late, 100, &noop());
+    let session = bench.worker("lab-1", 2);
+    let mut told = Vec::new();
+    while told.len() < 60 {
+        pass(&mut bench, &[session], 5);
+        // At first the other slot is kept free: nobody is far behind yet.
+        let own = live_on(&bench, session).into_iter().find(|attempt| attempt.task.task != long);
+        let Some(own) = own else { continue };
+        told.push(own.task.task);
+        bench.say(session, FromWorker::Started(own));
+        bench.finish(session, own, JobEnd::Success);
+    }
+    let had = told[20..].iter().filter(|task| lates.contains(task)).count();
+    assert!((28..=32).contains(&had), "three of four, though they came after it: {had} of 40");
+    // Once what it had is made up for, what is kept is its own.
+    let long = live_on(&bench, session).into_iter().find(|attempt| attempt.task.task == long).unwrap();
+    bench.finish(session, long, JobEnd::Success);
+    let mut waited = 0;
+    while bench.state(whole) == Ready && waited < 600 {
+        pass(&mut bench, &[session], 5);
+        waited += 5;
+        end_all(&mut bench, session);
+    }
+    assert!((60..=500).contains(&waited), "it begins when others have had as much, after {waited} s");
+}
+
+#[test]
 fn what_a_third_one_has_of_workers_of_its_own_changes_nothing_between_two() {
     let mut bench = Bench::new();
     let (one, three, other) = (room("one"), room("three"), room("other"));

@@ -119,6 +119,8 @@ pub struct Book {
     pub workers: BTreeMap<WorkerId, WorkerSeen>,
     /// The newest incarnation under each name that was forgotten.
     pub forgotten: BTreeMap<WorkerName, Incarnation>,
+    /// Workers that the last commit forgot.
+    pub gone_now: BTreeSet<WorkerName>,
     /// Runs.
     pub runs: BTreeMap<RunId, RunState>,
     /// Tasks of which the last commit began a new round.

@@ -41,6 +41,7 @@ pub fn commit(
     });
     let retried: BTreeSet<TaskId> = retried.collect();
     book.retried.clone_from(&retried);
+    book.gone_now.clear();
     let mut turn =
         Turn { book, found, at, retried, touched: BTreeSet::new(), claimed: BTreeSet::new(), ended: Vec::new() };
     // Elements belong to the round that their task is in after the batch.
@@ -70,8 +71,9 @@ impl Turn<'_> {
             Row::Worker(row) => self.worker(row),
             Row::WorkerGone(id) => {
                 if let Some(gone) = self.book.workers.remove(id) {
-                    let newest = self.book.forgotten.entry(gone.name).or_default();
+                    let newest = self.book.forgotten.entry(gone.name.clone()).or_default();
                     *newest = gone.incarnation.max(*newest);
+                    self.book.gone_now.insert(gone.name);
                 }
             }
             Row::NewRun(new) => drop(self.book.runs.insert(new.row.id, new.row.state)),

@@ -31,8 +31,8 @@ const WAIT: Duration = Duration::from_secs(10);
 /// The room of a worker that is brought so that a whole lane goes: more than a run has tasks.
 const MUCH: u32 = 10_000;
 
-/// What is told, what lives, and when: where all of it is the same again nothing came of what was removed.
-type Seen = (Explanation, Vec<(WorkerName, AttemptRef)>, Timestamp);
+/// What is told, what lives, when, and how much is left: where all of it is the same again nothing came of what was removed.
+type Seen = (Explanation, Vec<(WorkerName, AttemptRef)>, Timestamp, u64);
 
 /// How `explain` fared with one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub fn hold_to_its_word(fork: &mut Fork, unit: TaskRef) -> Word {
         if let Some(lie) = fork.false_holder(&told) {
             return Word::Broken(lie);
         }
-        let now = (told.clone(), fork.live(), fork.now);
+        let now = (told.clone(), fork.live(), fork.now, left);
         if before.as_ref() == Some(&now) && fork.is_hopeless {
             return Word::Open;
         }

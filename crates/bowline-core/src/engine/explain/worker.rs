@@ -92,7 +92,7 @@ impl Engine {
         let mut near: Vec<(usize, usize, Line, &Lane)> = lanes
             .filter_map(|lane| {
                 let first = lane.first()?;
-                let (never, now) = far(worker, &lane.key, &first);
+                let (never, now) = self.far(worker, &lane.key, &first);
                 Some((never, now, first, lane))
             })
             .collect();
@@ -102,14 +102,27 @@ impl Engine {
         (near.into_iter().map(|(.., line, lane)| self.miss(worker, lane, line)).collect(), all)
     }
 
+    /// How much a lane misses on a worker: for ever, and now.
+    fn far(&self, worker: &Worker, key: &LaneKey, first: &Line) -> (usize, usize) {
+        let lacks = |offer: &Offer| {
+            let missing = key.requires.iter().filter(|wanted| !offer.has(wanted)).count();
+            let no_driver = usize::from(!offer.actions.iter().any(|action| action == key.action));
+            let has = |name| offer.room.amounts.get(name).copied().unwrap_or(0);
+            let small = key.room.iter().filter(|(name, wanted)| *wanted > has(name)).count();
+            missing + no_driver + key.excluded(offer).len() + small + usize::from(key.slots > offer.room.slots)
+        };
+        let never = worker.row.offer.as_ref().map_or(0, lacks);
+        (never, usize::from(never == 0 && self.takes(worker, key, first).is_none()))
+    }
+
     fn miss(&self, worker: &Worker, lane: &Lane, line: Line) -> LaneMiss {
         let key = &lane.key;
         let offer = worker.row.offer.as_ref();
         let fits = offer.is_some_and(|offer| key.fits(offer));
         let short_of = if fits { full_worker(worker, key).short_of } else { Vec::new() };
         let kept_for =
-            worker.kept.as_ref().filter(|_| fits && worker.is_kept_from(key, &line)).map(|kept| kept.line.unit);
-        let takes_none = worker.is_meant(key) && kept_for.is_none() && worker.takes(key, &line).is_none();
+            worker.kept.as_ref().filter(|_| fits && self.is_kept_from(worker, key, &line)).map(|kept| kept.line.unit);
+        let takes_none = worker.is_meant(key) && kept_for.is_none() && worker.takes(key).is_none();
         let is_behind = fits && takes_none && short_of.is_empty();
         let paused = self.pauses.of(&key.namespace).map(|mark| {
             let what = PausedThing::Namespace(key.namespace.clone());
@@ -134,19 +147,6 @@ impl Engine {
             fairness: self.quota_of(key).into_iter().chain(turn).collect(),
         }
     }
-}
-
-/// How much a lane misses on a worker: for ever, and now.
-fn far(worker: &Worker, key: &LaneKey, first: &Line) -> (usize, usize) {
-    let lacks = |offer: &Offer| {
-        let missing = key.requires.iter().filter(|wanted| !offer.has(wanted)).count();
-        let no_driver = usize::from(!offer.actions.iter().any(|action| action == key.action));
-        let has = |name| offer.room.amounts.get(name).copied().unwrap_or(0);
-        let small = key.room.iter().filter(|(name, wanted)| *wanted > has(name)).count();
-        missing + no_driver + key.excluded(offer).len() + small + usize::from(key.slots > offer.room.slots)
-    };
-    let never = worker.row.offer.as_ref().map_or(0, lacks);
-    (never, usize::from(never == 0 && worker.takes(key, first).is_none()))
 }
 
 /// Its slots are all taken, or it asked for no more.

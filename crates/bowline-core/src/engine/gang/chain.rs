@@ -105,7 +105,7 @@ impl Engine {
             && self.has_places(&task.policy.namespace, 1);
         let takes = |key| {
             let worker = self.workers.get(&worker).filter(|worker| worker.free.is_some())?;
-            worker.takes(key, &self.line_of(TaskRef::whole(next))?)
+            self.takes(worker, key, &self.line_of(TaskRef::whole(next))?)
         };
         if !is_open || takes(&task.policy.lane_key) != Some(Beyond::No) {
             return;

@@ -147,6 +147,9 @@ impl Engine {
     /// Its time has come.
     pub(in crate::engine) fn fire_race(&mut self) {
         (self.shares.race.at, self.shares.race.is_stale) = (None, true);
+        // By now it may be the turn of others before those for whom workers are kept.
+        let kept = self.workers.iter().filter(|(_, worker)| worker.kept.is_some() && worker.free.is_some());
+        self.freed.extend(kept.map(|(id, _)| *id));
     }
 
     fn look_in_time(&mut self) {

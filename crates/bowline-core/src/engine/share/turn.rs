@@ -114,6 +114,23 @@ impl Engine {
         Some(known.unwrap_or(first))
     }
 
+    /// Whether this place's turn comes after that of somebody for whom a worker is kept. By shares that is so for everybody
+    /// who is not far behind, whatever his ticket: what is due to one for whom nothing is kept would be had by another
+    /// one who stands before.
+    pub(in crate::engine) fn is_behind(&self, own: (&LaneKey, &Line), kept: (&LaneKey, &Line)) -> bool {
+        let is_other = own.0.namespace != kept.0.namespace;
+        if !self.shares.decide() || !is_other && own.0.user == kept.0.user {
+            return own.1 > kept.1;
+        }
+        let ((own, own_user), (theirs, their_user)) = (self.counted_for(own.0), self.counted_for(kept.0));
+        if is_other { own + CREDIT >= theirs } else { own_user + CREDIT >= their_user }
+    }
+
+    /// How many times [`CREDIT`] whoever stands there is ahead of his share; nothing where shares don't count.
+    pub(in crate::engine) fn credits_ahead(&self, line: Line) -> i128 {
+        if self.shares.decide() { self.turn_of_gang(line).0.0.div_euclid(CREDIT) } else { 0 }
+    }
+
     fn is_far_behind(&self, gang: Line, first: Line) -> bool {
         let namespace = |line: Line| self.tasks.get(&line.unit.task).map(|task| &task.policy.namespace);
         let ((own, own_user), (least, least_user)) = (self.turn_of_gang(gang).0, self.turn_of_gang(first).0);
