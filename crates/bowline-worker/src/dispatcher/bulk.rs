@@ -84,6 +84,10 @@ impl Dispatcher {
             FromShipper::Acked { attempt, stream, up_to, sealed } => {
                 let Some(known) = self.attempts.get_mut(&attempt) else { return };
                 let Some(log) = known.logs.iter_mut().find(|log| log.stream == stream) else { return };
+                // Each session asks anew how far the server is: of thousands of logs that tells nothing new, as a rule.
+                if (log.acked, log.sealed) == (up_to, sealed) {
+                    return;
+                }
                 (log.acked, log.sealed) = (up_to, sealed);
                 let is_delivered = log.is_delivered();
                 self.batch.ops.push(Op::LogAcked { attempt, stream, up_to, sealed });

@@ -7,7 +7,8 @@ use bowline_core::id::Epoch;
 use bowline_core::message::{Assured, FromWorker, Hello, JobEnd, StopWhy, ToWorker, Verdict};
 use bowline_core::spec::{Action as Work, Command};
 use bowline_core::worker::{Health, Room};
-use bowline_protocol::{Handover, Kind, ServerMessage, sample, wire};
+use bowline_protocol::message::Sealed;
+use bowline_protocol::{Handover, Kind, LogStream, ServerMessage, sample, wire};
 use bowline_supervisor::wire::{Event as JobEvent, Exit, Exited, Start};
 
 use super::*;
@@ -192,6 +193,28 @@ fn end_said(batches: &[Batch]) -> Option<(JobEnd, Option<String>)> {
             _ => None,
         }
     })
+}
+
+#[test]
+fn of_a_log_only_what_is_news_is_written() {
+    let attempt = sample::attempt(1, None);
+    let mut bench = Bench::new(Left::default(), |_| {});
+    bench.supervisor_is_up();
+    bench.listed();
+    bench.is_given(attempt);
+    bench.runs(attempt);
+    bench.is_durable();
+    let mut acked = |up_to, sealed| {
+        let said = FromShipper::Acked { attempt, stream: LogStream::Output, up_to, sealed };
+        bench.happens(Event::Shipper(said));
+        let written = bench.held.iter().flat_map(|batch| &batch.ops).filter(|op| matches!(op, Op::LogAcked { .. }));
+        let written = written.count();
+        bench.is_durable();
+        written
+    };
+    // As each session asks anew.
+    assert_eq!([acked(7, Sealed::No), acked(7, Sealed::No), acked(7, Sealed::No)], [1, 0, 0]);
+    assert_eq!([acked(7, Sealed::Yes), acked(7, Sealed::Yes)], [1, 0]);
 }
 
 #[test]
