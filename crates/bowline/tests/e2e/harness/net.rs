@@ -224,13 +224,15 @@ fn carry(way: Way, own: SocketAddr, (mut read, mut write): (TcpStream, TcpStream
         };
         std::thread::sleep(weather.delay);
         let passes = due(way, length, state);
-        if write.write_all(&piece[..passes]).is_err() {
-            return;
-        }
+        let is_gone = write.write_all(&piece[..passes]).is_err();
+        // A cut is due once: here, though the other end may be gone already.
         if passes < length {
             let mut state = state.lock().unwrap();
             state.cuts += 1;
             state.open.drain(..).for_each(Pair::reset);
+            return;
+        }
+        if is_gone {
             return;
         }
     }
