@@ -2,6 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::mem;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +44,10 @@ struct Inner {
     /// The disk has nothing any more from the first byte that is left out up to here.
     punched: u64,
     sync: SyncState,
+    /// Up to here the disk was asked to write it.
+    written_back: u64,
+    /// Whether its names are known to be durable: they are synced with the folders, which is not done each time.
+    names: Names,
     life: Life,
 }
 
@@ -65,6 +71,15 @@ enum SyncState {
     Durable,
 }
 
+/// Whether the names of a log's files are known to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// One was given since, or they were not looked at since the store was opened.
+    Unknown,
+    /// They are.
+    Durable,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Kept,
@@ -75,6 +90,9 @@ enum Life {
 pub(super) struct ToSync {
     pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
+    /// What the disk was not asked to write yet.
+    pub(super) new: Range<u64>,
+    pub(super) names: Names,
     /// Its records, where there are new ones.
     pub(super) index: Option<(Arc<File>, PathBuf)>,
 }
@@ -90,6 +108,8 @@ impl Entry {
             index_end: 0,
             punched: 0,
             sync: SyncState::Unknown,
+            written_back: 0,
+            names: Names::Unknown,
             life: Life::Kept,
         };
         Self { key, stream, path, used: AtomicU64::new(0), empties, inner: Mutex::new(inner) }
@@ -186,6 +206,9 @@ impl Entry {
             return Ok(());
         }
         let file = self.index(inner)?;
+        if inner.index_end == 0 {
+            inner.names = Names::Unknown;
+        }
         inner.index_end = marks::append(&file, inner.index_end, &records)
             .map_err(|source| LogError::io("append to", &index(&self.path), source))?;
         for record in records {
@@ -224,6 +247,7 @@ impl Entry {
             let file = self.writable(&mut inner)?;
             inner.punch(&file, length);
             fs::rename(&self.path, sealed(&self.path)).map_err(|source| LogError::io("seal", &self.path, source))?;
+            inner.names = Names::Unknown;
         }
         let state = LogState { length, end: LogEnd::Sealed };
         inner.changed(state);
@@ -276,7 +300,10 @@ impl Entry {
         let Some((file, path)) = found else { return Ok(None) };
         inner.sync = SyncState::Durable;
         let index = inner.index.take().map(|index| (index.file, index.path));
-        Ok(Some(ToSync { file, path, index }))
+        let new = inner.written_back..state.length.max(inner.written_back);
+        inner.written_back = new.end;
+        let names = mem::replace(&mut inner.names, Names::Durable);
+        Ok(Some(ToSync { file, path, new, names, index }))
     }
 
     /// The file that holds what is said of it. `None`: nothing was ever written.
@@ -318,6 +345,7 @@ impl Entry {
             return Ok(Arc::clone(file));
         }
         let file = self.make(&self.path).map_err(|source| LogError::io("open", &self.path, source))?;
+        inner.names = Names::Unknown;
         inner.file = Some(Arc::clone(&file));
         Ok(file)
     }

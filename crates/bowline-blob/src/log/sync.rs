@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::entry::Entry;
-use crate::disk::{self, FILES_ONE_BY_ONE_MAX};
+use super::entry::{Entry, Names};
+use crate::disk;
 use crate::error::LogError;
 
 #[derive(Debug)]
@@ -88,9 +88,20 @@ impl Syncer {
         }
         // Logs without a byte share a file.
         to_sync.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-        to_sync.dedup_by(|one, other| one.index.is_none() && one.path == other.path);
-        if to_sync.len() > FILES_ONE_BY_ONE_MAX {
-            return disk::sync_file_system(&self.root).map_err(|error| (self.root.clone(), error));
+        to_sync.dedup_by(|one, other| {
+            let is_same = one.index.is_none() && one.path == other.path;
+            if is_same && one.names == Names::Unknown {
+                other.names = Names::Unknown;
+            }
+            is_same
+        });
+        // The disk writes all of them at once, and the file system's journal goes with the first: the others have little to
+        // wait for. To sync the file system as a whole would write what others have in it too, jobs' files above all, and
+        // commits would wait for that.
+        if to_sync.len() > 1 {
+            for log in &to_sync {
+                disk::begin_writing_back(&log.file, log.new.clone());
+            }
         }
         let mut folders = BTreeSet::new();
         for log in &to_sync {
@@ -98,7 +109,9 @@ impl Syncer {
                 index.sync_data().map_err(|error| (path.clone(), error))?;
             }
             log.file.sync_data().map_err(|error| (log.path.clone(), error))?;
-            folders.extend(log.path.ancestors().skip(1).take(3).map(Path::to_owned));
+            if log.names == Names::Unknown {
+                folders.extend(log.path.ancestors().skip(1).take(3).map(Path::to_owned));
+            }
         }
         for folder in folders {
             sync_folder(&folder).map_err(|error| (folder, error))?;

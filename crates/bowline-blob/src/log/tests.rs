@@ -1,5 +1,6 @@
 //! Segments sent again, gaps, seals, followers, deletion, and what is there after a restart.
 
+use super::entry::Names;
 use super::*;
 
 fn key(task: u64, attempt: u32) -> LogKey {
@@ -24,6 +25,30 @@ fn a_segment_sent_again_changes_nothing() {
     assert_eq!(store.read(key, LogStream::Output, 11, 3).unwrap(), b"");
     assert_eq!(store.read(key, LogStream::Error, 0, 3).unwrap(), b"");
     store.sync().unwrap();
+}
+
+#[test]
+fn folders_are_synced_when_a_file_has_a_new_name_and_what_was_written_is_asked_for_once() {
+    let (_folder, store) = store();
+    let key = key(4711, 1);
+    let round = || {
+        let found = store.entry(key, LogStream::Output).begin_sync().unwrap().unwrap();
+        (found.new, found.names, found.index.is_some())
+    };
+    let times = [(0, 1_000)];
+    let segment =
+        |offset, bytes, times| Segment { offset, bytes, left_out_from: None, times, truncated: false, keep: None };
+    store.append(key, LogStream::Output, 0, b"hello").unwrap();
+    assert_eq!(round(), (0..5, Names::Unknown, false), "the log's own name");
+    store.append(key, LogStream::Output, 5, b" world").unwrap();
+    assert_eq!(round(), (5..11, Names::Durable, false));
+    store.append_segment(key, LogStream::Output, &segment(11, b"!", &times)).unwrap();
+    assert_eq!(round(), (11..12, Names::Unknown, true), "that of its records");
+    store.append_segment(key, LogStream::Output, &segment(12, b"!", &[(12, 2_000)])).unwrap();
+    assert_eq!(round(), (12..13, Names::Durable, true));
+    store.seal(key, LogStream::Output, 13).unwrap();
+    assert_eq!(round(), (13..13, Names::Unknown, false), "its last name");
+    assert_eq!(round(), (13..13, Names::Durable, false));
 }
 
 #[test]
