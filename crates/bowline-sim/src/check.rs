@@ -214,6 +214,7 @@ impl Check {
         mine.asked.keep_open_questions(asked);
         self.facts.disown(cluster);
         self.sessions.disown(cluster);
+        self.times.disown(cluster);
         self.answering.retain(|conn| self.sessions.cluster_of(*conn) != Some(cluster));
     }
 

@@ -594,3 +594,22 @@ fn what_can_never_be_is_refused() {
     }
     assert!(bench.tables.tasks.is_empty());
 }
+
+#[test]
+fn when_the_member_for_which_there_is_no_worker_is_cancelled_the_others_begin() {
+    let mut bench = Bench::new();
+    bench.worker("lab-1", 1);
+    let big = TaskSpec { requires: vec!["big".parse::<Requirement>().unwrap()], ..noop() };
+    // One that the gang is called by, and one that it is not.
+    for which in [0, 1] {
+        let mut specs = vec![noop(), noop()];
+        specs[which] = big.clone();
+        let members = gang_of(&mut bench, specs, terms(Form::Together, OnLost::RerunAll));
+        assert_eq!(states(&bench, &members), [Ready, Ready]);
+        bench.cancel(TaskRef::whole(members[which])).unwrap();
+        assert_eq!(bench.state(members[1 - which]), Assigned);
+        let attempt = live(&bench, members[1 - which]);
+        let session = bench.tables.attempts[&attempt].session;
+        bench.finish(session, attempt, JobEnd::Success);
+    }
+}

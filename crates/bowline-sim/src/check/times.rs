@@ -117,6 +117,11 @@ impl Times {
         left_at.saturating_sub(micros(now.since(line)))
     }
 
+    /// The cluster was put back: its rounds have the numbers of others that began at other times.
+    pub(super) fn disown(&mut self, cluster: ClusterId) {
+        self.rounds.retain(|(of, _), _| *of != cluster);
+    }
+
     /// Whether a process has run since then without having been started anew.
     pub(super) fn was_up(&self, proc: ProcId, since: u64) -> bool {
         self.up_since.get(&proc).is_some_and(|up| *up <= since)
@@ -146,6 +151,18 @@ impl Times {
             }
         }
         let mut over = Vec::new();
+        // A round may begin in the batch in which its first attempt does.
+        for row in &batch.rows {
+            let (id, number) = match row {
+                Row::NewTask(new) => (new.row.id, new.row.round.0),
+                Row::Task(row) => (row.id, row.round.0),
+                _ => continue,
+            };
+            let round = self.rounds.entry((cluster, id)).or_insert((number, at));
+            if round.0 != number || matches!(row, Row::NewTask(_)) {
+                *round = (number, at);
+            }
+        }
         for row in &batch.rows {
             match row {
                 Row::Attempt(row) => {
@@ -159,15 +176,8 @@ impl Times {
                         self.limit(found, at, (cluster, book), (attempt.task.task, "is claimed"));
                     }
                 }
-                Row::NewTask(new) => drop(self.rounds.insert((cluster, new.row.id), (new.row.round.0, at))),
-                Row::Task(row) => {
-                    let round = self.rounds.entry((cluster, row.id)).or_insert((row.round.0, at));
-                    if round.0 != row.round.0 {
-                        *round = (row.round.0, at);
-                    }
-                    if row.unit.state == StateKind::Succeeded {
-                        self.limit(found, at, (cluster, book), (row.id, "succeeds"));
-                    }
+                Row::Task(row) if row.unit.state == StateKind::Succeeded => {
+                    self.limit(found, at, (cluster, book), (row.id, "succeeds"));
                 }
                 _ => {}
             }

@@ -206,6 +206,10 @@ impl Engine {
         let line = lines.min().filter(|_| is_up).map(|line| Line { unit: TaskRef::whole(first), ..line });
         let Some(gang) = self.gangs.all.get_mut(&first) else { return };
         if gang.line == line {
+            // Something of it has moved: the others may have workers where those who have ended had none.
+            if line.is_some() {
+                self.gangs.stir();
+            }
             return;
         }
         let old = std::mem::replace(&mut gang.line, line);

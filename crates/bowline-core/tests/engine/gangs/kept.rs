@@ -63,8 +63,8 @@ fn nothing_is_kept_for_a_gang_that_is_cancelled() {
     }
     let behind = bench.one(noop());
     assert_eq!((bench.state(long), bench.state(behind)), (Assigned, Ready));
-    for member in members {
-        bench.cancel(TaskRef::whole(member)).unwrap();
-    }
+    let tasks = members.into_iter().map(TaskRef::whole).collect();
+    let verb = TaskVerb::Cancel { why: "enough".to_owned() };
+    bench.request(Request::Tasks { namespace: namespace(), tasks, verb }).unwrap();
     assert_eq!(bench.state(behind), Assigned);
 }
