@@ -376,7 +376,7 @@ impl Engine {
             let kept = kept
                 .iter()
                 .take(LISTED_MAX)
-                .filter_map(|worker| Some((worker.row.name.clone(), worker.kept.as_ref()?.line.unit)));
+                .filter_map(|worker| Some((worker.row.name.clone(), self.waits_there(worker.kept.as_ref()?.line)?)));
             reasons.push(WaitReason::KeptFree { workers: kept.collect() });
         }
         let full: Vec<&Worker> = full.into_iter().filter(|worker| !apart.contains_key(&worker.row.id)).collect();

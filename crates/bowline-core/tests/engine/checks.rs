@@ -357,7 +357,6 @@ pub(crate) fn lasting(explanation: Explanation) -> Explanation {
 
 fn lasts(reason: &WaitReason) -> bool {
     match reason {
-        WaitReason::Element { why, .. } => lasts(why),
         WaitReason::NotBefore { .. }
         | WaitReason::Backoff { .. }
         | WaitReason::Dependency { .. }
@@ -380,6 +379,8 @@ fn lasts(reason: &WaitReason) -> bool {
         | WaitReason::WarmOn { .. }
         | WaitReason::RunsForAnother { .. }
         | WaitReason::OfItsGang { .. }
+        // Which of its elements is the first that waits hangs on that too.
+        | WaitReason::Element { .. }
         | WaitReason::NoRoom { .. } => false,
     }
 }

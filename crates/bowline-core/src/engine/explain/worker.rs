@@ -120,8 +120,8 @@ impl Engine {
         let offer = worker.row.offer.as_ref();
         let fits = offer.is_some_and(|offer| key.fits(offer));
         let short_of = if fits { full_worker(worker, key).short_of } else { Vec::new() };
-        let kept_for =
-            worker.kept.as_ref().filter(|_| fits && self.is_kept_from(worker, key, &line)).map(|kept| kept.line.unit);
+        let kept = worker.kept.as_ref().filter(|_| fits && self.is_kept_from(worker, key, &line));
+        let kept_for = kept.and_then(|kept| self.waits_there(kept.line));
         let takes_none = worker.is_meant(key) && kept_for.is_none() && worker.takes(key).is_none();
         let is_behind = fits && takes_none && short_of.is_empty();
         let paused = self.pauses.of(&key.namespace).map(|mark| {

@@ -13,6 +13,7 @@ use crate::worker::Room;
 
 use super::super::Engine;
 use super::super::lane::{LaneId, LaneKey, Line};
+use super::super::table::Task;
 use super::super::worker::{Beyond, Worker};
 
 /// Steps that the search for room may take: past it the members wait for an easier moment.
@@ -158,10 +159,24 @@ impl Engine {
 
     /// Whether neither a pause nor a quota keeps workers from this gang.
     pub(in crate::engine) fn may_have_workers(&self, line: &Line) -> bool {
-        let namespace = self.tasks.get(&line.unit.task).map(|task| &task.policy.namespace);
-        namespace.is_some_and(|name| {
-            self.pauses.of(name).is_none() && self.has_places(name, self.living(line.unit.task).len())
-        })
+        let living = self.living(line.unit.task);
+        let one = living.first().and_then(|id| self.tasks.get(id));
+        one.map(|task| &task.policy.namespace)
+            .is_some_and(|name| self.pauses.of(name).is_none() && self.has_places(name, living.len()))
+    }
+
+    /// The task that stands there, or of a gang the first that has not ended.
+    pub(in crate::engine) fn waits_there(&self, line: Line) -> Option<TaskRef> {
+        let first = line.unit.task;
+        let is_left = |id: &TaskId| self.tasks.get(id).is_some_and(|task| !task.is_ended());
+        if is_left(&first) { Some(line.unit) } else { self.living(first).first().map(|id| TaskRef::whole(*id)) }
+    }
+
+    /// One who speaks for a gang, or the task that stands there: by its first member a gang is called, and that one may have
+    /// ended, and be in memory no more.
+    pub(in crate::engine) fn speaker_of(&self, line: Line) -> Option<&Task> {
+        let first = line.unit.task;
+        self.tasks.get(&first).or_else(|| self.tasks.get(self.living(first).first()?))
     }
 
     /// Of a member that goes to its place alone, where each is on a worker of its own: the workers that it is kept from, each

@@ -132,13 +132,13 @@ impl Engine {
     }
 
     fn is_far_behind(&self, gang: Line, first: Line) -> bool {
-        let namespace = |line: Line| self.tasks.get(&line.unit.task).map(|task| &task.policy.namespace);
+        let namespace = |line: Line| self.speaker_of(line).map(|task| &task.policy.namespace);
         let ((own, own_user), (least, least_user)) = (self.turn_of_gang(gang).0, self.turn_of_gang(first).0);
         if namespace(gang) == namespace(first) { own_user > least_user + CREDIT } else { own > least + CREDIT }
     }
 
     fn turn_of_gang(&self, line: Line) -> ((i128, i128), Line) {
-        let task = self.tasks.get(&line.unit.task);
+        let task = self.speaker_of(line);
         (task.map_or((0, 0), |task| self.counted_for(&task.policy.lane_key)), line)
     }
 
@@ -159,7 +159,7 @@ impl Engine {
         let open = lanes.filter(|lane| self.pauses.of(&lane.key.namespace).is_none());
         let open = open.filter(|lane| !self.is_held_up(&lane.key));
         let mut all: BTreeSet<Whose> = open.map(|lane| (lane.key.namespace.clone(), lane.key.user.clone())).collect();
-        let gang = self.first_gang().and_then(|line| self.tasks.get(&line.unit.task));
+        let gang = self.first_gang().and_then(|line| self.speaker_of(line));
         all.extend(gang.map(|task| (task.policy.namespace.clone(), task.policy.lane_key.user.clone())));
         let others = all.into_iter().map(|other| (self.shares.ahead(&other, self.now), other));
         let (theirs, (namespace, user)) =

@@ -68,3 +68,28 @@ fn nothing_is_kept_for_a_gang_that_is_cancelled() {
     bench.request(Request::Tasks { namespace: namespace(), tasks, verb }).unwrap();
     assert_eq!(bench.state(behind), Assigned);
 }
+
+#[test]
+fn workers_are_kept_for_those_who_are_left_when_the_one_that_the_gang_is_called_by_has_ended() {
+    let mut bench = Bench::new();
+    let session = bench.worker("a", 2);
+    let long = [bench.one(noop()), bench.one(noop())];
+    let members = gang(&mut bench, 3, together());
+    let small: Vec<TaskId> = (0..4).map(|_| bench.one(noop())).collect();
+    bench.cancel(TaskRef::whole(members[0])).unwrap();
+    for _ in 0..14 {
+        bench.pass(Duration::from_secs(5));
+        bench.say(session, FromWorker::Heartbeat);
+    }
+    let told = explain(&mut bench, TaskRef::whole(small[0])).unwrap().reasons;
+    let left = TaskRef::whole(members[1]);
+    let is_left = |reason: &WaitReason| matches!(reason, WaitReason::KeptFree { workers } if workers[0].1 == left);
+    assert!(told.iter().any(is_left), "one that has ended would tell nobody anything: {told:?}");
+    for task in long {
+        assert_eq!(states(&bench, &members[1..]), [Ready, Ready]);
+        start(&mut bench, session, task);
+        end(&mut bench, session, task, JobEnd::Success);
+        assert_eq!(states(&bench, &small), [Ready; 4], "what is free is kept for the gang");
+    }
+    assert_eq!(states(&bench, &members), [Cancelled, Assigned, Assigned]);
+}
