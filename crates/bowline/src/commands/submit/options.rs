@@ -86,7 +86,8 @@ pub(crate) struct Options {
     /// Extra attempts after a failed one [default: 0]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// The pauses between attempts, from the first to the longest [default: 1s..5m]
+    /// The pauses between attempts, from the first, doubled each time, to the longest; each is at random up to half
+    /// shorter [default: 1s..5m]
     #[arg(long, value_name = "D..D", value_parser = backoff)]
     backoff: Option<(Span, Span)>,
     /// When its worker is lost: `rerun`, or `fail`: somebody must decide [default: rerun]
