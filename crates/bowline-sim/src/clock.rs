@@ -18,6 +18,25 @@ pub struct Local {
     pub wall_us: u64,
 }
 
+/// By which clock a timer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// `CLOCK_MONOTONIC`, as that of the workers' and servers' runtime.
+    Monotonic,
+    /// `CLOCK_BOOTTIME`, as the supervisor's: leases pass while the machine is suspended.
+    Boot,
+}
+
+impl Local {
+    /// What this clock shows.
+    pub const fn of(&self, which: Which) -> Duration {
+        match which {
+            Which::Monotonic => self.mono,
+            Which::Boot => self.boot,
+        }
+    }
+}
+
 /// A machine's clocks. Times of the world are microseconds since its beginning.
 #[derive(Debug, Clone)]
 pub struct Clock {
@@ -57,12 +76,15 @@ impl Clock {
         }
     }
 
-    /// The first moment of the world at which `CLOCK_MONOTONIC` shows this.
-    pub fn world_at(&self, mono: Duration) -> u64 {
-        let mono = u64::try_from(mono.as_micros()).unwrap_or(u64::MAX / MILLION);
+    /// The first moment of the world at which this clock shows that.
+    pub fn world_at(&self, which: Which, at: Duration) -> u64 {
+        let at = u64::try_from(at.as_micros()).unwrap_or(u64::MAX / MILLION);
         let (since, shown) = self.rate_since;
-        let boot = mono.saturating_add(self.suspended_us).saturating_sub(shown);
-        since.saturating_add(boot.saturating_mul(MILLION).div_ceil(self.rate))
+        let boot = match which {
+            Which::Monotonic => at.saturating_add(self.suspended_us),
+            Which::Boot => at,
+        };
+        since.saturating_add(boot.saturating_sub(shown).saturating_mul(MILLION).div_ceil(self.rate))
     }
 
     /// The machine is started anew: the boot clock begins at zero; the wall clock goes on.
@@ -101,7 +123,7 @@ mod tests {
             clock.drift(40_000_000, ppm / 2);
             for mono in [0, 1, 999_999, 60_000_000] {
                 let mono = Duration::from_micros(mono);
-                let due = clock.world_at(mono);
+                let due = clock.world_at(Which::Monotonic, mono);
                 assert!(clock.local(due).mono >= mono, "{ppm} {mono:?}");
             }
         }

@@ -18,7 +18,7 @@ use bowline_protocol::{Delivery, ServerMessage, WorkerMessage};
 use bowline_store::{CommitError, MemoryStore, RetentionPolicy, Swept};
 use bowline_supervisor::wire;
 
-use crate::clock::Local;
+use crate::clock::{Local, Which};
 use crate::disk::DiskError;
 use crate::job::{Ended, JobId, Plan, Signal};
 use crate::random::Random;
@@ -233,7 +233,12 @@ impl Io<'_> {
     /// Wakes it with [`Event::Timer`] when its `CLOCK_MONOTONIC` shows this. There is one timer: a later call
     /// replaces it, `None` takes it away.
     pub fn set_timer(&mut self, at: Option<Duration>) {
-        self.world.set_timer(self.me, at);
+        self.world.set_timer(self.me, Which::Monotonic, at);
+    }
+
+    /// The same by `CLOCK_BOOTTIME`, which goes on while the machine is suspended.
+    pub fn set_boot_timer(&mut self, at: Option<Duration>) {
+        self.world.set_timer(self.me, Which::Boot, at);
     }
 
     /// Wakes it with [`Event::Woken`] after so long: something of its own (a thread, a task, a file) takes its turn.

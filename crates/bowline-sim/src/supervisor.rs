@@ -162,9 +162,7 @@ impl SupervisorProcess {
         if machine.course(now.boot, &mut hands) == Course::Leave {
             return io.exit(0);
         }
-        // A suspended machine's timers are due when it goes on.
-        let at = machine.next_at().map(|at| now.mono + at.saturating_sub(now.boot));
-        io.set_timer(at);
+        io.set_boot_timer(machine.next_at());
     }
 }
 

@@ -8,7 +8,7 @@ use bowline_core::worker::Capabilities;
 use bowline_worker::config::LeftBehind;
 
 use super::{Alive, Due, World};
-use crate::clock::Local;
+use crate::clock::{Local, Which};
 use crate::process::{CloseWhy, ClusterId, Event, Io, MachineId, ProcId, Process};
 use crate::random::Random;
 
@@ -96,6 +96,7 @@ pub struct Slot {
     backlog: VecDeque<Event>,
     timer: u64,
     timer_at: Duration,
+    timer_of: Which,
     random: Random,
     exiting: Option<i32>,
     /// How its last life ended: with a status, or killed. `None`: it has not ended yet.
@@ -118,6 +119,7 @@ impl World {
             backlog,
             timer: 0,
             timer_at: Duration::ZERO,
+            timer_of: Which::Monotonic,
             random,
             exiting: None,
             last_end: None,
@@ -262,13 +264,13 @@ impl World {
         self.slot_mut(proc).exiting = Some(status);
     }
 
-    pub(crate) fn set_timer(&mut self, proc: ProcId, at: Option<Duration>) {
+    pub(crate) fn set_timer(&mut self, proc: ProcId, of: Which, at: Option<Duration>) {
         let slot = self.slot_mut(proc);
         slot.timer += 1;
         let (life, number) = (slot.life, slot.timer);
         let Some(at) = at else { return };
-        slot.timer_at = at;
-        let due = self.machine(self.machine_of(proc)).clock.world_at(at).max(self.now);
+        (slot.timer_at, slot.timer_of) = (at, of);
+        let due = self.machine(self.machine_of(proc)).clock.world_at(of, at).max(self.now);
         self.queue.push(due, Due::Timer { proc, life, number });
     }
 
@@ -277,11 +279,11 @@ impl World {
         if slot.life != life || slot.timer != number {
             return;
         }
-        let at = slot.timer_at;
+        let (at, of) = (slot.timer_at, slot.timer_of);
         let clock = &self.machine(slot.machine).clock;
-        if clock.local(self.now).mono < at {
+        if clock.local(self.now).of(of) < at {
             // The clock has stood still, or goes slower than when the timer was set.
-            let due = clock.world_at(at).max(self.now + 1);
+            let due = clock.world_at(of, at).max(self.now + 1);
             return self.queue.push(due, Due::Timer { proc, life, number });
         }
         self.hand_over(proc, life, Event::Timer);
