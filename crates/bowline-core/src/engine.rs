@@ -4,6 +4,7 @@
 //! workers. Time passes by an input of its own. Every part has a file of its own below
 //! this one; only [`unit`] changes a unit's state, and only as [`crate::machine`] says.
 
+mod able;
 mod array;
 mod aside;
 mod check;
@@ -173,7 +174,7 @@ pub struct Engine {
     lines: lines::Lines,
     gangs: gang::Gangs,
     /// Unfinished tasks that ask for resources, by lane.
-    asking: BTreeMap<lane::LaneId, grant::Asking>,
+    asking: BTreeMap<lane::LaneId, able::Asking>,
     gates: gate::Gates,
     /// When a start that a rate counts no longer counts.
     rates_timer: table::At,

@@ -163,7 +163,8 @@ pub struct Unit {
     pub generation: Generation,
     /// Who has it.
     pub worker: Option<WorkerId>,
-    /// `scheduled`: until then. Held by the server: until then.
+    /// `scheduled`: until then. Held by the server: until then. Of a task that stands aside because no connected worker
+    /// has been able to run it (`waiting`; an array's `ready` or `running` too): since when.
     pub until: Option<Timestamp>,
     /// Failed attempts in this round.
     pub failures: u32,

@@ -9,19 +9,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::explain::AsideWhy;
-use crate::id::{TaskId, TaskRef, WorkerId};
+use crate::id::{TaskId, TaskRef};
 use crate::machine::{Event, State};
 use crate::mutant::{self, Mutant};
 use crate::name::{Namespace, ResourceName};
 use crate::probe::{self, Path};
 use crate::resource::{Grant, Mode};
 use crate::state::StateKind;
-use crate::time::Timestamp;
-use crate::worker::Offer;
 
 use super::Engine;
+use super::able::Asking;
 use super::array::{Array, Element};
-use super::lane::{LaneId, LaneKey};
 use super::lines::{Aside, Place, Want};
 use super::out::Cause;
 use super::resource::{say_aside, units_of};
@@ -30,18 +28,6 @@ use super::timer::Timer;
 
 /// Elements of one array that are granted and not yet claimed, at most: they are in memory.
 const GRANTED_AHEAD_MAX: usize = 1_000;
-
-/// Unfinished tasks of one lane that ask for resources.
-#[derive(Debug)]
-pub(super) struct Asking {
-    key: Arc<LaneKey>,
-    members: BTreeSet<TaskId>,
-    /// No connected worker has been able to run them since then.
-    unable_since: Option<Timestamp>,
-    /// For so long that they stand aside.
-    is_aside: bool,
-    timer: At,
-}
 
 /// What became of a place that was put right.
 enum Put {
@@ -499,73 +485,6 @@ impl Engine {
         }
         self.grant(place, &wants);
         true
-    }
-
-    fn is_somebody_able(&self, key: &LaneKey) -> bool {
-        let able = |offer: &Offer| key.fits(offer);
-        key.is_held_by_server
-            || self.workers.values().any(|w| w.session.is_some() && w.row.offer.as_ref().is_some_and(able))
-    }
-
-    /// A worker came, left, or offers something else.
-    pub(super) fn note_ability(&mut self, id: WorkerId) {
-        let offer = self.workers.get(&id).filter(|worker| worker.session.is_some());
-        let offer = offer.and_then(|worker| worker.row.offer.clone());
-        let lanes: Vec<LaneId> = self.asking.keys().copied().collect();
-        for lane in lanes {
-            let Some(asking) = self.asking.get(&lane) else { continue };
-            let is_able = offer.as_ref().is_some_and(|offer| asking.key.fits(offer));
-            match (asking.unable_since, is_able) {
-                (Some(_), true) => self.set_able(lane, None),
-                (None, false) if !self.is_somebody_able(&Arc::clone(&asking.key)) => {
-                    self.set_able(lane, Some(self.now));
-                }
-                (Some(_), false) | (None, true | false) => {}
-            }
-        }
-    }
-
-    fn set_able(&mut self, lane: LaneId, unable_since: Option<Timestamp>) {
-        let Some(asking) = self.asking.get_mut(&lane) else { return };
-        asking.unable_since = unable_since;
-        let was_aside = std::mem::replace(&mut asking.is_aside, false);
-        self.retime_lane(lane);
-        if was_aside {
-            self.restand_lane(lane);
-        }
-    }
-
-    fn restand_lane(&mut self, lane: LaneId) {
-        let members: Vec<TaskId> =
-            self.asking.get(&lane).map(|asking| asking.members.iter().copied().collect()).unwrap_or_default();
-        for id in members {
-            self.restand_task(id);
-        }
-    }
-
-    fn retime_lane(&mut self, lane: LaneId) {
-        let aside_after = self.config.timing.aside_after;
-        let Some(asking) = self.asking.get_mut(&lane) else { return };
-        let next = asking.unable_since.filter(|_| !asking.is_aside).map(|since| since.plus(aside_after));
-        let old = std::mem::replace(&mut asking.timer, At::from(next));
-        if let Some(old) = old.get() {
-            self.timers.remove(&(old, Timer::Lane(lane)));
-        }
-        if let Some(next) = next {
-            self.timers.insert((next, Timer::Lane(lane)));
-        }
-    }
-
-    /// Nobody was able to run the tasks of this lane for too long.
-    pub(super) fn fire_lane(&mut self, lane: LaneId) {
-        let (now, aside_after) = (self.now, self.config.timing.aside_after);
-        let Some(asking) = self.asking.get_mut(&lane) else { return };
-        asking.timer = At::default();
-        if asking.unable_since.is_some_and(|since| since.plus(aside_after) <= now) && !asking.is_aside {
-            asking.is_aside = true;
-            self.restand_lane(lane);
-        }
-        self.retime_lane(lane);
     }
 }
 

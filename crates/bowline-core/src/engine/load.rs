@@ -12,11 +12,18 @@ use crate::state::StateKind;
 use crate::time::Timestamp;
 
 use super::Engine;
+use super::able::may_be_aside;
 use super::array::Element;
 use super::out::Cause;
 use super::run::{NodeHot, Run};
 use super::table::{Hot, IsArray};
+use super::unit::Count;
 use super::worker::Worker;
+
+/// Since when nobody has been able to run what stands aside for that.
+fn unable_since(row: &TaskRow, spec: &TaskSpec) -> Option<Timestamp> {
+    row.unit.until.filter(|_| spec.asks() && may_be_aside(row.unit.state, spec.array.is_some()))
+}
 
 impl Engine {
     /// One row.
@@ -59,6 +66,7 @@ impl Engine {
             Some(policy) => policy,
             None => self.policy_of(&row, &spec),
         };
+        let unable_since = unable_since(&row, &spec);
         let task = Self::task_with(row, &spec, Arc::clone(&policy));
         self.policies.note_loaded(spec, policy);
         if task.array().is_some() {
@@ -68,6 +76,9 @@ impl Engine {
             self.load_member(member);
         }
         self.tasks.insert(id, task);
+        if let Some(since) = unable_since {
+            self.load_aside(id, since);
+        }
     }
 
     fn load_element(&mut self, row: &ElementRow) {
@@ -115,9 +126,15 @@ impl Engine {
         for id in &tasks {
             self.hold_loaded(*id);
         }
-        for id in tasks {
-            self.load_keeper(id);
-            self.place_dependencies(id);
+        for id in &tasks {
+            self.load_keeper(*id);
+            self.place_dependencies(*id);
+            self.count_task(*id);
+        }
+        // By ticket, all being counted: who is let through at a gate is so at once, as before. Nobody moves, and nothing is told.
+        let (mut asking, others): (Vec<TaskId>, Vec<TaskId>) = tasks.into_iter().partition(|id| self.asks(*id));
+        asking.sort_by_key(|id| (self.tasks.get(id).map(|task| task.ticket), *id));
+        for id in others.into_iter().chain(asking) {
             self.place_task(id);
         }
         let workers: Vec<_> = self.workers.keys().copied().collect();
@@ -175,22 +192,30 @@ impl Engine {
         is_same_round && self.dependency_state(dependency.task).is_some_and(|state| !state.is_ended())
     }
 
-    fn place_task(&mut self, id: TaskId) {
+    fn count_task(&mut self, id: TaskId) {
         let whole = TaskRef::whole(id);
         let Some(task) = self.tasks.get(&id) else { return };
         let kind = task.hot.state.kind();
         let elements: Vec<(u32, StateKind)> = task.array().map_or_else(Vec::new, |array| {
             array.elements.iter().map(|(index, element)| (*index, element.hot.state.kind())).collect()
         });
-        self.count_loaded(whole, kind);
-        // Who waits comes first: counting the live ones may already open or shut the window.
+        self.count(whole, kind, Count::Up);
         if let Some(array) = self.tasks.get_mut(&id).and_then(|task| task.array_mut()) {
             let waiting = elements.iter().filter(|(_, kind)| *kind == StateKind::Ready);
             array.ready.extend(waiting.map(|(index, _)| *index));
+            let live = elements.iter().filter(|(_, kind)| kind.is_live()).count();
+            array.live += u32::try_from(live).unwrap_or(u32::MAX);
         }
         for (index, kind) in elements {
-            let unit = TaskRef::element(id, index);
-            self.count_loaded(unit, kind);
+            self.count(TaskRef::element(id, index), kind, Count::Up);
+        }
+    }
+
+    fn place_task(&mut self, id: TaskId) {
+        let whole = TaskRef::whole(id);
+        let Some(task) = self.tasks.get(&id) else { return };
+        let kind = task.hot.state.kind();
+        for unit in if task.array().is_some() { self.units_of(id) } else { Vec::new() } {
             self.retime(unit);
         }
         if kind == StateKind::Waiting && !self.is_bound(id) {

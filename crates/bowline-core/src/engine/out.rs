@@ -10,11 +10,12 @@ use crate::input::Token;
 use crate::name::{Actor, LimitKey, Namespace, ResourceName};
 use crate::row::{
     ArtifactRow, AttemptRow, ElementRow, HistoryRow, KeyRow, NewRunRow, NewTaskRow, NodeRow, PauseRow, ResultRow, Row,
-    Subject,
+    Subject, TaskRow,
 };
 use crate::spec::{TaskSpec, Work};
 
 use super::Engine;
+use super::table::Task;
 
 /// Who moves something, and why.
 #[derive(Debug, Clone)]
@@ -225,6 +226,12 @@ impl Engine {
         batch
     }
 
+    fn task_row(&self, id: TaskId, task: &Task) -> TaskRow {
+        let mut row = task.row(id);
+        row.unit.until = row.unit.until.or_else(|| self.aside_since(task));
+        row
+    }
+
     fn collect_rows(&mut self) -> Vec<Row> {
         let out = std::mem::take(&mut self.out);
         let mut rows = Vec::with_capacity(out.tasks.len() + out.attempts.len() + out.elements.len() + 4);
@@ -237,9 +244,9 @@ impl Engine {
             let Some(task) = self.tasks.get(&id) else { continue };
             match new_tasks.remove(&id) {
                 Some((spec, elements)) => {
-                    rows.push(Row::NewTask(Box::new(NewTaskRow { row: task.row(id), spec, elements })));
+                    rows.push(Row::NewTask(Box::new(NewTaskRow { row: self.task_row(id, task), spec, elements })));
                 }
-                None => changed_tasks.push(Row::Task(Box::new(task.row(id)))),
+                None => changed_tasks.push(Row::Task(Box::new(self.task_row(id, task)))),
             }
         }
         rows.append(&mut changed_tasks);

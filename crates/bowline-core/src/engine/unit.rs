@@ -422,7 +422,7 @@ impl Engine {
         run.row.paused.as_ref().filter(|_| acts).map(|mark| (run_id, mark))
     }
 
-    fn count(&mut self, unit: TaskRef, kind: StateKind, way: Count) {
+    pub(super) fn count(&mut self, unit: TaskRef, kind: StateKind, way: Count) {
         let is_array = self.tasks.get(&unit.task).is_some_and(|task| task.array().is_some());
         if kind.is_ended() || (is_array && unit.index.is_none()) {
             return;
@@ -473,7 +473,7 @@ impl Engine {
 
 /// One more, or one less.
 #[derive(Clone, Copy)]
-enum Count {
+pub(super) enum Count {
     Up,
     Down,
 }

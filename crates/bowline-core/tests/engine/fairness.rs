@@ -341,6 +341,40 @@ fn starts_under_a_rate_are_no_more_than_it_allows_over_a_take_over_too() {
     assert!(bench.tables.rates.is_empty(), "what no longer counts is not kept");
 }
 
+fn asks(of: &str) -> TaskSpec {
+    TaskSpec { resources: vec![lock(of)], ..noop() }
+}
+
+#[test]
+fn who_stands_aside_for_a_quota_does_so_over_a_take_over_without_a_word() {
+    let mut bench = Bench::new();
+    set(&mut bench, &namespace(), NamespaceChange { max_running: Some(Some(2)), ..NamespaceChange::default() });
+    let later = bench.one(TaskSpec { at: Some(bench.now.plus(MINUTE)), ..asks("a") });
+    let session = bench.worker("lab-1", 8);
+    let running = [(); 2].map(|()| bench.one(noop()));
+    let waiting = [bench.one(asks("b")), bench.one(asks("c"))];
+    for _ in 0..7 {
+        bench.pass(MINUTE / 6);
+        bench.say(session, FromWorker::Heartbeat);
+    }
+    let all = [later, running[0], running[1], waiting[0], waiting[1]];
+    assert_eq!(states(&bench, all), [Waiting, Assigned, Assigned, Waiting, Waiting]);
+    let told = |bench: &Bench| bench.tables.history.iter().filter(|line| line.what.starts_with("st")).count();
+    assert_eq!(told(&bench), 3, "all three stand aside");
+    bench.crash();
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(states(&bench, all), [Waiting, Assigned, Assigned, Waiting, Waiting]);
+    assert_eq!(told(&bench), 3, "nothing has changed for them");
+    bench.cancel(TaskRef::whole(waiting[0])).unwrap();
+    bench
+        .request(Request::SetNamespace {
+            name: namespace(),
+            change: NamespaceChange { max_running: Some(Some(3)), ..NamespaceChange::default() },
+        })
+        .unwrap();
+    assert_eq!(states(&bench, all), [Waiting, Assigned, Assigned, Cancelled, Ready], "by ticket");
+}
+
 #[test]
 fn who_may_begin_and_has_no_worker_yet_counts_as_a_start() {
     let mut bench = Bench::new();

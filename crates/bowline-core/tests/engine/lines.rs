@@ -376,6 +376,67 @@ fn nobody_waits_for_one_whom_no_worker_can_run() {
     assert!(matches!(&reasons[0], WaitReason::Aside { why: AsideWhy::NoWorker { .. }, .. }), "{reasons:?}");
 }
 
+fn needs(key: &str, mut spec: TaskSpec) -> TaskSpec {
+    spec.requires.push(Requirement { key: Key::new(key).unwrap(), value: None });
+    spec
+}
+
+/// What a task's history says of where it stands.
+fn standing(bench: &Bench, task: TaskId) -> Vec<String> {
+    history(bench, task)
+        .into_iter()
+        .filter(|what| matches!(&**what, "waiting" | "stands_aside" | "steps_back"))
+        .collect()
+}
+
+#[test]
+fn whom_no_worker_can_run_stands_aside_over_a_take_over_too() {
+    let mut bench = Bench::new();
+    let first = bench.one(needs("gpu", asks(vec![lock("A")])));
+    let mut session = bench.worker("lab-1", 1);
+    for _ in 0..13 {
+        bench.pass(ASIDE_AFTER / 12);
+        bench.say(session, FromWorker::Heartbeat);
+    }
+    assert_eq!(bench.state(first), Waiting);
+    let explained = explain(&mut bench, TaskRef::whole(first)).unwrap().reasons;
+    for _ in 0..2 {
+        bench.crash();
+        assert_eq!(explain(&mut bench, TaskRef::whole(first)).unwrap().reasons, explained);
+        session = bench.worker("lab-1", 1);
+        let second = bench.one(asks(vec![lock("A")]));
+        assert_eq!(states(&bench, [first, second]), [Waiting, Assigned], "nobody waits for it once more");
+        let attempt = live(&bench, second);
+        bench.say(session, FromWorker::Started(attempt));
+        bench.finish(session, attempt, JobEnd::Success);
+    }
+    assert_eq!(standing(&bench, first).last().unwrap(), "stands_aside");
+    bench.enrol("lab-2");
+    let mut able = hello("lab-2", "p2", 1);
+    able.offer.capabilities.insert(Key::new("gpu").unwrap(), None);
+    bench.connect(able);
+    assert_eq!(bench.state(first), Assigned);
+    // Its row says no more that it is aside.
+    assert_eq!(bench.tables.tasks[&first].unit.until, None);
+}
+
+#[test]
+fn the_next_of_an_array_that_nobody_can_run_stands_aside_over_a_take_over_too() {
+    let mut bench = Bench::new();
+    let mut spec = needs("gpu", asks(vec![lock("A")]));
+    spec.array = Some(ArraySpec::of(5));
+    let array = bench.one(spec);
+    let session = bench.worker("lab-1", 1);
+    for _ in 0..13 {
+        bench.pass(ASIDE_AFTER / 12);
+        bench.say(session, FromWorker::Heartbeat);
+    }
+    bench.crash();
+    bench.worker("lab-1", 1);
+    let second = bench.one(asks(vec![lock("A")]));
+    assert_eq!(states(&bench, [array, second]), [Ready, Assigned]);
+}
+
 #[test]
 fn elements_share_a_ticket_and_go_by_index() {
     let mut bench = Bench::new();
