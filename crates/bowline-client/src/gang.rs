@@ -64,10 +64,11 @@ impl Client {
         self.call(Method::GET, &["gang", "peers"]).read().await
     }
 
-    /// The members, when this holds of them.
+    /// The members, when this holds of them; `who` is waited for, in the error of a wait that ran out.
     pub async fn gang_wait_peers(
         &self,
         within: Option<Duration>,
+        who: &str,
         holds: impl Fn(&GangPeers) -> bool,
     ) -> Result<GangPeers, ClientError> {
         let seen = std::cell::RefCell::new(None::<String>);
@@ -79,6 +80,6 @@ impl Client {
             *seen.borrow_mut() = Some(peers.version.clone());
             holds(peers)
         };
-        self.until(within, call, is_so, Missing::NotYet("the member")).await
+        self.until(within, call, is_so, Missing::NotYet(who)).await
     }
 }

@@ -35,11 +35,19 @@ pub(super) fn aside(why: &AsideWhy) -> (String, String) {
         }
         AsideWhy::Running { running, at_most } => (
             format!("its namespace has {running} of {at_most} tasks on workers (its quota `max_running`)"),
-            "It steps back to its number when one of them ends.".to_owned(),
+            if *at_most == 0 {
+                "Nothing begins until it is raised: `bowline namespace set NAMESPACE --max-running N`.".to_owned()
+            } else {
+                "It steps back to its number when one of them ends.".to_owned()
+            },
         ),
         AsideWhy::Held { name, held, at_most } => (
             format!("its namespace holds {held} of the {at_most} of `{name}` that it may (its quota `max_held`)"),
-            "It steps back to its number when some of that is free.".to_owned(),
+            if *at_most == 0 {
+                format!("It waits until that is raised: `bowline namespace set NAMESPACE --max-held {name}=N`.")
+            } else {
+                "It steps back to its number when some of that is free.".to_owned()
+            },
         ),
         AsideWhy::Paused
         | AsideWhy::OutOfService { .. }

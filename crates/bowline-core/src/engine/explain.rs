@@ -332,6 +332,24 @@ impl Engine {
         }
     }
 
+    /// It has not come to its lane yet: what it waits for there is told already.
+    fn waits_elsewhere(&self, unit: TaskRef) -> bool {
+        let task = self.tasks.get(&unit.task).filter(|task| task.policy.asks() && !self.is_bound(unit.task));
+        task.is_some_and(|task| !is_through(task, unit))
+    }
+
+    /// Whether one of these workers would take it if it were ready.
+    fn is_free_for(&self, unit: TaskRef, key: &LaneKey, fitting: &[&Worker]) -> bool {
+        let Some(line) = self.line_of(unit) else { return false };
+        let apart = self.apart_from(unit);
+        fitting.iter().any(|worker| {
+            worker.unavailable().is_none()
+                && worker.free.is_some()
+                && !apart.contains_key(&worker.row.id)
+                && self.takes(worker, key, &line).is_some()
+        })
+    }
+
     /// Why no worker takes it now: none fits, or those that fit are not there, or they are full.
     fn no_worker(&self, unit: TaskRef, key: &LaneKey, reasons: &mut Vec<WaitReason>) {
         let fitting: Vec<&Worker> = self
@@ -342,6 +360,9 @@ impl Engine {
         if fitting.is_empty() {
             let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
             reasons.push(WaitReason::NoWorkerFits { workers, nearest: self.nearest(key) });
+            return;
+        }
+        if self.waits_elsewhere(unit) && self.is_free_for(unit, key, &fitting) {
             return;
         }
         // Of those that are long gone nothing is to be hoped for, as long as there are others.

@@ -161,7 +161,7 @@ impl Engine {
     }
 
     /// The gang of a task, where it has one that has not ended.
-    fn gang_of(&self, id: TaskId) -> Option<(TaskId, &Gang)> {
+    pub(super) fn gang_of(&self, id: TaskId) -> Option<(TaskId, &Gang)> {
         let first = self.tasks.get(&id)?.gang()?.first;
         Some((first, self.gangs.all.get(&first)?))
     }

@@ -266,6 +266,12 @@ impl Engine {
     }
 
     fn released(&mut self, id: WorkerId, attempt: AttemptRef, started: bool, why: String) {
+        let is_drained = self.workers.get(&id).is_some_and(|worker| worker.row.drain.is_some());
+        let is_with_its_gang = !is_drained
+            && self.state_of(attempt).is_some_and(|state| state.kind() == StateKind::Stopping)
+            && self.gang_of(attempt.task.task).is_some();
+        // A worker that is told to give something back takes itself for drained.
+        let why = if is_with_its_gang { "all of its gang are claimed anew together".to_owned() } else { why };
         let cause = Cause::new(&self.actor_of(id), why);
         match self.standing(id, attempt) {
             Standing::Newest(state, Owner::Speaker) => {

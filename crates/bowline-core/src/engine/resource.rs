@@ -333,6 +333,15 @@ fn check_units(name: &ResourceName, units: &[UnitSpec]) -> Result<(), Refusal> {
         if !seen.insert(&unit.name) {
             return Err(invalid(format!("`{name}` has two units named `{}`; give each a name of its own.", unit.name)));
         }
+        let other =
+            unit.attributes.iter().find(|(key, value)| key.as_str() == "name" && **value != *unit.name.as_str());
+        if let Some((_, other)) = other {
+            return Err(invalid(format!(
+                "Unit `{}` of `{name}` cannot have the attribute `name={other}`: `name` is the unit's own name. Leave it out, or \
+                 choose another key.",
+                unit.name
+            )));
+        }
         let is_too_long = unit.attributes.values().any(|value| value.len() > TEXT_BYTES_MAX);
         if unit.attributes.len() > ATTRIBUTES_MAX || is_too_long {
             return Err(invalid(format!(

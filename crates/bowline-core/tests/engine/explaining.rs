@@ -255,3 +255,23 @@ fn a_quota_and_the_turn_of_others_are_told_of_a_lane() {
     bench.finish(session, attempt, JobEnd::Success);
     assert!(bench.state(theirs.first.task).is_live(), "it was their turn");
 }
+
+#[test]
+fn who_waits_for_a_lock_is_told_of_no_worker_while_another_would_take_it() {
+    let mut bench = Bench::new();
+    let session = bench.worker("lab-1", 1);
+    let holder = bench.one(locking("db"));
+    let waiting = TaskRef::whole(bench.one(locking("db")));
+    let kinds = |bench: &mut Bench| {
+        let reasons = super::checks::explain(bench, waiting).unwrap().reasons;
+        let is_of_a_worker =
+            |reason: &&WaitReason| matches!(reason, WaitReason::NoRoom { .. } | WaitReason::WorkersUnavailable { .. });
+        [reasons.len(), reasons.iter().filter(is_of_a_worker).count()]
+    };
+    assert_eq!(bench.state(holder), StateKind::Assigned);
+    assert_eq!(kinds(&mut bench), [2, 1], "the one worker is full");
+    bench.worker("lab-2", 1);
+    assert_eq!(kinds(&mut bench), [1, 0], "the lock is all");
+    bench.apply(bowline_core::Input::Disconnected { session });
+    assert_eq!(kinds(&mut bench), [1, 0], "the other would take it");
+}

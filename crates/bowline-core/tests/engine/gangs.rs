@@ -361,6 +361,8 @@ fn a_lost_member_brings_all_back_with_rerun_all() {
     lose(&mut bench, own);
     assert_eq!(states(&bench, &members), [Stopping, Waiting]);
     give_back(&mut bench, own, members[0]);
+    let told = bench.tables.history.iter().rfind(|line| line.what == "given_back").map(|line| line.reason.clone());
+    assert_eq!(told.as_deref(), Some("all of its gang are claimed anew together"), "the worker is not drained");
     assert_eq!(states(&bench, &members), [Ready, Ready], "there is one worker left, and they want two");
     bench.worker("lab-3", 1);
     assert_eq!(states(&bench, &members), [Assigned, Assigned]);

@@ -376,6 +376,16 @@ fn nobody_waits_for_one_whom_no_worker_can_run() {
     assert!(matches!(&reasons[0], WaitReason::Aside { why: AsideWhy::NoWorker { .. }, .. }), "{reasons:?}");
 }
 
+#[test]
+fn a_unit_has_no_name_but_its_own() {
+    let mut bench = Bench::new();
+    let units =
+        |with: &[(&str, &str)]| ResourceChange { units: Some(vec![unit("ph1", with)]), ..ResourceChange::default() };
+    let refused = set(&mut bench, "phones", units(&[("name", "ph2")])).unwrap_err();
+    assert!(refused.message.contains("`name=ph2`"), "{refused:?}");
+    set(&mut bench, "phones", units(&[("name", "ph1")])).unwrap();
+}
+
 fn needs(key: &str, mut spec: TaskSpec) -> TaskSpec {
     spec.requires.push(Requirement { key: Key::new(key).unwrap(), value: None });
     spec

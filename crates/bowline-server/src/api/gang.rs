@@ -181,10 +181,16 @@ fn missing(name: &str, peers: &[GangPeer]) -> Fault {
             format!("task {}{name} ({state})", peer.task)
         })
         .collect();
-    let detail = format!(
-        "Too few members are left for the barrier `{name}`; missing: {}. With `live` the living alone are waited for.",
-        who.join(", ")
-    );
+    let detail = if who.is_empty() {
+        format!(
+            "The barrier `{name}` waits for more members than its gang has: ask for as many as there are, or for no number."
+        )
+    } else {
+        format!(
+            "Too few members are left for the barrier `{name}`; missing: {}. With `live` the living alone are waited for.",
+            who.join(", ")
+        )
+    };
     Fault::new(StatusCode::CONFLICT, "member_missing", detail)
 }
 

@@ -188,7 +188,15 @@ async fn wait(on: &Setting, args: Wait) -> anyhow::Result<Exit> {
         let what = format!("There is no member `{member}` in this gang; `bowline gang peers` lists them.");
         return Err(Trouble::new(Exit::MISSING, what).into());
     }
-    let has_it = |peer: &GangPeer| peer.state == Some(state);
-    client.gang_wait_peers(within, |peers| peers.peers.iter().find(is_it).is_some_and(has_it)).await?;
-    Ok(Exit::GOOD)
+    // One that has ended gets to no other state by itself.
+    let is_over = |peer: &GangPeer| peer.state.is_none_or(|now| now == state || now.is_ended());
+    let peers =
+        client.gang_wait_peers(within, &member, |peers| peers.peers.iter().find(is_it).is_none_or(is_over)).await?;
+    let now = peers.peers.iter().find(is_it).and_then(|peer| peer.state);
+    if now == Some(state) {
+        return Ok(Exit::GOOD);
+    }
+    let now = now.map_or_else(String::new, |now| format!(" ({now})"));
+    let what = format!("The member `{member}` has ended{now}, and will not be `{state}` by itself.");
+    Err(Trouble::new(Exit::REFUSED, what).into())
 }
