@@ -26,7 +26,8 @@ pub struct WorkerExplanation {
     /// Of these, held beyond its slots, to begin when there is room.
     pub beyond: u64,
     /// Every reason for which it is given nothing more. By name: `not_connected`, `suspect`, `broken`, `delivering`,
-    /// `paused`, `drained`, `put_aside`, `everything_paused`, `no_slot`, `no_more_asked`, `nothing_ready`, `nothing_fits`.
+    /// `paused`, `drained`, `put_aside`, `everything_paused`, `no_slot`, `no_more_asked`, `nothing_ready`, `gangs_wait`,
+    /// `nothing_fits`.
     pub reasons: Vec<Reason>,
     /// What the tasks of each lane that waits miss on it, nearest first. At most 10.
     pub lanes: Vec<LaneMiss>,

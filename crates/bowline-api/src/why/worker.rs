@@ -51,6 +51,7 @@ fn name(reason: &WorkerReason) -> &'static str {
         WorkerReason::NoSlot { .. } => "no_slot",
         WorkerReason::NoMoreAsked { .. } => "no_more_asked",
         WorkerReason::NothingReady { .. } => "nothing_ready",
+        WorkerReason::GangsWait { .. } => "gangs_wait",
         WorkerReason::NothingFits { .. } => "nothing_fits",
     }
 }
@@ -106,6 +107,14 @@ fn sentence(reason: &WorkerReason) -> String {
             let parts = parts.into_iter().filter(|(number, _)| **number > 0);
             let parts: Vec<String> = parts.map(|(number, what)| format!("{number} for {what}")).collect();
             format!("No task is ready for a worker; of those that wait, {}.", parts.join(", "))
+        }
+        WorkerReason::GangsWait { first, more } => {
+            let all = first.len() + usize::try_from(*more).unwrap_or(usize::MAX);
+            let (whose, them) = if all == 1 { ("A gang waits", "it") } else { ("Gangs wait", "one of them") };
+            let named = listed(first.iter().map(ToString::to_string), all);
+            format!(
+                "{whose} for room for all of its members at once: of {named}; `bowline explain` {them} tells what is missing."
+            )
         }
         WorkerReason::NothingFits { lanes } => {
             format!("Tasks are ready, in {}, and none of them can be given to it now.", count(*lanes, "lane"))
@@ -218,6 +227,10 @@ mod tests {
             (
                 WorkerReason::NothingReady { waiting: 2, blocked: 0, scheduled: 1 },
                 "No task is ready for a worker; of those that wait, 2 for resources, 1 for their time.",
+            ),
+            (
+                WorkerReason::GangsWait { first: vec![TaskRef::whole(bowline_core::id::TaskId(4))], more: 0 },
+                "A gang waits for room for all of its members at once: of 4; `bowline explain` it tells what is missing.",
             ),
             (
                 WorkerReason::NothingFits { lanes: 2 },

@@ -13,6 +13,7 @@ use super::Engine;
 use super::lane::{LaneId, LaneKey};
 use super::table::{At, Task};
 use super::timer::Timer;
+use super::worker::Worker;
 
 /// Unfinished tasks of one lane that ask for resources.
 #[derive(Debug)]
@@ -29,14 +30,12 @@ pub(super) struct Asking {
 impl Engine {
     pub(super) fn is_somebody_able(&self, key: &LaneKey) -> bool {
         let able = |offer: &Offer| key.fits(offer);
-        key.is_held_by_server
-            || self.workers.values().any(|w| w.session.is_some() && w.row.offer.as_ref().is_some_and(able))
+        key.is_held_by_server || self.workers.values().filter_map(offered).any(able)
     }
 
-    /// A worker came, left, or offers something else.
+    /// A worker came, left, offers something else, or was told to take nothing, or to go on.
     pub(super) fn note_ability(&mut self, id: WorkerId) {
-        let offer = self.workers.get(&id).filter(|worker| worker.session.is_some());
-        let offer = offer.and_then(|worker| worker.row.offer.clone());
+        let offer = self.workers.get(&id).and_then(offered).cloned();
         let lanes: Vec<LaneId> = self.asking.keys().copied().collect();
         for lane in lanes {
             let Some(asking) = self.asking.get(&lane) else { continue };
@@ -121,6 +120,12 @@ impl Engine {
         }
         self.retime_lane(lane);
     }
+}
+
+/// What a worker can run. `None`: it is not there, or is to take nothing.
+fn offered(worker: &Worker) -> Option<&Offer> {
+    let is_to_take = worker.row.paused.is_none() && worker.row.drain.is_none();
+    worker.row.offer.as_ref().filter(|_| worker.session.is_some() && is_to_take)
 }
 
 /// Whether the task's row says that it stands aside for want of a worker, where it does.

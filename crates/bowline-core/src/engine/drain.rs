@@ -45,6 +45,7 @@ impl Engine {
         self.carry_out_drain(id);
         self.retime_worker(id);
         self.refresh_free(id);
+        self.note_ability(id);
         Ok(Answer::Done)
     }
 
@@ -120,6 +121,7 @@ impl Engine {
             self.send(id, ToWorker::Undrain);
             self.retime_worker(id);
             self.refresh_free(id);
+            self.note_ability(id);
         }
         Ok(Answer::Done)
     }
@@ -140,6 +142,7 @@ impl Engine {
         self.tell_worker(id, super::pause::word(paused), &Cause::new(actor, ""));
         self.retime_worker(id);
         self.refresh_free(id);
+        self.note_ability(id);
         Ok(Answer::Done)
     }
 

@@ -64,6 +64,16 @@ pub(super) struct Gangs {
 }
 
 impl Gangs {
+    /// How many wait for room for all of them at once.
+    pub(super) fn waiting(&self) -> u64 {
+        self.ready.len() as u64
+    }
+
+    /// A member of each of the first of those.
+    pub(super) fn first_waiting(&self, most: usize) -> Vec<TaskRef> {
+        self.ready.iter().take(most).map(|line| line.unit).collect()
+    }
+
     /// Whether none is to be looked at.
     pub(super) fn is_still(&self) -> bool {
         self.due.is_empty()

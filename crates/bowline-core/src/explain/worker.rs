@@ -127,6 +127,13 @@ pub enum WorkerReason {
         /// For a time.
         scheduled: u64,
     },
+    /// Gangs wait until there is room for all of their members at once.
+    GangsWait {
+        /// A member of each of the first of them.
+        first: Vec<TaskRef>,
+        /// Gangs that are not listed.
+        more: u64,
+    },
     /// Tasks are ready, and none of them can be given to it now: the lanes say what each misses.
     NothingFits {
         /// Lanes with ready tasks.

@@ -38,6 +38,7 @@ fn why(bench: &mut Bench, name: &str) -> Vec<&'static str> {
         WorkerReason::NoSlot { .. } => "no slot",
         WorkerReason::NoMoreAsked { .. } => "no more asked",
         WorkerReason::NothingReady { .. } => "nothing ready",
+        WorkerReason::GangsWait { .. } => "gangs wait",
         WorkerReason::NothingFits { .. } => "nothing fits",
     });
     told.collect()

@@ -7,8 +7,8 @@ use bowline_core::answer::{Answer, RefusalCode, Reply};
 use bowline_core::explain::{AsideWhy, WaitReason};
 use bowline_core::id::{AttemptRef, SessionId, TaskId, TaskRef};
 use bowline_core::input::{DryRun, Request, Strict, Submit, TaskVerb};
-use bowline_core::message::{FromWorker, JobEnd, KnownAs, Paused};
-use bowline_core::name::{Key, ResourceName, UnitName};
+use bowline_core::message::{DrainMode, FromWorker, JobEnd, KnownAs, Paused};
+use bowline_core::name::{Key, ResourceName, UnitName, WorkerName};
 use bowline_core::resource::{Ask, Mode, ResourceChange, ResourceView, Service, UnitSpec};
 use bowline_core::spec::{ArraySpec, OnWorkerLoss, Requirement, RetryPolicy, TaskSpec};
 use bowline_core::state::StateKind;
@@ -384,6 +384,46 @@ fn a_unit_has_no_name_but_its_own() {
     let refused = set(&mut bench, "phones", units(&[("name", "ph2")])).unwrap_err();
     assert!(refused.message.contains("`name=ph2`"), "{refused:?}");
     set(&mut bench, "phones", units(&[("name", "ph1")])).unwrap();
+}
+
+#[test]
+fn nobody_waits_for_one_whose_workers_are_all_drained_or_paused() {
+    for is_drained in [true, false] {
+        let mut bench = Bench::new();
+        bench.enrol("lab-2");
+        let mut able = hello("lab-2", "p2", 1);
+        able.offer.capabilities.insert(Key::new("gpu").unwrap(), None);
+        let other = bench.connect(able);
+        if is_drained {
+            bench.drain("lab-2", DrainMode::Finish, None).unwrap();
+        } else {
+            pause(&mut bench, "lab-2", Paused::Yes);
+        }
+        let first = bench.one(needs("gpu", asks(vec![lock("A")])));
+        let session = bench.worker("lab-1", 1);
+        let second = bench.one(asks(vec![lock("A")]));
+        assert_eq!(states(&bench, [first, second]), [Ready, Waiting]);
+        for _ in 0..13 {
+            bench.pass(ASIDE_AFTER / 12);
+            bench.say(session, FromWorker::Heartbeat);
+            bench.say(other, FromWorker::Heartbeat);
+        }
+        assert_eq!(states(&bench, [first, second]), [Waiting, Assigned]);
+        if is_drained {
+            bench.undrain("lab-2").unwrap();
+        } else {
+            pause(&mut bench, "lab-2", Paused::No);
+        }
+        assert_eq!(standing(&bench, first).last().unwrap(), "steps_back");
+        let attempt = live(&bench, second);
+        bench.say(session, FromWorker::Started(attempt));
+        bench.finish(session, attempt, JobEnd::Success);
+        assert_eq!(bench.state(first), Assigned);
+    }
+}
+
+fn pause(bench: &mut Bench, name: &str, paused: Paused) {
+    bench.request(Request::PauseWorker { worker: WorkerName::new(name).unwrap(), paused }).unwrap();
 }
 
 fn needs(key: &str, mut spec: TaskSpec) -> TaskSpec {

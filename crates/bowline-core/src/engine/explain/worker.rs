@@ -28,10 +28,20 @@ impl Engine {
             counted.map_or(0, |(_, count)| count)
         };
         let waiting = count(StateKind::Waiting);
-        if all == 0 {
+        let gangs = self.gangs.waiting();
+        if gangs > 0 {
+            let first: Vec<_> = self.gangs.first_waiting(LISTED_MAX);
+            let more = gangs - first.len() as u64;
+            reasons.push(WorkerReason::GangsWait { first, more });
+        }
+        if all == 0 && gangs > 0 {
+            // Who is ready is told.
+        } else if all == 0 {
             let (blocked, scheduled) = (count(StateKind::Blocked), count(StateKind::Scheduled));
             reasons.push(WorkerReason::NothingReady { waiting, blocked, scheduled });
-        } else if reasons.is_empty() || worker.free_key().is_some() {
+        } else if !reasons.iter().any(|reason| !matches!(reason, WorkerReason::GangsWait { .. }))
+            || worker.free_key().is_some()
+        {
             reasons.push(WorkerReason::NothingFits { lanes: all });
         }
         Ok(Answer::WorkerExplained(Box::new(WorkerExplanation {

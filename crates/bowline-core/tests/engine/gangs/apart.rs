@@ -33,6 +33,17 @@ fn a_lost_member_of_distinct_ones_waits_for_a_worker_without_another_of_them() {
 }
 
 #[test]
+fn a_worker_is_told_of_gangs_that_wait_for_more_workers() {
+    let mut bench = Bench::new();
+    bench.worker("lab-1", 4);
+    let members = gang(&mut bench, 2, terms(Form::Distinct, OnLost::Continue));
+    assert_eq!(states(&bench, &members), [Ready, Ready]);
+    let name = WorkerName::new("lab-1").unwrap();
+    let Ok(Answer::WorkerExplained(worker)) = bench.request(Request::ExplainWorker { worker: name }) else { panic!() };
+    assert_eq!(worker.reasons, [WorkerReason::GangsWait { first: vec![TaskRef::whole(members[0])], more: 0 }]);
+}
+
+#[test]
 fn it_goes_where_another_one_was_once_that_has_ended() {
     let mut bench = Bench::new();
     let (own, members) = pair_of_which_one_is_lost(&mut bench);
